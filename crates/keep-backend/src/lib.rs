@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! The seam between the host agent and a kind of Keep: probe, build image, launch, serve.
+//!
+//! A [`Backend`] is chosen once; after that the host agent neither knows nor asks what stands
+//! behind it. The four steps are the same everywhere:
+//!
+//! 1. [`Backend::probe`] says what the machine lacks, and what to do about it.
+//! 2. [`Backend::measure`] builds the initial image without a machine and digests it.
+//! 3. [`Backend::launch`] builds the very same image into a new Keep.
+//! 4. [`Keep::serve`] carries the Keep's calls to the outside until it ends.
+
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use keep_launch::Report;
+use serde::Serialize;
+
+/// The two programs that run in Keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Program {
+    /// Turns a module into an artifact.
+    Compiler,
+    /// Runs an artifact.
+    Runtime,
+}
+
+impl Program {
+    /// Both, in the order in which a workload meets them.
+    pub const ALL: [Self; 2] = [Self::Compiler, Self::Runtime];
+
+    /// The program's name in messages and file names.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Compiler => "compiler",
+            Self::Runtime => "runtime",
+        }
+    }
+}
+
+/// One line of the probe table of a backend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Datum {
+    /// What was looked at.
+    pub name: String,
+    /// Whether it is as the backend needs it.
+    pub pass: bool,
+    /// What was found, where there is something to say.
+    pub info: Option<String>,
+    /// What to do about it, if it failed.
+    #[serde(rename = "mesg")]
+    pub remedy: Option<String>,
+}
+
+impl Datum {
+    /// A probe that passed.
+    pub fn pass(name: &str, info: impl Into<Option<String>>) -> Self {
+        Self { name: name.into(), pass: true, info: info.into(), remedy: None }
+    }
+
+    /// A probe that failed, and what to do about it.
+    pub fn fail(name: &str, info: impl Into<Option<String>>, remedy: impl Into<String>) -> Self {
+        Self { name: name.into(), pass: false, info: info.into(), remedy: Some(remedy.into()) }
+    }
+}
+
+/// What a launch hands over.
+#[derive(Debug)]
+pub struct Spec {
+    /// Which program runs.
+    pub program: Program,
+    /// The encoded [`keep_launch::Launch`].
+    pub launch: Vec<u8>,
+    /// Module (compiler) or artifact (runtime).
+    pub input: File,
+    /// Where the compiler's artifact goes.
+    pub output: Option<File>,
+    /// The workload's stdin, stdout and stderr; `None` reads as end of file and swallows writes.
+    pub stdio: [Option<File>; 3],
+    /// Host folders whose content seeds the Keep's file system.
+    pub seeds: Vec<Seed>,
+    /// Upper bound of the Keep's memory in bytes.
+    pub memory: u64,
+}
+
+/// A host folder that is read once, at the start, into the Keep's file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seed {
+    /// The folder on the host; read, never written.
+    pub host: PathBuf,
+    /// The name under which the program finds it: see [`seed_name`].
+    pub index: usize,
+}
+
+/// The digest of an initial image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Measurement {
+    /// What was measured.
+    pub program: Program,
+    /// Name of the digest's algorithm and page format, for example `sha384/pages-v1`.
+    pub algorithm: String,
+    /// The digest in lower-case hex.
+    pub digest: String,
+    /// Bytes that were measured.
+    pub size: u64,
+}
+
+/// A kind of Keep.
+pub trait Backend: Send + Sync {
+    /// The name used on the command line: `nil`, `kvm`, ….
+    fn name(&self) -> &'static str;
+
+    /// Whether the host is kept out. Only hardware TEEs say yes.
+    fn is_confidential(&self) -> bool;
+
+    /// Looks at the machine. The backend works if every datum passes.
+    fn probe(&self) -> Vec<Datum>;
+
+    /// The initial image's digest, built by the same code as a launch.
+    ///
+    /// # Errors
+    ///
+    /// If the backend has no image to measure, or it cannot be built.
+    fn measure(&self, program: Program) -> Result<Measurement, BackendError>;
+
+    /// Builds a Keep and makes it ready to run.
+    ///
+    /// # Errors
+    ///
+    /// If the machine, the image or the specification does not allow it.
+    fn launch(&self, spec: Spec) -> Result<Launched, BackendError>;
+}
+
+/// A Keep that is ready to run, and the way to end it from elsewhere.
+pub struct Launched {
+    /// The Keep itself.
+    pub keep: Box<dyn Keep>,
+    /// Ends it from any thread.
+    pub killer: Box<dyn Killer>,
+}
+
+impl std::fmt::Debug for Launched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Launched").finish_non_exhaustive()
+    }
+}
+
+/// A Keep that is ready to run.
+pub trait Keep: Send {
+    /// Runs the Keep on this thread and carries its calls until it ends.
+    ///
+    /// # Errors
+    ///
+    /// If the Keep ended without a report: killed, out of memory, a kernel panic, a host error.
+    fn serve(self: Box<Self>) -> Result<Report, BackendError>;
+}
+
+/// Ends a Keep from any thread; harmless once it has ended.
+pub trait Killer: Send + Sync {
+    /// Makes [`Keep::serve`] return [`BackendError::Killed`] soon.
+    fn kill(&self);
+}
+
+/// The path under which the program finds seed number `index` below the root it was given.
+pub fn seed_name(index: usize) -> String {
+    index.to_string()
+}
+
+/// Why a backend could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackendError {
+    /// The machine cannot host this kind of Keep.
+    #[error("the {backend} backend does not work on this machine: {problem}\n  {remedy}")]
+    Unavailable {
+        /// Name of the backend.
+        backend: &'static str,
+        /// What is missing.
+        problem: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A host folder could not be read into the Keep.
+    #[error("cannot read {path} into the Keep")]
+    Seed {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the host said.
+        source: std::io::Error,
+    },
+    /// The host refused something that the backend needs.
+    #[error("cannot {what}")]
+    Host {
+        /// What was tried, as the rest of the sentence.
+        what: String,
+        /// What the host said.
+        source: std::io::Error,
+    },
+    /// The image cannot be built.
+    #[error("cannot build the image of the {program} Keep: {problem}", program = program.name())]
+    Image {
+        /// Which program.
+        program: Program,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The Keep ran out of the memory it was given.
+    #[error("the Keep is out of memory: {detail}\n  give it more with --memory")]
+    OutOfMemory {
+        /// What the Keep's kernel said.
+        detail: String,
+    },
+    /// The Keep ended without a report, or broke the rules of the host-call protocol.
+    #[error("the Keep failed: {cause}")]
+    Keep {
+        /// What is known.
+        cause: String,
+    },
+    /// [`Killer::kill`] was called.
+    #[error("the Keep was ended from outside")]
+    Killed,
+    /// This backend cannot do that.
+    #[error("{0}")]
+    Unsupported(String),
+}

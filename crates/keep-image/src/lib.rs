@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! The image builder: one code path for a launch and for the offline measurement

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! What the host agent tells a Keep program at its start, and what the program reports at its end.
+//!
+//! A Keep program (the compiler or the runtime) is a static Linux ELF. Under the `nil` backend it
+//! is a process and Linux serves its calls; in every other Keep our own kernel does. Either way it
+//! finds the same open descriptors and nothing else:
+//!
+//! | descriptor | constant | what it is | access |
+//! |---|---|---|---|
+//! | 0, 1, 2 | | the workload's stdin, stdout, stderr | stream |
+//! | 3 | [`FD_LAUNCH`] | one encoded [`Launch`], then end of file | read |
+//! | 4 | [`FD_INPUT`] | compiler: the module as the user gave it; runtime: the artifact | read, map |
+//! | 5 | [`FD_REPORT`] | one encoded [`Report`], written once, last | write |
+//! | 6 | [`FD_OUTPUT`] | compiler only: the artifact | write |
+//!
+//! The program's exit status carries no meaning beyond "0 after a report was written"; everything
+//! the host agent needs is in the report. **All of `Launch` comes from the untrusted host**; a
+//! program checks what it relies on, and what a tenant must be able to trust is bound by evidence.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+/// Descriptor on which a program reads its [`Launch`].
+pub const FD_LAUNCH: i32 = 3;
+/// Descriptor of the program's input: module (compiler) or artifact (runtime).
+pub const FD_INPUT: i32 = 4;
+/// Descriptor to which a program writes its one [`Report`].
+pub const FD_REPORT: i32 = 5;
+/// Descriptor to which the compiler writes the artifact.
+pub const FD_OUTPUT: i32 = 6;
+
+/// Longest accepted encoding of a [`Launch`] in bytes.
+pub const MAX_LAUNCH: usize = 4 << 20;
+/// Longest accepted encoding of a [`Report`] in bytes.
+pub const MAX_REPORT: usize = 1 << 20;
+/// Longest module or artifact in bytes.
+pub const MAX_INPUT: u64 = 1 << 30;
+
+/// The first byte of each encoding: the version of this crate's format.
+const VERSION: u8 = 1;
+
+/// What a program is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Launch {
+    /// For the compiler: turn the input into an artifact.
+    Compile(Compile),
+    /// For the runtime: check the artifact on the input and run it.
+    Run(Run),
+}
+
+/// What the compiler needs to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compile {
+    /// Seed of the Ed25519 key that authenticates the artifact (RFC 8032 §5.1.5).
+    pub signing_key: [u8; 32],
+    /// Threads that may compile; a Keep with one virtual CPU ignores more than one.
+    pub threads: u32,
+}
+
+/// What the runtime needs to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// SHA-256 of the module, as the user gave it, that the artifact must have been made from.
+    pub module_digest: [u8; 32],
+    /// Ed25519 public keys whose artifacts are accepted.
+    pub compiler_keys: Vec<[u8; 32]>,
+    /// The workload's arguments, its name first.
+    pub args: Vec<String>,
+    /// The workload's environment, in order.
+    pub env: Vec<(String, String)>,
+    /// What the workload's descriptors 0, 1 and 2 are.
+    pub stdio: [Stdio; 3],
+    /// Directories the workload starts with.
+    pub preopens: Vec<Preopen>,
+    /// Upper bound in bytes for each of the workload's linear memories, taken together.
+    pub max_memory: u64,
+}
+
+/// What stands behind one of the workload's standard descriptors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stdio {
+    /// Reads give end of file, writes are swallowed.
+    Null,
+    /// The program's own descriptor 0.
+    Stdin,
+    /// The program's own descriptor 1.
+    Stdout,
+    /// The program's own descriptor 2.
+    Stderr,
+}
+
+/// A directory that the workload starts with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preopen {
+    /// Its path as the program sees it, relative to the program's current directory (in a Keep:
+    /// the root of the kernel's file system; under `nil`: a scratch folder).
+    pub path: String,
+    /// Its name as the workload sees it.
+    pub guest: String,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Report {
+    /// The artifact was written to [`FD_OUTPUT`], that many bytes.
+    Compiled {
+        /// Length of the artifact in bytes.
+        len: u64,
+    },
+    /// The workload ended by itself with this exit code.
+    Exited {
+        /// As given to `proc_exit`, or 0; an error returned by `wasi:cli/run` is 1.
+        code: i32,
+    },
+    /// The workload trapped.
+    Trapped {
+        /// Wasmtime's message with the Wasm backtrace; may hold several lines.
+        message: String,
+    },
+    /// The workload never ran.
+    Refused {
+        /// Why, for a program to act on.
+        reason: Refusal,
+        /// Why, for a person: the cause chain, one cause a line.
+        message: String,
+    },
+}
+
+/// Why a program refused its input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The launch could not be decoded or contradicts itself.
+    Launch,
+    /// The artifact is truncated, changed, or signed by a key that is not accepted: compile anew.
+    Artifact,
+    /// The artifact is sound but made for another module, engine configuration or CPU: compile anew.
+    Mismatch,
+    /// The input is not a valid module or component.
+    Invalid,
+    /// The module imports what this world does not offer, or the component is of another world.
+    Unsupported,
+    /// The module asks for more memory than is allowed.
+    Memory,
+    /// Something else failed inside the program.
+    Internal,
+}
+
+/// Why bytes are not a [`Launch`] or a [`Report`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// Longer than [`MAX_LAUNCH`] or [`MAX_REPORT`].
+    TooLong,
+    /// The first byte names another version of the format.
+    Version,
+    /// The rest is not a valid encoding, or something follows it.
+    Malformed,
+}
+
+impl core::fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "the message is longer than its format allows",
+            Self::Version => "the message is of another version of the launch format",
+            Self::Malformed => "the message is malformed",
+        })
+    }
+}
+
+impl core::error::Error for DecodeError {}
+
+impl Launch {
+    /// Encodes as read on [`FD_LAUNCH`]: one byte of version, then postcard.
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Decodes; total, and bounded by [`MAX_LAUNCH`].
+    ///
+    /// # Errors
+    ///
+    /// See [`DecodeError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        decode(bytes, MAX_LAUNCH)
+    }
+}
+
+impl Report {
+    /// Encodes as written to [`FD_REPORT`]: one byte of version, then postcard.
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Decodes; total, and bounded by [`MAX_REPORT`].
+    ///
+    /// # Errors
+    ///
+    /// See [`DecodeError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        decode(bytes, MAX_REPORT)
+    }
+}
+
+fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut out = Vec::from([VERSION]);
+    // Serialising plain owned data into memory that grows has no way to fail in postcard.
+    if let Ok(body) = postcard::to_allocvec(value) {
+        out.extend_from_slice(&body);
+    }
+    out
+}
+
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8], max: usize) -> Result<T, DecodeError> {
+    if bytes.len() > max {
+        return Err(DecodeError::TooLong);
+    }
+    let (version, body) = bytes.split_first().ok_or(DecodeError::Malformed)?;
+    if *version != VERSION {
+        return Err(DecodeError::Version);
+    }
+    match postcard::take_from_bytes(body) {
+        Ok((value, [])) => Ok(value),
+        _ => Err(DecodeError::Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    fn sample() -> Launch {
+        Launch::Run(Run {
+            module_digest: [7; 32],
+            compiler_keys: vec![[1; 32]],
+            args: vec!["main.wasm".into(), "x".into()],
+            env: vec![("FD_COUNT".into(), "3".into())],
+            stdio: [Stdio::Stdin, Stdio::Stdout, Stdio::Null],
+            preopens: vec![Preopen { path: "/0".into(), guest: "/data".into() }],
+            max_memory: 4 << 30,
+        })
+    }
+
+    #[test]
+    fn launch_survives_the_trip() {
+        assert_eq!(Launch::decode(&sample().encode()), Ok(sample()));
+    }
+
+    #[test]
+    fn every_truncation_and_every_extension_is_refused() {
+        let bytes = sample().encode();
+        for len in 0..bytes.len() {
+            assert!(Launch::decode(&bytes[..len]).is_err(), "{len} bytes were accepted");
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert_eq!(Launch::decode(&longer), Err(DecodeError::Malformed));
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        let mut bytes = sample().encode();
+        bytes[0] = 9;
+        assert_eq!(Launch::decode(&bytes), Err(DecodeError::Version));
+    }
+}
