@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! The map of addresses in a Keep: one place for image builder, VMM and kernel.
+//!
+//! The map is the same for each program and each amount of memory, so it is part of what is
+//! measured. Two rules shape it. The first touch of a page is the dearest thing a Keep does, so
+//! memory is mapped by 2 MiB pages, and parts with the same protection share them: the text and
+//! constants of kernel and program are one read-and-execute region, their data one
+//! read-and-write region. And pages that hold page tables live apart from all else, because a
+//! hypervisor that shadows page tables write-protects whole large pages that hold one.
+//!
+//! ```text
+//! virtual                              physical         what
+//! 0x0000_0000_0000                     -                nothing: null pointers fault
+//! 0x0000_1000_0000 .. 0x0000_1478_0000 image chunks     program: text, constants (R+X), at its end
+//! 0x0000_1478_0000 .. 0x0000_1480_0000 image chunks     stub, kernel: text, constants (R+X)
+//! 0x0000_1480_0000 ..                  image chunks     kernel data, program data, brk area (RW)
+//! 0x0100_0000_0000 .. 0x3f00_0000_0000 any              mmap area
+//! 0x3f00_0000_0000 .. +4 MiB           0x0000_0000      page tables (RW), 4 KiB pages
+//! 0x3f80_0000_0000 .. +2 MiB           0x20_0000_0000   block shared with the host (RW)
+//! 0x4000_0000_0000 ..                  0x0040_0000 ..   all private memory (RW): the direct map
+//! ```
+//!
+//! The direct map leaves out the physical chunks that hold read-and-execute parts of the image, so
+//! that nothing executable can be written through it.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+/// A large page: the unit in which memory is handed out.
+pub const CHUNK: u64 = 2 << 20;
+/// A small page.
+pub const PAGE: u64 = 4096;
+
+/// Lowest address of a program's text and constants.
+pub const PROGRAM_START: u64 = 0x1000_0000;
+/// First byte of the stub and the kernel's text and constants; the program ends at or below it.
+pub const KERNEL_TEXT: u64 = 0x1478_0000;
+/// First byte of the kernel's data, and the end of all text.
+pub const KERNEL_DATA: u64 = 0x1480_0000;
+
+/// First byte of the mmap area.
+pub const MMAP_START: u64 = 0x0100_0000_0000;
+/// End of the mmap area.
+pub const MMAP_END: u64 = 0x3f00_0000_0000;
+
+/// Where page tables are seen.
+pub const TABLES_VIRT: u64 = 0x3f00_0000_0000;
+/// Where page tables are; the top-level table is the first page.
+pub const TABLES_PHYS: u64 = 0;
+/// Room for page tables in bytes.
+pub const TABLES_SIZE: u64 = 2 * CHUNK;
+
+/// Where the block shared with the host is seen.
+pub const SHARED_VIRT: u64 = 0x3f80_0000_0000;
+/// Where the block shared with the host is.
+pub const SHARED_PHYS: u64 = 0x20_0000_0000;
+/// Size of the block shared with the host in bytes.
+pub const SHARED_SIZE: u64 = CHUNK;
+
+/// Where private memory at physical address `p` is seen: `DIRECT_VIRT + p`.
+pub const DIRECT_VIRT: u64 = 0x4000_0000_0000;
+/// First physical byte of the initial image (after the page tables).
+pub const IMAGE_PHYS: u64 = TABLES_SIZE;
+
+/// Segment selector of ring-3 code (index 6, requested privilege level 3).
+pub const USER_CODE: u16 = 0x33;
+/// Segment selector of ring-3 data (index 5, requested privilege level 3).
+pub const USER_DATA: u16 = 0x2b;
+/// Segment selector of ring-0 code.
+pub const STUB_CODE: u16 = 0x08;
+/// Segment selector of ring-0 data.
+pub const STUB_DATA: u16 = 0x10;
+/// Segment selector of the task state segment.
+pub const TASK_STATE: u16 = 0x40;
+
+/// I/O port of the doorbell: "look at the submission ring".
+pub const PORT_DOORBELL: u16 = 0x510;
+/// I/O port on which the ring-0 stub reports an exception that it cannot hand to ring 3.
+pub const PORT_FATAL: u16 = 0x511;
