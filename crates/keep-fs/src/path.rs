@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! From a path to an inode, by Linux's rules.
+//!
+//! One loop walks the components; a symbolic link replaces the part of the path that has been
+//! walked by its target and starts over from there. Nothing recurses, and the number of links is
+//! bounded, so any path ends.
+
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+
+use crate::abi::*;
+use crate::fs::{Content, Fs};
+use crate::{Errno, InodeId, Kind};
+
+/// What the walk does with the last component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// Find what it names, following a link if `follow`.
+    Find { follow: bool },
+    /// The same for a file that may be made: a trailing slash or a dot is refused.
+    Create { follow: bool },
+    /// Look at the name itself, because it is to be added or removed.
+    Name,
+}
+
+/// The last component of a path.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Last<'a> {
+    Name(Cow<'a, [u8]>),
+    Dot,
+    DotDot,
+    Root,
+}
+
+/// Where a path leads.
+#[derive(Debug)]
+pub(crate) struct Found<'a> {
+    /// The directory that the last component is looked up in.
+    pub(crate) dir: InodeId,
+    pub(crate) last: Last<'a>,
+    /// Whether slashes follow the last component.
+    pub(crate) slash: bool,
+    /// What is there.
+    pub(crate) inode: Option<InodeId>,
+}
+
+impl Fs {
+    /// Walks `path` from `start`. `resolve` holds checked `RESOLVE_` flags.
+    pub(crate) fn walk<'a>(
+        &self,
+        start: InodeId,
+        path: &'a [u8],
+        goal: Goal,
+        resolve: u64,
+    ) -> Result<Found<'a>, Errno> {
+        match path.len() {
+            0 => return Err(Errno::ENOENT),
+            PATH_MAX.. => return Err(Errno::ENAMETOOLONG),
+            // C strings cannot hold it, so it is no path that Linux has a rule for.
+            _ if path.contains(&0) => return Err(Errno::EINVAL),
+            _ => {}
+        }
+        let confined = resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT) != 0;
+        let top = if confined { start } else { self.root() };
+        let beneath = resolve & RESOLVE_BENEATH != 0;
+        let (mut here, mut links, mut path) = (start, 0, Cow::Borrowed(path));
+        loop {
+            if path[0] == b'/' {
+                if beneath {
+                    return Err(Errno::EXDEV);
+                }
+                here = top;
+            }
+            // Each round of this loop walks one component; a link breaks out of it.
+            let mut at = skip_slashes(&path, 0);
+            let (target, rest) = loop {
+                let dir = self.directory(here)?;
+                let end = path[at..].iter().position(|b| *b == b'/').map_or(path.len(), |n| at + n);
+                let next = skip_slashes(&path, end);
+                let (is_last, slash) = (next == path.len(), end < path.len());
+                let (last, found) = match &path[at..end] {
+                    b"" => (Last::Root, here),
+                    b"." => (Last::Dot, here),
+                    b".." if here != top => (Last::DotDot, dir.parent),
+                    b".." if beneath => return Err(Errno::EXDEV),
+                    b".." => (Last::DotDot, here),
+                    name => {
+                        if is_last && slash && matches!(goal, Goal::Create { .. }) {
+                            return Err(Errno::EISDIR);
+                        }
+                        let inode = self.child(here, name)?;
+                        let follow = match goal {
+                            _ if !is_last => true,
+                            Goal::Find { follow } => follow || slash,
+                            Goal::Create { follow } => follow,
+                            Goal::Name => false,
+                        };
+                        match inode.map(|id| self.content(id)).transpose()? {
+                            Some(Content::Symlink(target)) if follow => break (target, end),
+                            None if !is_last => return Err(Errno::ENOENT),
+                            _ => {}
+                        }
+                        match inode {
+                            Some(inode) if !is_last => (Last::Dot, inode),
+                            _ => {
+                                if let (true, Goal::Find { .. }, Some(inode)) = (slash, goal, inode)
+                                {
+                                    self.directory(inode)?;
+                                }
+                                let last = Last::Name(cut(path, at, end));
+                                return Ok(Found { dir: here, last, slash, inode });
+                            }
+                        }
+                    }
+                };
+                if is_last {
+                    return Ok(Found { dir: here, last, slash, inode: Some(found) });
+                }
+                (here, at) = (found, next);
+            };
+            links += 1;
+            if resolve & RESOLVE_NO_SYMLINKS != 0 || links > SYMLINKS_MAX {
+                return Err(Errno::ELOOP);
+            }
+            let mut longer = Vec::new();
+            longer.try_reserve(target.len() + path.len() - rest).map_err(|_| Errno::ENOSPC)?;
+            longer.extend_from_slice(target);
+            longer.extend_from_slice(&path[rest..]);
+            path = Cow::Owned(longer);
+        }
+    }
+
+    /// The inode that a path names, for calls that only look; `at` holds `AT_SYMLINK_NOFOLLOW` and
+    /// `AT_EMPTY_PATH`, other bits mean nothing here.
+    ///
+    /// # Errors
+    ///
+    /// As `stat`.
+    pub fn lookup(&self, dir: InodeId, path: &[u8], at: u32) -> Result<InodeId, Errno> {
+        if path.is_empty() && at & AT_EMPTY_PATH != 0 {
+            self.content(dir)?;
+            return Ok(dir);
+        }
+        let follow = at & AT_SYMLINK_NOFOLLOW == 0;
+        self.walk(dir, path, Goal::Find { follow }, 0)?.inode.ok_or(Errno::ENOENT)
+    }
+
+    /// What `name` is in `dir`.
+    pub(crate) fn child(&self, dir: InodeId, name: &[u8]) -> Result<Option<InodeId>, Errno> {
+        let directory = self.directory(dir)?;
+        if self.inode(dir)?.nlink == 0 {
+            return Err(Errno::ENOENT);
+        }
+        if name.len() > NAME_MAX {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        Ok(directory.get(name))
+    }
+
+    /// Whether `inode` is `dir` or one of the directories above it.
+    pub(crate) fn is_above(&self, inode: InodeId, mut dir: InodeId) -> Result<bool, Errno> {
+        loop {
+            if dir == inode {
+                return Ok(true);
+            }
+            let parent = self.directory(dir)?.parent;
+            if parent == dir {
+                return Ok(false);
+            }
+            dir = parent;
+        }
+    }
+
+    pub(crate) fn is_directory(&self, inode: InodeId) -> bool {
+        matches!(self.kind(inode), Ok(Kind::Directory))
+    }
+}
+
+fn skip_slashes(path: &[u8], from: usize) -> usize {
+    path[from..].iter().position(|b| *b != b'/').map_or(path.len(), |n| from + n)
+}
+
+fn cut(path: Cow<'_, [u8]>, from: usize, to: usize) -> Cow<'_, [u8]> {
+    match path {
+        Cow::Borrowed(path) => Cow::Borrowed(&path[from..to]),
+        Cow::Owned(mut path) => {
+            path.truncate(to);
+            path.drain(..from);
+            Cow::Owned(path)
+        }
+    }
+}
