@@ -27,6 +27,10 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod start;
+
+pub use start::{KernelHeader, StartInfo, VECTORS};
+
 /// A large page: the unit in which memory is handed out.
 pub const CHUNK: u64 = 2 << 20;
 /// A small page.

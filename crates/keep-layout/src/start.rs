@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! What kernel and image builder hand each other: one struct in each direction.
+//!
+//! The kernel's text begins with a [`KernelHeader`], which tells the builder where the processor
+//! has to enter the kernel. The builder writes a [`StartInfo`] behind the program's data and hands
+//! its address to the kernel in `RDI`, which tells the kernel what lies where. Both consist of
+//! 64-bit words alone: no padding, so no byte of the measured image is left to chance, and an
+//! assembler can write them as a list of `.quad`s.
+
+use core::mem::size_of;
+
+/// The first words of the kernel's text, at [`KERNEL_TEXT`](crate::KERNEL_TEXT).
+///
+/// All addresses are final: the kernel is linked for a fixed address.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KernelHeader {
+    /// [`KernelHeader::MAGIC`].
+    pub magic: u64,
+    /// [`KernelHeader::VERSION`].
+    pub version: u64,
+    /// First instruction, run in ring 3; `RDI` holds the address of the [`StartInfo`], all other
+    /// registers are zero, `RSP` too.
+    pub entry: u64,
+    /// Where a `syscall` instruction goes (`LSTAR`); may arrive at ring 0 or at ring 3.
+    pub lstar: u64,
+    /// Where the program's rewritten `syscall`s call to; returns by `ret`. The program's stack
+    /// pointer at the time of the system call is `RSP + 8 + 128` on entry.
+    pub syscall_entry: u64,
+    /// The stack that the processor switches to when an exception leaves ring 3 (`RSP0`).
+    pub stub_stack_top: u64,
+    /// Handlers of the exceptions 0 to 31. Zero means that there is none.
+    pub vectors: [u64; VECTORS],
+}
+
+/// The number of exception vectors.
+pub const VECTORS: usize = 32;
+
+impl KernelHeader {
+    /// `KEEPKRNL`, read as a little-endian word.
+    pub const MAGIC: u64 = u64::from_le_bytes(*b"KEEPKRNL");
+    /// Changes with the meaning of any field.
+    pub const VERSION: u64 = 1;
+    /// Its length in words.
+    pub const WORDS: usize = 6 + VECTORS;
+
+    /// Reads the header from the kernel's first words; magic and version are the caller's to check.
+    pub fn from_words(words: &[u64; Self::WORDS]) -> Self {
+        let [magic, version, entry, lstar, syscall_entry, stub_stack_top, vectors @ ..] = *words;
+        Self { magic, version, entry, lstar, syscall_entry, stub_stack_top, vectors }
+    }
+}
+
+/// Where things are in the image, told to the kernel at the start.
+///
+/// It lies in a page of its own (with the descriptor tables) behind the program's data. Nothing
+/// in it depends on the machine or on the amount of memory, for it is measured.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StartInfo {
+    /// [`StartInfo::MAGIC`].
+    pub magic: u64,
+    /// [`StartInfo::VERSION`].
+    pub version: u64,
+    /// What is added to the addresses in the program's ELF file.
+    pub program_base: u64,
+    /// The program's first instruction (`AT_ENTRY`).
+    pub program_entry: u64,
+    /// Where the program's headers are (`AT_PHDR`).
+    pub program_phdr: u64,
+    /// Length of one program header (`AT_PHENT`).
+    pub program_phent: u64,
+    /// Number of program headers (`AT_PHNUM`).
+    pub program_phnum: u64,
+    /// First mapped byte of the read-and-execute region; on a chunk.
+    pub text_start: u64,
+    /// End of that region: [`KERNEL_DATA`](crate::KERNEL_DATA).
+    pub text_end: u64,
+    /// Physical address of `text_start`; the region is contiguous.
+    pub text_phys: u64,
+    /// First mapped byte of the read-and-write region: [`KERNEL_DATA`](crate::KERNEL_DATA).
+    pub data_start: u64,
+    /// End of what is mapped of that region, on a chunk. Bytes that the image does not fill are
+    /// fresh memory and read as zero.
+    pub data_end: u64,
+    /// Physical address of `data_start`; the region is contiguous.
+    pub data_phys: u64,
+    /// First byte of the read-and-write region that nobody uses, on a page: the program break.
+    pub brk_start: u64,
+    /// Physical end of the image, on a chunk: memory from here on is free.
+    pub image_end: u64,
+    /// First of the trampolines that rewritten `syscall`s jump to.
+    pub trampolines_start: u64,
+    /// End of the trampolines.
+    pub trampolines_end: u64,
+    /// Physical address of the top-level page table.
+    pub tables_root: u64,
+    /// Physical address of the first free page for a page table; all up to
+    /// [`TABLES_SIZE`](crate::TABLES_SIZE) are zero.
+    pub tables_next: u64,
+}
+
+impl StartInfo {
+    /// `KEEPINFO`, read as a little-endian word.
+    pub const MAGIC: u64 = u64::from_le_bytes(*b"KEEPINFO");
+    /// Changes with the meaning of any field.
+    pub const VERSION: u64 = 1;
+    /// Its length in words.
+    pub const WORDS: usize = 19;
+
+    /// The words in the order in which they lie in memory.
+    pub fn to_words(&self) -> [u64; Self::WORDS] {
+        [
+            self.magic,
+            self.version,
+            self.program_base,
+            self.program_entry,
+            self.program_phdr,
+            self.program_phent,
+            self.program_phnum,
+            self.text_start,
+            self.text_end,
+            self.text_phys,
+            self.data_start,
+            self.data_end,
+            self.data_phys,
+            self.brk_start,
+            self.image_end,
+            self.trampolines_start,
+            self.trampolines_end,
+            self.tables_root,
+            self.tables_next,
+        ]
+    }
+
+    /// The opposite of [`StartInfo::to_words`].
+    pub fn from_words(words: &[u64; Self::WORDS]) -> Self {
+        let [
+            magic,
+            version,
+            program_base,
+            program_entry,
+            program_phdr,
+            program_phent,
+            program_phnum,
+            text_start,
+            text_end,
+            text_phys,
+            data_start,
+            data_end,
+            data_phys,
+            brk_start,
+            image_end,
+            trampolines_start,
+            trampolines_end,
+            tables_root,
+            tables_next,
+        ] = *words;
+        Self {
+            magic,
+            version,
+            program_base,
+            program_entry,
+            program_phdr,
+            program_phent,
+            program_phnum,
+            text_start,
+            text_end,
+            text_phys,
+            data_start,
+            data_end,
+            data_phys,
+            brk_start,
+            image_end,
+            trampolines_start,
+            trampolines_end,
+            tables_root,
+            tables_next,
+        }
+    }
+}
+
+const _: () = assert!(size_of::<KernelHeader>() == KernelHeader::WORDS * 8);
+const _: () = assert!(size_of::<StartInfo>() == StartInfo::WORDS * 8);
