@@ -29,6 +29,7 @@ mod file;
 mod fs;
 mod namei;
 mod path;
+pub mod seed;
 
 pub use abi::Errno;
 pub use file::OpenFile;

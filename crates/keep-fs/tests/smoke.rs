@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+//! smoke
 use keep_fs::*;
 #[test]
 fn smoke() {
