@@ -50,10 +50,9 @@ pub(super) fn open(image: &Image, folder: Option<&Path>) -> io::Result<Executabl
         if let Some(file) = open_sound(&path, image) {
             return Ok(Executable::File(file));
         }
-        if install(image, folder, &path).is_ok() {
-            if let Some(file) = open_sound(&path, image) {
-                return Ok(Executable::File(file));
-            }
+        let installed = install(image, folder, &path).ok();
+        if let Some(file) = installed.and_then(|()| open_sound(&path, image)) {
+            return Ok(Executable::File(file));
         }
     }
     in_memory(image)
