@@ -1,3 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! The runtime Keep program: checks an artifact, maps it and runs it under WASI
+//! The runtime Keep program: checks an artifact, maps it and runs it under WASI.
+//!
+//! The program is the binary of this crate, behind the feature `program`; `keep-programs` builds it
+//! as a static ELF and embeds it. Here lies the part of it that needs no Wasmtime: the accounting
+//! of memory.
+
+#![forbid(unsafe_code)]
+
+pub mod budget;

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! The compiler Keep program: turns a module into an authenticated artifact.
+//!
+//! It contains Wasmtime's compiler but not its runtime: nothing it makes can run here. It reads a
+//! [`Launch::Compile`], takes the module from one descriptor, writes the artifact to another, and
+//! reports. Everything it is given is untrusted; its only secret is the signing key.
+
+mod heap;
+mod inspect;
+
+use std::borrow::Cow;
+use std::io;
+use std::mem;
+
+use keep_artifact::{Claims, Isa, Kind};
+use keep_engine::program;
+use keep_engine::world::Unsupported;
+use keep_launch::{Compile, FD_INPUT, FD_OUTPUT, Launch, MAX_INPUT, Refusal, Report};
+use wasmtime::Engine;
+use wasmtime_environ::WasmError;
+
+/// Why there is no artifact.
+#[derive(Debug)]
+struct Refused {
+    reason: Refusal,
+    message: String,
+}
+
+impl Refused {
+    fn new(reason: Refusal, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+
+    fn io(what: &str, error: &io::Error) -> Self {
+        Self::new(Refusal::Internal, format!("{what}\n{error}"))
+    }
+}
+
+impl From<Unsupported> for Refused {
+    fn from(error: Unsupported) -> Self {
+        Self::new(Refusal::Unsupported, error.to_string())
+    }
+}
+
+fn main() {
+    heap::tune();
+    program::report_panics();
+    let report = match run() {
+        Ok(len) => Report::Compiled { len },
+        Err(Refused { reason, message }) => Report::Refused { reason, message },
+    };
+    program::finish(report)
+}
+
+fn run() -> Result<u64, Refused> {
+    let launch = match program::read_launch() {
+        Ok(Launch::Compile(launch)) => launch,
+        Ok(Launch::Run(_)) => {
+            return Err(Refused::new(
+                Refusal::Launch,
+                "this is the compiler, but the launch asks for a run",
+            ));
+        }
+        Err(message) => return Err(Refused::new(Refusal::Launch, message)),
+    };
+    let given = program::read_to_end(program::descriptor(FD_INPUT), MAX_INPUT)
+        .map_err(|error| Refused::io("cannot read the module", &error))?;
+    let module = keep_artifact::digest(&given);
+    let wasm = binary(&given)?;
+    let kind = inspect::inspect(&wasm)?;
+
+    let engine = engine(&launch)
+        .map_err(|error| Refused::new(Refusal::Internal, format!("{error:?}")))?;
+    let code = match kind {
+        Kind::Module => engine.precompile_module(&wasm),
+        Kind::Component => engine.precompile_component(&wasm),
+    }
+    .map_err(|error| refuse(&error))?;
+
+    let Some(isa) = Isa::current() else {
+        return Err(Refused::new(Refusal::Internal, "artifacts know no such instruction set"));
+    };
+    let claims = Claims {
+        kind,
+        module,
+        engine: keep_engine::identity(&engine),
+        isa,
+        cpu: keep_engine::cpu::detect(),
+    };
+    let header = keep_artifact::sign(&launch.signing_key, &claims, &code);
+    for part in [&header[..], &code] {
+        program::write_all(program::descriptor(FD_OUTPUT), part)
+            .map_err(|error| Refused::io("cannot write the artifact", &error))?;
+    }
+    let len = (header.len() + code.len()) as u64;
+    // The process ends in a moment; giving its memory back piece by piece would be work for nothing.
+    mem::forget((engine, code));
+    Ok(len)
+}
+
+fn engine(launch: &Compile) -> wasmtime::Result<Engine> {
+    let mut config = keep_engine::config();
+    let parallel = launch.threads > 1;
+    config.parallel_compilation(parallel);
+    if parallel {
+        // An error means that the pool exists already, which it cannot at this place.
+        let threads = usize::try_from(launch.threads).unwrap_or(usize::MAX).min(256);
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    }
+    Engine::new(&config)
+}
+
+/// The binary form of a module that may have been given as text.
+fn binary(given: &[u8]) -> Result<Cow<'_, [u8]>, Refused> {
+    if given.starts_with(b"\0asm") {
+        return Ok(Cow::Borrowed(given));
+    }
+    let invalid = |message: &str| Err(Refused::new(Refusal::Invalid, message));
+    if given.is_empty() {
+        return invalid("the file is empty; it should hold a WebAssembly module or component");
+    }
+    let Ok(text) = std::str::from_utf8(given) else {
+        return invalid(
+            "the file is not WebAssembly: it neither begins with the bytes `\\0asm` nor is it text",
+        );
+    };
+    wat::parse_str(text)
+        .map(Cow::Owned)
+        .map_err(|error| Refused::new(Refusal::Invalid, error.to_string()))
+}
+
+/// Says whether the module or this product is to blame.
+fn refuse(error: &wasmtime::Error) -> Refused {
+    let reason = match error.downcast_ref::<WasmError>() {
+        Some(WasmError::InvalidWebAssembly { .. }) => Refusal::Invalid,
+        Some(WasmError::Unsupported(_) | WasmError::ImplLimitExceeded) => Refusal::Unsupported,
+        Some(WasmError::User(_)) => Refusal::Internal,
+        None if error.is::<wasmparser::BinaryReaderError>() => Refusal::Invalid,
+        None => Refusal::Internal,
+    };
+    let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
+    Refused::new(reason, causes.join("\n"))
+}

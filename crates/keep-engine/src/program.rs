@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! What both programs do alike: take a launch, and report.
+//!
+//! Everything goes through plain `read` and `write` on the descriptors that `keep-launch` fixes.
+//! The standard library would ask for a file's size and position first; each of those would be one
+//! more call that a Keep's kernel has to know.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::panic;
+use std::process;
+
+use keep_launch::{FD_LAUNCH, FD_REPORT, Launch, MAX_LAUNCH, Refusal, Report};
+use rustix::io::Errno;
+
+/// Longest message in a report. Names of functions come from the workload and may be of any length.
+const MAX_MESSAGE: usize = 256 << 10;
+
+/// One of the descriptors that a program is started with.
+pub fn descriptor(number: i32) -> BorrowedFd<'static> {
+    #[allow(unsafe_code, reason = "descriptors are inherited as bare numbers")]
+    // SAFETY: the descriptors of `keep-launch` are open from the start of the program, and nothing
+    // in it ever closes them.
+    unsafe {
+        BorrowedFd::borrow_raw(number)
+    }
+}
+
+/// Reads the launch.
+///
+/// # Errors
+///
+/// For a person: why there is none.
+pub fn read_launch() -> Result<Launch, String> {
+    let bytes = read_to_end(descriptor(FD_LAUNCH), MAX_LAUNCH as u64)
+        .map_err(|error| format!("cannot read the launch\n{error}"))?;
+    Launch::decode(&bytes).map_err(|error| format!("cannot decode the launch\n{error}"))
+}
+
+/// Reads all there is, but refuses more than `max` bytes.
+///
+/// # Errors
+///
+/// What the operating system reports, and [`io::ErrorKind::FileTooLarge`].
+pub fn read_to_end(from: BorrowedFd<'_>, max: u64) -> io::Result<Vec<u8>> {
+    // Its size, if it has one, saves growing; what counts is what is read.
+    let size = rustix::fs::fstat(from).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0));
+    if size > max {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    // One byte more, so that the end is seen without growing.
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0).max(4095) + 1];
+    let mut len = 0;
+    loop {
+        if len == bytes.len() {
+            bytes.resize(len.saturating_mul(2), 0);
+        }
+        match rustix::io::read(from, bytes.get_mut(len..).unwrap_or_default()) {
+            Ok(0) => break,
+            Ok(count) => len += count,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if len as u64 > max {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+    }
+    bytes.truncate(len);
+    Ok(bytes)
+}
+
+/// Writes all of `bytes`.
+///
+/// # Errors
+///
+/// What the operating system reports.
+pub fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(to, bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Writes the report and ends the program.
+pub fn finish(mut report: Report) -> ! {
+    if let Report::Trapped { message } | Report::Refused { message, .. } = &mut report
+        && message.len() > MAX_MESSAGE
+    {
+        message.truncate(message.floor_char_boundary(MAX_MESSAGE));
+        message.push_str("\n(cut)");
+    }
+    let written = write_all(descriptor(FD_REPORT), &report.encode());
+    process::exit(if written.is_ok() { 0 } else { 1 })
+}
+
+/// Makes a panic end the program with a report, so that the host agent can name the cause. A panic
+/// is a bug in the program or in Wasmtime, whatever the input.
+pub fn report_panics() {
+    panic::set_hook(Box::new(|info| {
+        finish(Report::Refused {
+            reason: Refusal::Internal,
+            message: format!("the Keep program panicked\n{info}"),
+        })
+    }));
+}

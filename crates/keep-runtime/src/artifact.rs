@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! From a descriptor to code that may run: map, check, load.
+//!
+//! The file is mapped once, privately and read-only. The very bytes that were checked are the ones
+//! that run: Wasmtime uses them in place, and the only change is that the text becomes executable,
+//! by one `mprotect`. At no time is a page both writable and executable, or first one and then the
+//! other. In a Keep the mapping is the Keep's own memory. Under the `nil` backend the host could
+//! still change the file beneath it, as it could change everything else there.
+
+use std::ffi::c_void;
+use std::os::fd::BorrowedFd;
+use std::ptr::{self, NonNull};
+use std::slice;
+
+use keep_artifact::{ArtifactError, Expected, HEADER_LEN, Isa, Kind};
+use keep_engine::cpu;
+use keep_launch::{MAX_INPUT, Refusal, Run};
+use rustix::fs::fstat;
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mprotect};
+use wasmtime::component::Component;
+use wasmtime::{CustomCodeMemory, Engine, Module};
+
+use crate::Refused;
+
+/// Code that was checked and loaded.
+#[allow(missing_debug_implementations, reason = "Wasmtime's types have none to show")]
+pub(crate) enum Loaded {
+    Module(Module),
+    Component(Component),
+}
+
+/// Checks the artifact behind a descriptor and loads it.
+pub(crate) fn load(
+    engine: &Engine,
+    launch: &Run,
+    file: BorrowedFd<'_>,
+) -> Result<Loaded, Refused> {
+    let artifact = map(file)?;
+    let Some(isa) = Isa::current() else {
+        return Err(Refused::new(Refusal::Internal, "artifacts know no such instruction set"));
+    };
+    let expected = Expected {
+        keys: &launch.compiler_keys,
+        module: launch.module_digest,
+        engine: keep_engine::identity(engine),
+        isa,
+        cpu: cpu::detect(),
+    };
+    let verified = keep_artifact::verify(artifact, &expected).map_err(|error| refuse(&error))?;
+    debug_assert_eq!(artifact.len(), HEADER_LEN + verified.code.len());
+
+    let code = NonNull::from(verified.code);
+    // SAFETY: the bytes are what a compiler whose key is accepted made with this very engine
+    // configuration; the mapping is never given back, and nothing writes to it.
+    unsafe {
+        match verified.kind {
+            Kind::Module => Module::deserialize_raw(engine, code).map(Loaded::Module),
+            Kind::Component => Component::deserialize_raw(engine, code).map(Loaded::Component),
+        }
+    }
+    .map_err(|error| Refused::caused(Refusal::Mismatch, "cannot load the artifact", &error))
+}
+
+/// Maps a whole file, read-only, for the life of the program.
+fn map(file: BorrowedFd<'_>) -> Result<&'static [u8], Refused> {
+    let refused = |error: rustix::io::Errno| {
+        Refused::new(Refusal::Internal, format!("cannot map the artifact\n{error}"))
+    };
+    let size = fstat(file).map_err(refused)?.st_size;
+    let len = match usize::try_from(size) {
+        Ok(0) => return Ok(&[]),
+        Ok(len) if len as u64 <= MAX_INPUT => len,
+        _ => return Err(Refused::new(Refusal::Artifact, "the artifact is too long")),
+    };
+    // SAFETY: the kernel chooses the place, so nothing that exists is replaced. The mapping is
+    // private and never given back. A file that shrinks beneath it under `nil` kills the program,
+    // which is all that the host gains by that.
+    unsafe {
+        let start = mmap(ptr::null_mut(), len, ProtFlags::READ, MapFlags::PRIVATE, file, 0)
+            .map_err(refused)?;
+        Ok(slice::from_raw_parts(start.cast::<u8>(), len))
+    }
+}
+
+fn refuse(error: &ArtifactError) -> Refused {
+    let reason = if error.is_mismatch() { Refusal::Mismatch } else { Refusal::Artifact };
+    let message = match error {
+        ArtifactError::WrongCpu { missing } => {
+            format!("the artifact uses what this processor lacks: {}", cpu::names(*missing))
+        }
+        error => error.to_string(),
+    };
+    Refused::new(reason, message)
+}
+
+/// How Wasmtime makes text executable.
+#[derive(Debug)]
+pub(crate) struct Text;
+
+impl CustomCodeMemory for Text {
+    fn required_alignment(&self) -> usize {
+        4096
+    }
+
+    fn publish_executable(&self, text: *const u8, len: usize) -> wasmtime::Result<()> {
+        let flags = MprotectFlags::READ | MprotectFlags::EXEC;
+        // SAFETY: Wasmtime hands over the text of the artifact that `load` gave it, which lies in
+        // the mapping made by `map`; it was never writable.
+        unsafe { mprotect(text.cast::<c_void>().cast_mut(), len, flags) }?;
+        Ok(())
+    }
+
+    fn unpublish_executable(&self, _: *const u8, _: usize) -> wasmtime::Result<()> {
+        // Asked for when the code is dropped, at the end of the program.
+        Ok(())
+    }
+}
