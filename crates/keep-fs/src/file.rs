@@ -361,6 +361,7 @@ impl Fs {
         if !file.may_read() {
             return Err(Errno::EBADF);
         }
+        check_range(offset, out.len())?;
         let len = out.len().min(IO_MAX);
         match self.content(file.inode)? {
             Content::File(data) => Ok(data.read(offset, &mut out[..len])),
@@ -380,6 +381,7 @@ impl Fs {
         if !file.may_write() {
             return Err(Errno::EBADF);
         }
+        check_range(offset.unwrap_or(0), bytes.len())?;
         let offset = offset.filter(|_| file.flags & O_APPEND == 0);
         self.write_inode(file.inode, bytes, offset, now)
     }
@@ -419,5 +421,13 @@ impl Fs {
         data.resize(size, budget);
         inode.modified(now);
         Ok(())
+    }
+}
+
+/// Refuses a range whose end is no signed 64-bit number.
+fn check_range(offset: u64, len: usize) -> Result<(), Errno> {
+    match offset.checked_add(len as u64) {
+        Some(end) if end <= i64::MAX as u64 => Ok(()),
+        _ => Err(Errno::EINVAL),
     }
 }

@@ -5,6 +5,7 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
+use crate::abi::UTIME_OMIT;
 use crate::data::{Budget, Data};
 use crate::dir::Directory;
 use crate::{Errno, InodeId, Kind, SetTime, Stat, Timespec};
@@ -175,7 +176,33 @@ impl Fs {
         }
     }
 
-    /// Sets the times of an inode, as `utimensat`.
+    /// `utimensat`, with access and modification time as seconds and nanoseconds, or the present
+    /// time for both. For an open file pass its inode, an empty path and `AT_EMPTY_PATH`.
+    ///
+    /// # Errors
+    ///
+    /// As the system call.
+    pub fn utimens(
+        &mut self,
+        dir: InodeId,
+        path: &[u8],
+        at: u32,
+        times: Option<[(i64, i64); 2]>,
+        now: Timespec,
+    ) -> Result<(), Errno> {
+        if times.is_some_and(|times| times.iter().all(|time| time.1 == UTIME_OMIT)) {
+            // Linux has nothing to do then, and does not even look for the file.
+            return Ok(());
+        }
+        let inode = self.lookup(dir, path, at)?;
+        let [atime, mtime] = match times {
+            Some([(a, an), (m, mn)]) => [SetTime::from_raw(a, an)?, SetTime::from_raw(m, mn)?],
+            None => [SetTime::Now; 2],
+        };
+        self.set_times(inode, atime, mtime, now)
+    }
+
+    /// Sets the times of an inode.
     ///
     /// # Errors
     ///

@@ -12,7 +12,7 @@ use crate::abi::*;
 use crate::data::Data;
 use crate::dir::Directory;
 use crate::fs::{Content, Fs};
-use crate::path::{Found, Goal, Last};
+use crate::path::{Goal, Last};
 use crate::{Errno, InodeId, Kind, Timespec};
 
 impl Fs {
@@ -153,7 +153,7 @@ impl Fs {
             Last::DotDot => return Err(Errno::ENOTEMPTY),
             Last::Root => return Err(Errno::EBUSY),
         };
-        let inode = found.inode.ok_or(Errno::ENOENT)?;
+        let inode = self.child(found.dir, &name)?.ok_or(Errno::ENOENT)?;
         match (rmdir, self.content(inode)?) {
             (true, Content::Directory(directory)) if !directory.is_empty() => {
                 return Err(Errno::ENOTEMPTY);
@@ -195,8 +195,9 @@ impl Fs {
         let Last::Name(to_name) = to.last else {
             return Err(if may_replace { Errno::EBUSY } else { Errno::EEXIST });
         };
-        let source = from.inode.ok_or(Errno::ENOENT)?;
-        if to.inode.is_some() && !may_replace {
+        let source = self.child(from.dir, &from_name)?.ok_or(Errno::ENOENT)?;
+        let target = self.child(to.dir, &to_name)?;
+        if target.is_some() && !may_replace {
             return Err(Errno::EEXIST);
         }
         let is_dir = self.is_directory(source);
@@ -206,7 +207,7 @@ impl Fs {
         if is_dir && self.is_above(source, to.dir)? {
             return Err(Errno::EINVAL);
         }
-        match to.inode {
+        match target {
             Some(target) => {
                 if self.is_directory(target) && self.is_above(target, from.dir)? {
                     return Err(Errno::ENOTEMPTY);
@@ -243,11 +244,12 @@ impl Fs {
 
     /// The directory and the name for something new.
     fn vacant(&self, dir: InodeId, path: &[u8], is_dir: bool) -> Result<(InodeId, Vec<u8>), Errno> {
-        match self.walk(dir, path, Goal::Name, 0)? {
-            Found { inode: Some(_), .. } => Err(Errno::EEXIST),
-            Found { slash: true, .. } if !is_dir => Err(Errno::ENOENT),
-            Found { dir, last: Last::Name(name), .. } => Ok((dir, name.into_owned())),
-            Found { .. } => Err(Errno::EEXIST),
+        let found = self.walk(dir, path, Goal::Name, 0)?;
+        let Last::Name(name) = found.last else { return Err(Errno::EEXIST) };
+        match self.child(found.dir, &name)? {
+            Some(_) => Err(Errno::EEXIST),
+            None if found.slash && !is_dir => Err(Errno::ENOENT),
+            None => Ok((found.dir, name.into_owned())),
         }
     }
 
@@ -267,7 +269,6 @@ impl Fs {
         let goal = if create { Goal::Create { follow } } else { Goal::Find { follow } };
         let found = self.walk(dir, path, goal, resolve)?;
         match (found.inode, found.last) {
-            (Some(_), Last::Dot | Last::DotDot | Last::Root) if create => Err(Errno::EISDIR),
             (Some(_), _) if exclusive => Err(Errno::EEXIST),
             (Some(inode), _) => match self.kind(inode)? {
                 Kind::Directory if create => Err(Errno::EISDIR),

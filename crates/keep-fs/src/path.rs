@@ -20,7 +20,7 @@ pub(crate) enum Goal {
     Find { follow: bool },
     /// The same for a file that may be made: a trailing slash or a dot is refused.
     Create { follow: bool },
-    /// Look at the name itself, because it is to be added or removed.
+    /// Find only the directory of a name that is to be added or removed.
     Name,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Found<'a> {
     pub(crate) last: Last<'a>,
     /// Whether slashes follow the last component.
     pub(crate) slash: bool,
-    /// What is there.
+    /// What is there; not looked up with [`Goal::Name`].
     pub(crate) inode: Option<InodeId>,
 }
 
@@ -89,7 +89,10 @@ impl Fs {
                         if is_last && slash && matches!(goal, Goal::Create { .. }) {
                             return Err(Errno::EISDIR);
                         }
-                        let inode = self.child(here, name)?;
+                        let inode = match goal {
+                            Goal::Name if is_last => None,
+                            _ => self.child(here, name)?,
+                        };
                         let follow = match goal {
                             _ if !is_last => true,
                             Goal::Find { follow } => follow || slash,
