@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! The processor's state at the start, and the descriptor tables it needs.
+//!
+//! The first instruction runs in ring 3, in long mode, with paging on; nothing is left for the
+//! Keep to set up in ring 0. Input and output are allowed by the I/O privilege level in the flags,
+//! so the task state segment has no bitmap. Supervisor-mode access and execution prevention stay
+//! off, because the stub's pages are user pages. There are no interrupts: the flag is off and
+//! nothing in a Keep turns it on.
+
+use keep_layout::{
+    KernelHeader, PAGE, STUB_CODE, STUB_DATA, StartInfo, TABLES_PHYS, TASK_STATE, USER_CODE,
+    USER_DATA,
+};
+
+/// Everything about the processor that is not zero, or as after a reset, at the start.
+///
+/// Data segments are all like `ss`; `cs` and `ss` are flat segments of the privilege level in
+/// their selectors; general registers that are not named are zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// Instruction pointer: the kernel's entry.
+    pub rip: u64,
+    /// Stack pointer: none, the kernel brings its own stack.
+    pub rsp: u64,
+    /// Address of the [`StartInfo`].
+    pub rdi: u64,
+    /// Flags: I/O privilege level 3, interrupts off.
+    pub rflags: u64,
+    /// Code segment: ring 3, 64 bit.
+    pub cs: u64,
+    /// Stack segment: ring 3.
+    pub ss: u64,
+    /// Task register.
+    pub tr: u64,
+    /// Address of the task state segment.
+    pub tr_base: u64,
+    /// Last byte of the task state segment.
+    pub tr_limit: u64,
+    /// Address of the global descriptor table.
+    pub gdt_base: u64,
+    /// Last byte of the global descriptor table.
+    pub gdt_limit: u64,
+    /// Address of the interrupt descriptor table.
+    pub idt_base: u64,
+    /// Last byte of the interrupt descriptor table.
+    pub idt_limit: u64,
+    /// Control register 0.
+    pub cr0: u64,
+    /// Control register 3: the top-level page table.
+    pub cr3: u64,
+    /// Control register 4. A backend may have to leave out what its hypervisor does not let a
+    /// guest switch on (`FSGSBASE`, `OSXSAVE`).
+    pub cr4: u64,
+    /// Extended features.
+    pub efer: u64,
+    /// Extended state: x87, SSE, AVX.
+    pub xcr0: u64,
+    /// Segments of `syscall` and `sysret`.
+    pub star: u64,
+    /// Where `syscall` goes.
+    pub lstar: u64,
+    /// Flags that `syscall` clears; the I/O privilege level is not among them, because entry code
+    /// may still run in ring 3 and has to reach its ports.
+    pub fmask: u64,
+}
+
+impl Start {
+    /// Its length in words.
+    pub const WORDS: usize = 21;
+
+    /// The words in the order in which they are declared, encoded and measured.
+    pub fn to_words(&self) -> [u64; Self::WORDS] {
+        [
+            self.rip,
+            self.rsp,
+            self.rdi,
+            self.rflags,
+            self.cs,
+            self.ss,
+            self.tr,
+            self.tr_base,
+            self.tr_limit,
+            self.gdt_base,
+            self.gdt_limit,
+            self.idt_base,
+            self.idt_limit,
+            self.cr0,
+            self.cr3,
+            self.cr4,
+            self.efer,
+            self.xcr0,
+            self.star,
+            self.lstar,
+            self.fmask,
+        ]
+    }
+
+    /// The opposite of [`Start::to_words`].
+    pub fn from_words(words: &[u64; Self::WORDS]) -> Self {
+        let [
+            rip,
+            rsp,
+            rdi,
+            rflags,
+            cs,
+            ss,
+            tr,
+            tr_base,
+            tr_limit,
+            gdt_base,
+            gdt_limit,
+            idt_base,
+            idt_limit,
+            cr0,
+            cr3,
+            cr4,
+            efer,
+            xcr0,
+            star,
+            lstar,
+            fmask,
+        ] = *words;
+        Self {
+            rip,
+            rsp,
+            rdi,
+            rflags,
+            cs,
+            ss,
+            tr,
+            tr_base,
+            tr_limit,
+            gdt_base,
+            gdt_limit,
+            idt_base,
+            idt_limit,
+            cr0,
+            cr3,
+            cr4,
+            efer,
+            xcr0,
+            star,
+            lstar,
+            fmask,
+        }
+    }
+
+    /// The start of a kernel whose page of start information is at `info`.
+    pub(crate) fn new(kernel: &KernelHeader, info: u64) -> Self {
+        Self {
+            rip: kernel.entry,
+            rsp: 0,
+            rdi: info,
+            rflags: 0x3002,
+            cs: u64::from(USER_CODE),
+            ss: u64::from(USER_DATA),
+            tr: u64::from(TASK_STATE),
+            tr_base: info + TSS,
+            tr_limit: TSS_SIZE - 1,
+            gdt_base: info + GDT,
+            gdt_limit: GDT_SIZE - 1,
+            idt_base: info + IDT,
+            idt_limit: IDT_SIZE - 1,
+            // PE, MP, ET, NE, WP, AM, PG.
+            cr0: 0x8005_0033,
+            cr3: TABLES_PHYS,
+            // PAE, OSFXSR, OSXMMEXCPT, FSGSBASE, OSXSAVE.
+            cr4: 0x0005_0620,
+            // SCE, LME, LMA, NXE.
+            efer: 0xd01,
+            xcr0: 0b111,
+            // `sysret` adds 8 for the stack and 16 for the code segment.
+            star: u64::from(USER_CODE - 16) << 48 | u64::from(STUB_CODE) << 32,
+            lstar: kernel.lstar,
+            // TF, IF, DF, NT, AC.
+            fmask: 0x0004_4700,
+        }
+    }
+}
+
+// What is where in the page.
+const GDT: u64 = 0x400;
+const GDT_SIZE: u64 = 10 * 8;
+const TSS: u64 = 0x480;
+const TSS_SIZE: u64 = 104;
+const IDT: u64 = 0x800;
+const IDT_SIZE: u64 = keep_layout::VECTORS as u64 * 16;
+
+/// The page with start information, descriptor tables and task state segment; `info` is its
+/// address.
+pub(crate) fn info_page(start_info: &StartInfo, kernel: &KernelHeader, info: u64) -> Vec<u8> {
+    let mut page = vec![0; PAGE as usize];
+    let mut put = |at: u64, bytes: &[u8]| {
+        let at = at as usize;
+        page[at..at + bytes.len()].copy_from_slice(bytes);
+    };
+
+    for (index, word) in start_info.to_words().into_iter().enumerate() {
+        put(index as u64 * 8, &word.to_le_bytes());
+    }
+
+    // Flat segments, accessed from the start so that the processor does not write to them.
+    let tss = info + TSS;
+    let gdt = [
+        (STUB_CODE, 0x00af_9b00_0000_ffff),
+        (STUB_DATA, 0x00cf_9300_0000_ffff),
+        (USER_DATA, 0x00cf_f300_0000_ffff),
+        (USER_CODE, 0x00af_fb00_0000_ffff),
+        // A busy task state segment, for it is loaded.
+        (
+            TASK_STATE,
+            (TSS_SIZE - 1) | (tss & 0x00ff_ffff) << 16 | 0x8b << 40 | (tss >> 24 & 0xff) << 56,
+        ),
+        (TASK_STATE + 8, tss >> 32),
+    ];
+    for (selector, descriptor) in gdt {
+        put(GDT + u64::from(selector & !7), &u64::to_le_bytes(descriptor));
+    }
+
+    put(TSS + 4, &kernel.stub_stack_top.to_le_bytes());
+    // The I/O bitmap lies beyond the limit: there is none.
+    put(TSS + 102, &(TSS_SIZE as u16).to_le_bytes());
+
+    for (vector, handler) in kernel.vectors.into_iter().enumerate() {
+        if handler == 0 {
+            continue;
+        }
+        // Ring 3 may raise the breakpoint and overflow exceptions by their instructions.
+        let access: u64 = if vector == 3 || vector == 4 { 0xee } else { 0x8e };
+        let low = handler & 0xffff
+            | u64::from(STUB_CODE) << 16
+            | access << 40
+            | (handler >> 16 & 0xffff) << 48;
+        put(IDT + vector as u64 * 16, &low.to_le_bytes());
+        put(IDT + vector as u64 * 16 + 8, &(handler >> 32).to_le_bytes());
+    }
+    page
+}
