@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! Sizes, durations and the other small grammars of option values.
+//!
+//! Each is parsed once, at the edge, into the type that says what it means; a message says what
+//! would have been right.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Reads a size such as `64KiB`, `512M` or `4GiB` into bytes.
+///
+/// `K`, `M`, `G` and `T` count in 1024 with or without `iB`, and in 1000 with `B`.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    const HELP: &str = "expected a size such as 512MiB or 4GiB";
+    let (number, unit) = split_number(text).ok_or(HELP)?;
+    let unit = unit.trim_start().to_ascii_lowercase();
+    let (prefix, base) = match unit.strip_suffix("ib") {
+        Some(prefix) => (prefix, 1024_u64),
+        None => match unit.strip_suffix('b') {
+            Some(prefix) => (prefix, 1000),
+            None => (&*unit, 1024),
+        },
+    };
+    let power = match prefix {
+        "" if !unit.ends_with("ib") => 0,
+        "k" => 1,
+        "m" => 2,
+        "g" => 3,
+        "t" => 4,
+        _ => return Err(HELP.into()),
+    };
+    match number.checked_mul(base.pow(power)) {
+        Some(0) => Err("it must be more than nothing".into()),
+        Some(bytes) => Ok(bytes),
+        None => Err("it is larger than any memory".into()),
+    }
+}
+
+/// Reads a duration such as `500ms`, `30s` or `1h30m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    const HELP: &str = "expected a duration such as 500ms, 30s or 1h30m";
+    let mut rest = text.trim();
+    let mut sum = Duration::ZERO;
+    if rest.is_empty() {
+        return Err(HELP.into());
+    }
+    while !rest.is_empty() {
+        let (number, after) = split_number(rest).ok_or(HELP)?;
+        let end = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        let (unit, more) = after.split_at(end);
+        let part = match unit.trim() {
+            "ms" => Some(Duration::from_millis(number)),
+            "s" => Some(Duration::from_secs(number)),
+            "m" | "min" => number.checked_mul(60).map(Duration::from_secs),
+            "h" => number.checked_mul(3600).map(Duration::from_secs),
+            _ => return Err(HELP.into()),
+        };
+        sum = part.and_then(|part| sum.checked_add(part)).ok_or("it is too long")?;
+        rest = more;
+    }
+    if sum.is_zero() {
+        return Err("it must be more than nothing".into());
+    }
+    Ok(sum)
+}
+
+fn split_number(text: &str) -> Option<(u64, &str)> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, rest) = text.split_at(end);
+    Some((number.parse().ok()?, rest))
+}
+
+/// A size for a person.
+pub(crate) fn show_size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if value < 1024.0 {
+            return match unit {
+                "B" => format!("{bytes} B"),
+                _ => format!("{value:.1} {unit}"),
+            };
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1} TiB")
+}
+
+/// A variable of the workload's environment, as `--env` gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum EnvVar {
+    /// `NAME=VALUE`.
+    Set(String, String),
+    /// `NAME`: as it is here.
+    Inherit(String),
+}
+
+/// Reads `NAME=VALUE` or `NAME`.
+pub(crate) fn env_var(text: &str) -> Result<EnvVar, String> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (text, None),
+    };
+    if name.is_empty() {
+        return Err("expected NAME=VALUE, or NAME to pass on a variable of this environment".into());
+    }
+    if text.contains('\0') {
+        return Err("it must not contain a zero byte".into());
+    }
+    Ok(match value {
+        Some(value) => EnvVar::Set(name.into(), value.into()),
+        None => EnvVar::Inherit(name.into()),
+    })
+}
+
+/// A host folder and its name in the Keep, as `--dir` gives them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Dir {
+    /// The folder on the host.
+    pub(crate) host: PathBuf,
+    /// Its name as the workload sees it.
+    pub(crate) guest: String,
+}
+
+/// Reads `HOST` or `HOST::GUEST`.
+pub(crate) fn dir(text: &str) -> Result<Dir, String> {
+    let (host, guest) = text.split_once("::").unwrap_or((text, text));
+    if host.is_empty() || guest.is_empty() {
+        return Err("expected HOST or HOST::GUEST, neither of them empty".into());
+    }
+    Ok(Dir { host: host.into(), guest: guest.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("1", 1),
+            ("100B", 100),
+            ("64K", 64 << 10),
+            ("64k", 64 << 10),
+            ("64KiB", 64 << 10),
+            ("64 KiB", 64 << 10),
+            ("64KB", 64_000),
+            ("512M", 512 << 20),
+            ("4GiB", 4 << 30),
+            ("4g", 4 << 30),
+            ("4GB", 4_000_000_000),
+            ("1TiB", 1 << 40),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in
+            ["", "GiB", "-1", "1.5GiB", "4 X", "4iB", "4GiBB", "0", "0GiB", "99999999999TiB", "٣"]
+        {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        for (text, milliseconds) in [
+            ("500ms", 500),
+            ("30s", 30_000),
+            ("2m", 120_000),
+            ("2min", 120_000),
+            ("1h30m", 5_400_000),
+            ("1m 30s", 90_000),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in ["", "30", "s", "-1s", "1.5s", "0s", "30x", "99999999999999999h"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_shown_in_a_fitting_unit() {
+        assert_eq!(show_size(0), "0 B");
+        assert_eq!(show_size(1023), "1023 B");
+        assert_eq!(show_size(1536), "1.5 KiB");
+        assert_eq!(show_size(2 << 30), "2.0 GiB");
+        assert_eq!(show_size(3 << 40), "3.0 TiB");
+    }
+
+    #[test]
+    fn variables() {
+        assert_eq!(env_var("A=b=c"), Ok(EnvVar::Set("A".into(), "b=c".into())));
+        assert_eq!(env_var("A="), Ok(EnvVar::Set("A".into(), String::new())));
+        assert_eq!(env_var("A"), Ok(EnvVar::Inherit("A".into())));
+        assert!(env_var("=b").is_err());
+        assert!(env_var("").is_err());
+        assert!(env_var("A=\0").is_err());
+    }
+
+    #[test]
+    fn dirs() {
+        let both = |host: &str, guest: &str| Ok(Dir { host: host.into(), guest: guest.into() });
+        assert_eq!(dir("/tmp"), both("/tmp", "/tmp"));
+        assert_eq!(dir("/tmp::/"), both("/tmp", "/"));
+        assert_eq!(dir("a::b::c"), both("a", "b::c"));
+        assert_eq!(dir("a:b"), both("a:b", "a:b"));
+        for text in ["", "::", "a::", "::b"] {
+            assert!(dir(text).is_err(), "{text}");
+        }
+    }
+}
