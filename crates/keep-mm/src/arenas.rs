@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! Arenas: chunks that many small mappings share, so that all of them cost one leaf.
+//!
+//! An arena is an aligned chunk of addresses whose mappings are all plain readable and writable
+//! memory. When one of them is first touched, the whole chunk gets one leaf, and what is unmapped
+//! later stays under it. The moment one page of it is to have other rights, or is mapped over,
+//! the arena is *closed*: split into pages, those that nobody has freed, and forgotten.
+//!
+//! Very small mappings have arenas of their own: they are mostly stacks for signal handlers,
+//! which get a guard page right after they are made and so close their arena before it has cost
+//! anything.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use keep_layout::{CHUNK, PAGE};
+
+use crate::areas::Area;
+use crate::bits::{Bits, PAGES};
+use crate::space::down;
+use crate::tables::Entry;
+use crate::{Errno, Machine, Space};
+
+/// Mappings of this size and larger have chunks of their own.
+pub(crate) const LARGE: u64 = 1 << 20;
+/// Mappings below this size are kept apart from larger ones.
+const TINY: u64 = 64 << 10;
+
+/// All open arenas by their first address.
+#[derive(Debug, Default)]
+pub(crate) struct Arenas(BTreeMap<u64, Arena>);
+
+#[derive(Debug)]
+struct Arena {
+    tiny: bool,
+    used: Bits,
+    /// Pages that were used since the leaf was made.
+    dirty: Bits,
+}
+
+impl Arenas {
+    pub(crate) fn contains(&self, chunk: u64) -> bool {
+        self.0.contains_key(&chunk)
+    }
+
+    /// Forgets an arena without a leaf.
+    pub(crate) fn remove(&mut self, chunk: u64) {
+        self.0.remove(&chunk);
+    }
+
+    /// Notes that an arena has got its leaf, all zero.
+    pub(crate) fn mapped(&mut self, chunk: u64) {
+        if let Some(arena) = self.0.get_mut(&chunk) {
+            arena.dirty = arena.used;
+        }
+    }
+
+    pub(crate) fn overlapping(&self, range: &Range<u64>) -> Vec<u64> {
+        let first = down(range.start, CHUNK);
+        self.0.range(first..range.end.max(first)).map(|(&chunk, _)| chunk).collect()
+    }
+}
+
+impl<M: Machine> Space<M> {
+    /// Finds and takes a place for a small mapping in an arena.
+    pub(crate) fn arena_place(&mut self, len: u64) -> Option<u64> {
+        let (pages, tiny) = ((len / PAGE) as usize, len < TINY);
+        let found = self.arenas.0.iter().filter(|(_, arena)| arena.tiny == tiny);
+        let (chunk, first) = found
+            .filter_map(|(&chunk, arena)| Some((chunk, arena.used.gap(pages)?)))
+            .next()
+            .or_else(|| Some((self.new_arena(tiny)?, 0)))?;
+        self.arena_take(chunk, first..first + pages);
+        Some(chunk + first as u64 * PAGE)
+    }
+
+    /// Takes the pages after a mapping in an arena, if they are free.
+    pub(crate) fn arena_extend(&mut self, range: &Range<u64>) -> bool {
+        let chunk = down(range.start, CHUNK);
+        let Some(arena) = self.arenas.0.get(&chunk) else { return false };
+        let pages = pages(chunk, range);
+        if range.end > chunk + CHUNK || pages.clone().any(|page| arena.used.get(page)) {
+            return false;
+        }
+        self.arena_take(chunk, pages);
+        true
+    }
+
+    /// Unmaps a range in which there may be arenas.
+    pub(crate) fn clear_around_arenas(&mut self, range: Range<u64>) {
+        let mut start = range.start;
+        for chunk in self.arenas.overlapping(&range) {
+            let part = range.start.max(chunk)..range.end.min(chunk + CHUNK);
+            self.clear(start..part.start);
+            start = part.end;
+            let Some(arena) = self.arenas.0.get_mut(&chunk) else { continue };
+            arena.used.fill(pages(chunk, &part), false);
+            let (tiny, empty) = (arena.tiny, arena.used == Bits::NONE);
+            // One empty arena of each sort is kept, for programs that map and unmap in turn.
+            let mut others = self.arenas.0.iter().filter(|(other, _)| **other != chunk);
+            if empty && others.any(|(_, arena)| arena.tiny == tiny && arena.used.count() < 384) {
+                self.drop_arena(chunk);
+            }
+        }
+        self.clear(start..range.end);
+    }
+
+    /// Makes ordinary memory of the arenas in a range.
+    pub(crate) fn close_arenas(&mut self, range: &Range<u64>) -> Result<(), Errno> {
+        for chunk in self.arenas.overlapping(range) {
+            let step = self.tables.walk(&self.machine, chunk);
+            if step.entry.is_large() {
+                self.split(step.at, step.entry)?;
+            }
+            let Some(arena) = self.arenas.0.remove(&chunk) else { continue };
+            if step.entry.is_large() {
+                for page in (0..PAGES).filter(|&page| !arena.used.get(page)) {
+                    let page = chunk + page as u64 * PAGE;
+                    let step = self.tables.walk(&self.machine, page);
+                    self.release(step.at, step.entry);
+                }
+                self.prune(chunk..chunk + CHUNK);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back the arenas that are kept for later; tells whether that gave back memory.
+    pub(crate) fn drop_empty_arenas(&mut self) -> bool {
+        let empty = self.arenas.0.iter().filter(|(_, arena)| arena.used == Bits::NONE);
+        let empty: Vec<u64> = empty.map(|(&chunk, _)| chunk).collect();
+        let used = self.frames.used();
+        empty.into_iter().for_each(|chunk| self.drop_arena(chunk));
+        self.frames.used() < used
+    }
+
+    fn drop_arena(&mut self, chunk: u64) {
+        self.arenas.remove(chunk);
+        self.clear(chunk..chunk + CHUNK);
+    }
+
+    fn new_arena(&mut self, tiny: bool) -> Option<u64> {
+        let zone = self.zones.arenas.clone();
+        let mut chunk = zone.start;
+        while chunk < zone.end && !self.vacant(&(chunk..chunk + CHUNK)) {
+            chunk += CHUNK;
+        }
+        if chunk >= zone.end {
+            return None;
+        }
+        self.arenas.0.insert(chunk, Arena { tiny, used: Bits::NONE, dirty: Bits::NONE });
+        Some(chunk)
+    }
+
+    fn arena_take(&mut self, chunk: u64, pages: Range<usize>) {
+        let step = self.tables.walk(&self.machine, chunk);
+        let Some(arena) = self.arenas.0.get_mut(&chunk) else { return };
+        for page in pages {
+            arena.used.set(page, true);
+            if step.entry != Entry::EMPTY && arena.dirty.get(page) {
+                self.machine.zero(step.entry.phys() + page as u64 * PAGE, PAGE);
+            }
+            arena.dirty.set(page, true);
+        }
+    }
+
+    /// Whether neither a mapping nor an arena is in a range.
+    pub(crate) fn vacant(&self, range: &Range<u64>) -> bool {
+        let mapped = |(start, area): (u64, Area)| start < area.end;
+        !self.areas.within(range.clone()).any(mapped) && self.arenas.overlapping(range).is_empty()
+    }
+}
+
+/// Pages of a chunk that a range in it has.
+fn pages(chunk: u64, range: &Range<u64>) -> Range<usize> {
+    ((range.start - chunk) / PAGE) as usize..((range.end - chunk) / PAGE) as usize
+}
