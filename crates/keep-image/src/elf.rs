@@ -9,11 +9,10 @@ use std::ops::Range;
 
 use object::LittleEndian;
 use object::elf;
-use object::read::elf::{
-    Dyn as _, FileHeader as _, ProgramHeader as _, SectionHeader as _, Sym as _,
-};
+use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _, SectionHeader as _};
 
 use crate::error::{BuildError, Part};
+use crate::functions;
 
 /// No address in a file may lie beyond this.
 const LIMIT: u64 = 1 << 32;
@@ -49,10 +48,8 @@ pub(crate) struct Elf<'a> {
     pub(crate) segments: Vec<Segment<'a>>,
     /// Sections with code; empty if the file has no section headers.
     pub(crate) code: Vec<Range<u64>>,
-    /// First addresses of functions, ascending; empty if the file is stripped.
-    pub(crate) functions: Vec<u64>,
-    /// Addresses of all symbols in code.
-    pub(crate) labels: Vec<u64>,
+    /// Functions, as far as they are known: ascending, without overlap.
+    pub(crate) functions: Vec<Range<u64>>,
     /// The dynamic section's entries.
     dynamic: Vec<(i64, u64)>,
 }
@@ -92,6 +89,7 @@ impl<'a> Elf<'a> {
         let mut segments: Vec<Segment<'a>> = Vec::new();
         let mut offsets = Vec::new();
         let mut dynamic = Vec::new();
+        let mut frames = None;
         let headers = header.program_headers(endian, file).map_err(broken)?;
         for ph in headers {
             let flags = ph.p_flags(endian);
@@ -121,6 +119,9 @@ impl<'a> Elf<'a> {
                 elf::PT_INTERP => return Err(wrong("it is not linked statically")),
                 elf::PT_GNU_STACK if flags & elf::PF_X != 0 => {
                     return Err(wrong("it asks for an executable stack"));
+                }
+                elf::PT_GNU_EH_FRAME => {
+                    frames = Some(ph.p_vaddr(endian)).filter(|at| *at <= LIMIT);
                 }
                 elf::PT_DYNAMIC => {
                     if let Some(entries) = ph.dynamic(endian, file).map_err(broken)? {
@@ -166,7 +167,6 @@ impl<'a> Elf<'a> {
             segments,
             code: Vec::new(),
             functions: Vec::new(),
-            labels: Vec::new(),
             dynamic,
         };
         if part == Part::Program && this.phdr == 0 {
@@ -176,6 +176,9 @@ impl<'a> Elf<'a> {
             return Err(wrong("its entry is not in its text"));
         }
         this.read_sections(header, endian, file)?;
+        if let Some(frames) = frames {
+            this.functions = functions::read(&this, frames);
+        }
         Ok(this)
     }
 
@@ -184,7 +187,7 @@ impl<'a> Elf<'a> {
         self.header
     }
 
-    /// Finds code and functions by the section headers, if there are any.
+    /// Finds code by the section headers, if there are any.
     fn read_sections(
         &mut self,
         header: &elf::FileHeader64<LittleEndian>,
@@ -210,21 +213,6 @@ impl<'a> Elf<'a> {
         }
         self.code.sort_by_key(|range| (range.start, range.end));
 
-        let symbols = sections.symbols(endian, file, elf::SHT_SYMTAB).map_err(broken)?;
-        for symbol in symbols.iter() {
-            let address = symbol.st_value(endian);
-            if symbol.is_undefined(endian) || !self.is_code(address) {
-                continue;
-            }
-            self.labels.push(address);
-            if matches!(symbol.st_type(), elf::STT_FUNC | elf::STT_GNU_IFUNC) {
-                self.functions.push(address);
-            }
-        }
-        for list in [&mut self.labels, &mut self.functions] {
-            list.sort_unstable();
-            list.dedup();
-        }
         Ok(())
     }
 

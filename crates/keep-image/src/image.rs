@@ -79,8 +79,7 @@ pub struct Image<'a> {
 impl Image<'static> {
     /// Builds the image of a program and the kernel under it, from their ELF files.
     ///
-    /// Give the program with its symbols: they do not get into the image, but without them none
-    /// of its `syscall`s can be rewritten.
+    /// Symbols and other sections that are not loaded make no difference.
     ///
     /// # Errors
     ///

@@ -16,6 +16,7 @@ mod blob;
 mod cpu;
 mod elf;
 mod error;
+mod functions;
 mod image;
 mod measure;
 mod place;

@@ -19,9 +19,12 @@
 //! lost, and nothing else. A neighbour moves only if that changes nothing: no branches, and nobody
 //! may jump to it. All addresses that code or data could jump to are collected for that, rather
 //! too many than too few: targets of branches, addresses that code computes relative to itself,
-//! relocations, symbols, and what looks like a jump table wherever code takes the address of one.
-//! A `syscall` that cannot be rewritten stays, traps, and works all the same; so do all of them in
-//! a stripped program, where nothing says which bytes are instructions.
+//! relocations, and what looks like a jump table wherever code takes the address of one.
+//! A `syscall` that cannot be rewritten stays, traps, and works all the same; so does each that
+//! lies outside of the functions that the program's tables for unwinding name, because there
+//! nothing says which bytes are instructions.
+
+use std::ops::Range;
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
 
@@ -87,7 +90,8 @@ impl Plan {
         let start = text_end.unwrap_or(0).next_multiple_of(ALIGN);
         let mut plan = Self { sites: Vec::new(), syscalls: Syscalls::default(), start, end: start };
 
-        let (found, targets) = survey(program)?;
+        let Survey { found, unknown, targets } = survey(program)?;
+        plan.syscalls.left += unknown;
         for found in found {
             match plan.site(program, &found, &targets) {
                 Some(site) => {
@@ -207,63 +211,86 @@ fn relocate(program: &Elf<'_>, instructions: &[Instruction], to: u64) -> Option<
     Some(code)
 }
 
-/// Finds all `syscall`s in functions, and all addresses that something may jump to (ascending).
-fn survey(program: &Elf<'_>) -> Result<(Vec<Found>, Vec<u64>), BuildError> {
-    let mut targets: Vec<u64> = program.labels.clone();
-    targets
-        .extend(program.relocations()?.iter().map(|(_, to)| *to).filter(|to| program.is_code(*to)));
-    let mut found = Vec::new();
-    let mut tables = Vec::new();
+/// What a look at all code finds.
+#[derive(Debug, Default)]
+struct Survey {
+    /// All `syscall`s in functions, ascending.
+    found: Vec<Found>,
+    /// The number of other byte pairs that look like one.
+    unknown: u64,
+    /// All addresses that something may jump to, ascending.
+    targets: Vec<u64>,
+}
 
+fn survey(program: &Elf<'_>) -> Result<Survey, BuildError> {
+    let mut survey = Survey::default();
+    let relocations = program.relocations()?;
+    survey.targets.extend(relocations.iter().map(|(_, to)| *to).filter(|to| program.is_code(*to)));
+
+    let mut tables = Vec::new();
     for section in &program.code {
-        let first = program.functions.partition_point(|function| *function < section.start);
-        let last = program.functions.partition_point(|function| *function < section.end);
-        let functions = &program.functions[first..last];
-        let ends = functions.iter().skip(1).chain([&section.end]);
-        for (start, end) in functions.iter().zip(ends) {
-            let Some(bytes) = program.bytes(*start..*end) else { continue };
-            let mut function = Vec::new();
-            for instruction in Decoder::with_ip(64, bytes, *start, DecoderOptions::NONE).iter() {
-                // Data between functions; what was decoded so far is a prefix of the function.
-                if instruction.is_invalid() {
-                    break;
-                }
-                if instruction.is_ip_rel_memory_operand() {
-                    let address = instruction.ip_rel_memory_address();
-                    if program.is_code(address) {
-                        targets.push(address);
-                    }
-                    if instruction.mnemonic() == Mnemonic::Lea {
-                        tables.push(address);
-                    }
-                }
-                if matches!(
-                    instruction.op0_kind(),
-                    OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64
-                ) {
-                    targets.push(instruction.near_branch_target());
-                }
-                function.push(instruction);
-            }
-            for (at, _) in
-                function.iter().enumerate().filter(|(_, i)| i.mnemonic() == Mnemonic::Syscall)
-            {
-                let first = at.saturating_sub(NEIGHBOURS);
-                let last = (at + NEIGHBOURS + 1).min(function.len());
-                found.push(Found { window: function[first..last].to_vec(), at: at - first });
-            }
+        let first = program.functions.partition_point(|f| f.start < section.start);
+        let last = program.functions.partition_point(|f| f.end <= section.end).max(first);
+        let mut at = section.start;
+        for function in &program.functions[first..last] {
+            survey.code(program, at..function.start, false, &mut tables);
+            survey.code(program, function.clone(), true, &mut tables);
+            at = function.end;
         }
+        survey.code(program, at..section.end, false, &mut tables);
     }
 
     tables.sort_unstable();
     tables.dedup();
     let ends = tables.iter().skip(1).copied().chain([u64::MAX]);
     for (table, end) in tables.iter().copied().zip(ends) {
-        jump_table(program, table, end, &mut targets);
+        jump_table(program, table, end, &mut survey.targets);
     }
-    targets.sort_unstable();
-    targets.dedup();
-    Ok((found, targets))
+    survey.targets.sort_unstable();
+    survey.targets.dedup();
+    Ok(survey)
+}
+
+impl Survey {
+    /// Decodes a function, or what lies between two. Adds the addresses that it computes.
+    fn code(&mut self, program: &Elf<'_>, range: Range<u64>, known: bool, tables: &mut Vec<u64>) {
+        let start = range.start;
+        let Some(bytes) = program.bytes(range) else { return };
+        let mut function = Vec::new();
+        for instruction in Decoder::with_ip(64, bytes, start, DecoderOptions::NONE).iter() {
+            if instruction.is_ip_rel_memory_operand() {
+                let address = instruction.ip_rel_memory_address();
+                if program.is_code(address) {
+                    self.targets.push(address);
+                }
+                if instruction.mnemonic() == Mnemonic::Lea {
+                    tables.push(address);
+                }
+            }
+            if matches!(
+                instruction.op0_kind(),
+                OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64
+            ) {
+                self.targets.push(instruction.near_branch_target());
+            }
+            if known {
+                function.push(instruction);
+            }
+        }
+
+        if function.iter().any(Instruction::is_invalid) || !known {
+            // Not all of it is code, or not all of it is understood.
+            self.unknown += bytes.windows(2).filter(|pair| *pair == [0x0f, 0x05]).count() as u64;
+            return;
+        }
+        for (at, instruction) in function.iter().enumerate() {
+            if instruction.mnemonic() == Mnemonic::Syscall {
+                let first = at.saturating_sub(NEIGHBOURS);
+                let last = (at + NEIGHBOURS + 1).min(function.len());
+                self.found.push(Found { window: function[first..last].to_vec(), at: at - first });
+            }
+        }
+    }
 }
 
 /// Reads what may be a table of 32-bit offsets from itself to code, as long as it looks like one
