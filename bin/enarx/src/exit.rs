@@ -206,6 +206,10 @@ impl Style {
         Self(allowed() && std::io::stdout().is_terminal())
     }
 
+    pub(crate) fn is_coloured(self) -> bool {
+        self.0
+    }
+
     pub(crate) fn red(self, text: &str) -> String {
         self.paint("1;31", text)
     }

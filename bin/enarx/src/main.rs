@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 fn main_inner() -> Result<Outcome, Failure> {
     // Ends the program by itself if the command line is wrong, or asks for help.
     let cli = Cli::parse();
-    log::start(cli.log_filter.as_deref())?;
+    log::start(cli.log_filter.as_deref(), &cli.command)?;
     match cli.command {
         #[cfg(unix)]
         Command::Run(args) => return run::run(&args),

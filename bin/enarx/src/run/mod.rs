@@ -189,7 +189,9 @@ fn conclude(report: Report, name: &str) -> Result<Outcome, Failure> {
     match report {
         Report::Exited { code } => Ok(Outcome::Workload(code)),
         Report::Trapped { message } => {
-            Err(Failure::with_details(Code::Trap, format!("`{name}` trapped"), &message))
+            // Already says whose trap it is, with the backtrace in the form that Wasmtime's users
+            // know.
+            Err(Failure::new(Code::Trap, anyhow::Error::msg(message.trim_end().to_owned())))
         }
         Report::Refused { reason, message } => Err(refused(name, reason, &message)),
         Report::Compiled { .. } => {

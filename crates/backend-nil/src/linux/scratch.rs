@@ -15,6 +15,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use keep_backend::{BackendError, Seed, seed_name};
+use keep_host::seed::copy_tree;
 use rustix::fs::FlockOperation;
 use rustix::rand::GetRandomFlags;
 
@@ -44,7 +45,7 @@ impl Scratch {
                 source,
             })?;
         for seed in seeds {
-            copy(&seed.host, &scratch.path.join(seed_name(seed.index)))?;
+            copy_tree(&seed.host, &scratch.path.join(seed_name(seed.index)))?;
         }
         Ok(Some(scratch))
     }
@@ -176,21 +177,6 @@ fn is_ours(path: &Path) -> bool {
 
 fn is_same(now: &fs::Metadata, folder: &File) -> bool {
     folder.metadata().is_ok_and(|open| (open.dev(), open.ino()) == (now.dev(), now.ino()))
-}
-
-fn copy(host: &Path, to: &Path) -> Result<(), BackendError> {
-    let failed = |source| BackendError::Seed { path: host.into(), source };
-    fs::create_dir(to).map_err(failed)?;
-    for entry in fs::read_dir(host).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let target = to.join(entry.file_name());
-        if entry.file_type().map_err(failed)?.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), target).map_err(failed)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
