@@ -1,3 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! The host's side of a Keep: serves its calls on descriptors handed out by us, under seccomp
+//! The host's side of a Keep: serves its calls on descriptors handed out by us, under seccomp.
+//!
+//! The Keep is an attacker here. It reaches the outside only through [`Server`], which knows six
+//! calls and nine streams, looks at each request once, and has no way to name a file, a process or
+//! a descriptor that it was not given. [`Stop`] ends it from outside, also in the middle of a
+//! blocking call. [`seed`] is the archive by which host folders get into a Keep.
+
+pub mod seed;
+
+#[cfg(target_os = "linux")]
+mod descriptor;
+#[cfg(target_os = "linux")]
+mod ended;
+#[cfg(target_os = "linux")]
+mod log;
+#[cfg(target_os = "linux")]
+mod server;
+#[cfg(target_os = "linux")]
+mod stop;
+
+#[cfg(target_os = "linux")]
+pub use ended::Ended;
+#[cfg(target_os = "linux")]
+pub use server::{Memory, Server, Streams};
+#[cfg(target_os = "linux")]
+pub use stop::{Entered, Stop};

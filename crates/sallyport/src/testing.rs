@@ -1,11 +1,63 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! A shared block in ordinary memory, for tests and fuzz targets.
+//! Shared blocks in ordinary memory, for tests and fuzz targets.
 
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::vec::Vec;
 
-use crate::{SHARED_SIZE, Window};
+use crate::{RawWindow, SHARED_SIZE, Window};
+
+/// A block as a VMM would map it, for use through [`RawWindow`].
+#[derive(Debug)]
+pub struct Block {
+    base: *mut u8,
+}
+
+// SAFETY: the memory is only handed out as a `RawWindow`, which may be used by any thread.
+unsafe impl Send for Block {}
+// SAFETY: as above.
+unsafe impl Sync for Block {}
+
+impl Block {
+    const LAYOUT: Layout = match Layout::from_size_align(SHARED_SIZE, 4096) {
+        Ok(layout) => layout,
+        Err(_) => unreachable!(),
+    };
+
+    /// A block of zeros.
+    pub fn new() -> Self {
+        // SAFETY: the size is not zero.
+        let base = unsafe { alloc_zeroed(Self::LAYOUT) };
+        if base.is_null() {
+            handle_alloc_error(Self::LAYOUT);
+        }
+        Self { base }
+    }
+
+    /// A window on it.
+    ///
+    /// # Safety
+    ///
+    /// The block must outlive the window and all copies of it.
+    pub unsafe fn window(&self) -> RawWindow {
+        // SAFETY: `new` made room for a block, and the caller keeps it.
+        unsafe { RawWindow::new(self.base) }
+    }
+}
+
+impl Default for Block {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with this layout.
+        unsafe { dealloc(self.base, Self::LAYOUT) }
+    }
+}
 
 /// A block without any `unsafe`: words of 64 bits, whose bytes are changed one at a time.
 #[derive(Debug)]

@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! Executes the host calls of one Keep.
+//!
+//! Any thread may serve; the state is behind one lock, so each request is executed once and in
+//! order. Work per look at the ring is bounded by the ring. After a Keep has ended, by its word or
+//! by a breach of the protocol, nothing of it is executed any more.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use keep_backend::BackendError;
+use keep_launch::{MAX_REPORT, Report};
+use sallyport::{ClockId, FOREVER, HostEnd, HostErrno, RawWindow, Request, Stream, Window};
+
+use crate::descriptor::{self, Failure, Interest};
+use crate::log::Log;
+use crate::{Ended, Stop};
+
+/// Everything of the outside that a Keep can reach.
+pub struct Streams {
+    /// Standard input, output and error; `None` reads as end of file and swallows writes.
+    pub stdio: [Option<File>; 3],
+    /// The encoded launch message.
+    pub launch: Vec<u8>,
+    /// Module or artifact.
+    pub input: File,
+    /// Where an artifact goes, if anywhere.
+    pub output: Option<File>,
+    /// The archive that seeds the Keep's file system, if any.
+    pub seed: Option<Box<dyn Read + Send>>,
+}
+
+impl std::fmt::Debug for Streams {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Streams").finish_non_exhaustive()
+    }
+}
+
+/// The VMM's part of GROW.
+pub trait Memory: Send {
+    /// Adds `bytes` (a multiple of 2 MiB, not zero) or more of private memory behind what there
+    /// is, and returns the new total.
+    ///
+    /// # Errors
+    ///
+    /// If there is no more; the Keep hears only that.
+    fn grow(&mut self, bytes: u64) -> io::Result<u64>;
+}
+
+/// Serves one Keep. Clones serve the same one.
+#[derive(Debug, Clone)]
+pub struct Server {
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    end: HostEnd<RawWindow>,
+    streams: Streams,
+    /// How much of the launch message was read.
+    launched: usize,
+    report: Vec<u8>,
+    log: Log,
+    /// A stream on which a write failed stays failed: what was submitted behind that write must
+    /// not be written after a gap.
+    failed: [Option<HostErrno>; Stream::ALL.len()],
+    memory: Box<dyn Memory>,
+    started: Instant,
+    stop: Stop,
+    outcome: Option<Result<Ended, BackendError>>,
+    over: bool,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("outcome", &self.outcome).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// A server for the Keep behind `window`, whose rings are still zero.
+    pub fn new(window: RawWindow, streams: Streams, memory: Box<dyn Memory>, stop: Stop) -> Self {
+        let state = State {
+            end: HostEnd::new(window),
+            streams,
+            launched: 0,
+            report: Vec::new(),
+            log: Log::new(),
+            failed: [None; Stream::ALL.len()],
+            memory,
+            started: Instant::now(),
+            stop,
+            outcome: None,
+            over: false,
+        };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// The Keep rang: answers all that it has submitted. `None`: let it go on.
+    ///
+    /// # Errors
+    ///
+    /// If the Keep broke the protocol, or was stopped. After an error or an end the server serves
+    /// no more; asked again, it says that the Keep was stopped.
+    pub fn doorbell(&self) -> Result<Option<Ended>, BackendError> {
+        let mut state = self.state();
+        state.serve();
+        match state.outcome.take() {
+            Some(Ok(ended)) => Ok(Some(ended)),
+            Some(Err(error)) => Err(error),
+            None if state.over || state.stop.is_requested() => Err(BackendError::Killed),
+            None => Ok(None),
+        }
+    }
+
+    /// What the Keep reported, decoded.
+    ///
+    /// # Errors
+    ///
+    /// If it reported nothing, or nothing that can be understood.
+    pub fn report(&self) -> Result<Report, BackendError> {
+        let report = std::mem::take(&mut self.state().report);
+        if report.is_empty() {
+            return Err(BackendError::Keep { cause: "it ended without a report".into() });
+        }
+        Report::decode(&report)
+            .map_err(|error| BackendError::Keep { cause: format!("its report is bad: {error}") })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Only a bug panics with the lock held; the ring's indices are moved last, so at worst a
+        // request stays unanswered.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What to answer, if anything.
+type Answer = Result<u64, (Failure, u64)>;
+
+impl State {
+    /// Executes what the ring holds now.
+    fn serve(&mut self) {
+        let pending = match self.end.pending() {
+            Ok(_) if self.over => return,
+            Ok(pending) => pending,
+            Err(breach) => {
+                return self.finish(Err(BackendError::Keep { cause: breach.to_string() }));
+            }
+        };
+        for _ in 0..pending {
+            let answer = match self.end.request() {
+                Ok(Request::Exit { kind, at, len }) => {
+                    let ended = Ended::new(*self.end.window(), kind, at, len);
+                    return self.finish(Ok(ended));
+                }
+                Ok(request) => self.execute(request),
+                Err(errno) => Err((errno.into(), 0)),
+            };
+            match answer {
+                Ok(value) => self.end.answer(Ok(value)),
+                Err((Failure::Errno(errno), done)) => self.end.answer(Err((errno, done))),
+                Err((Failure::Stopped, _)) => return self.finish(Err(BackendError::Killed)),
+            }
+        }
+    }
+
+    fn finish(&mut self, outcome: Result<Ended, BackendError>) {
+        if !self.over {
+            self.over = true;
+            self.outcome = Some(outcome);
+        }
+    }
+
+    fn execute(&mut self, request: Request) -> Answer {
+        let plain = |failure| (failure, 0);
+        match request {
+            Request::Read { stream, at, len } => self.read(stream, at, len).map_err(plain),
+            Request::Write { stream, at, len } => self.write(stream, at, len),
+            Request::Poll { mask, timeout } => self.poll(mask, timeout).map_err(plain),
+            Request::Clock { clock } => Ok(self.clock(clock)),
+            Request::Grow { bytes } => self.memory.grow(bytes).map_err(|error| {
+                tracing::debug!(%error, bytes, "cannot give the Keep more memory");
+                (HostErrno::NoMemory.into(), 0)
+            }),
+            // Handled by the caller.
+            Request::Exit { .. } => Err((HostErrno::Invalid.into(), 0)),
+        }
+    }
+
+    fn read(&mut self, stream: Stream, at: usize, len: usize) -> Result<u64, Failure> {
+        let window = *self.end.window();
+        let n = match stream {
+            Stream::Stdin => match &self.streams.stdio[0] {
+                Some(file) => descriptor::read(file.as_fd(), window, at, len, &self.stop)?,
+                None => 0,
+            },
+            Stream::Input => {
+                descriptor::read(self.streams.input.as_fd(), window, at, len, &self.stop)?
+            }
+            Stream::Launch => {
+                let rest = &self.streams.launch[self.launched..];
+                let part = &rest[..len.min(rest.len())];
+                window.write(at, part);
+                self.launched += part.len();
+                part.len()
+            }
+            Stream::Seed => self.read_seed(at, len)?,
+            _ => return Err(HostErrno::BadStream.into()),
+        };
+        Ok(n as u64)
+    }
+
+    /// The archive is made as it is read, and goes through a buffer of ours: a `Read` must not be
+    /// given memory that a Keep is changing.
+    fn read_seed(&mut self, at: usize, len: usize) -> Result<usize, Failure> {
+        let seed = self.streams.seed.as_mut().ok_or(HostErrno::BadStream)?;
+        let mut buffer = [0; 64 << 10];
+        let mut done = 0;
+        while done < len {
+            if self.stop.is_requested() {
+                return Err(Failure::Stopped);
+            }
+            let part = (len - done).min(buffer.len());
+            let n = match seed.read(&mut buffer[..part]) {
+                Ok(n) => n.min(part),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // The Keep cannot say which file it was, so it is not asked to.
+                Err(error) => {
+                    self.finish(Err(crate::seed::error(error)));
+                    return Err(Failure::Stopped);
+                }
+            };
+            self.end.window().write(at + done, &buffer[..n]);
+            done += n;
+            if n == 0 {
+                break;
+            }
+        }
+        Ok(done)
+    }
+
+    fn write(&mut self, stream: Stream, at: usize, len: usize) -> Answer {
+        if let Some(errno) = self.failed[stream as usize] {
+            return Err((errno.into(), 0));
+        }
+        let result = self.write_once(stream, at, len);
+        if let Err((Failure::Errno(errno), _)) = result {
+            self.failed[stream as usize] = Some(errno);
+        }
+        result
+    }
+
+    fn write_once(&mut self, stream: Stream, at: usize, len: usize) -> Answer {
+        let window = *self.end.window();
+        let file = match stream {
+            Stream::Stdout => &self.streams.stdio[1],
+            Stream::Stderr => &self.streams.stdio[2],
+            Stream::Output if self.streams.output.is_some() => &self.streams.output,
+            Stream::Report => {
+                let have = self.report.len();
+                if MAX_REPORT - have < len {
+                    return Err((HostErrno::NoSpace.into(), 0));
+                }
+                self.report.resize(have + len, 0);
+                window.read(at, &mut self.report[have..]);
+                return Ok(len as u64);
+            }
+            Stream::Log => {
+                self.log.write(window, at, len);
+                return Ok(len as u64);
+            }
+            _ => return Err((HostErrno::BadStream.into(), 0)),
+        };
+        if let Some(file) = file {
+            descriptor::write_all(file.as_fd(), window, at, len, &self.stop)
+                .map_err(|(failure, done)| (failure, done as u64))?;
+        }
+        Ok(len as u64)
+    }
+
+    fn poll(&self, mask: u64, timeout: u64) -> Result<u64, Failure> {
+        let stdio = [Stream::Stdin, Stream::Stdout, Stream::Stderr];
+        let mut interests: [Option<Interest<'_>>; descriptor::MAX_POLL] = [None; _];
+        let mut ready = 0;
+        for (n, stream) in stdio.into_iter().enumerate() {
+            if mask & stream.bit() == 0 {
+                continue;
+            }
+            match &self.streams.stdio[n] {
+                Some(file) => {
+                    let fd: BorrowedFd<'_> = file.as_fd();
+                    interests[n] = Some(Interest { fd, write: !stream.is_readable() });
+                }
+                // Nothing ever blocks.
+                None => ready |= stream.bit(),
+            }
+        }
+        let timeout = match timeout {
+            _ if ready != 0 => Some(Duration::ZERO),
+            FOREVER => None,
+            nanoseconds => Some(Duration::from_nanos(nanoseconds)),
+        };
+        // The bit of a standard stream is its number, in both worlds.
+        Ok(ready | descriptor::poll(&interests, timeout, &self.stop)?)
+    }
+
+    /// The monotonic clock begins with the Keep: how long the machine has been up is none of its
+    /// business.
+    fn clock(&self, clock: ClockId) -> u64 {
+        let time = match clock {
+            ClockId::Monotonic => self.started.elapsed(),
+            ClockId::Realtime => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+        };
+        u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+    }
+}
