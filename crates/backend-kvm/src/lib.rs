@@ -1,3 +1,104 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! The kvm backend: a Keep as a virtual machine
+//! The kvm backend: a Keep as a virtual machine.
+//!
+//! The VMM is small because the machine is: one virtual CPU, private memory, one block shared with
+//! the host, two I/O ports. There are no devices, no interrupts and no firmware; the CPU starts in
+//! ring 3 with its page tables made. What the Keep wants from the outside it puts into the shared
+//! block and rings a doorbell; `keep-host` serves it.
+//!
+//! | module | job |
+//! |---|---|
+//! | `probe` | what the machine lacks, and what to do about it |
+//! | `memory` | the Keep's memory on the host: reserved at once, given piece by piece |
+//! | `cpu` | the virtual CPU: its first state, and what its exits mean |
+//! | `keep` | a running Keep |
+//!
+//! A Keep of this backend is a sandbox for the host's sake. It keeps nothing from the host: without
+//! a hardware TEE the host can read and change all of it.
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod cpu;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod keep;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod memory;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod probe;
+
+use keep_backend::{Backend, BackendError, Datum, Launched, Measurement, Program, Spec};
+
+/// The backend.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct Kvm;
+
+impl Kvm {
+    /// The backend; it holds nothing open.
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+impl Backend for Kvm {
+    fn name(&self) -> &'static str {
+        "kvm"
+    }
+
+    fn is_confidential(&self) -> bool {
+        false
+    }
+
+    fn probe(&self) -> Vec<Datum> {
+        probe::probe()
+    }
+
+    fn measure(&self, program: Program) -> Result<Measurement, BackendError> {
+        let image = keep::image(program)?;
+        let measurer = image.measure();
+        Ok(Measurement {
+            program,
+            algorithm: keep_image::ALGORITHM.into(),
+            digest: measurer.digest(),
+            size: image.size(),
+        })
+    }
+
+    fn launch(&self, spec: Spec) -> Result<Launched, BackendError> {
+        keep::launch(spec)
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+impl Backend for Kvm {
+    fn name(&self) -> &'static str {
+        "kvm"
+    }
+
+    fn is_confidential(&self) -> bool {
+        false
+    }
+
+    fn probe(&self) -> Vec<Datum> {
+        let remedy = "use a machine with Linux on x86-64, or the nil backend";
+        vec![Datum::fail("Linux on x86-64", None, remedy)]
+    }
+
+    fn measure(&self, _: Program) -> Result<Measurement, BackendError> {
+        Err(unavailable())
+    }
+
+    fn launch(&self, _: Spec) -> Result<Launched, BackendError> {
+        Err(unavailable())
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+fn unavailable() -> BackendError {
+    BackendError::Unavailable {
+        backend: "kvm",
+        problem: "it needs Linux on x86-64".into(),
+        remedy: "use the nil backend".into(),
+    }
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! The virtual CPU: its first state, and what its exits mean.
+
+use std::io;
+
+use keep_image::Start;
+use keep_layout::{PORT_DOORBELL, PORT_FATAL};
+use kvm_bindings::{
+    KVM_MAX_CPUID_ENTRIES, Msrs, kvm_dtable, kvm_msr_entry, kvm_regs, kvm_segment, kvm_xcrs,
+};
+use kvm_ioctls::{Cap, Kvm, VcpuExit, VcpuFd, VmFd};
+
+const MSR_STAR: u32 = 0xc000_0081;
+const MSR_LSTAR: u32 = 0xc000_0082;
+const MSR_FMASK: u32 = 0xc000_0084;
+
+const CR4_FSGSBASE: u64 = 1 << 16;
+const CR4_OSXSAVE: u64 = 1 << 18;
+
+/// Why the virtual CPU has come back.
+#[derive(Debug)]
+pub(crate) enum Exit {
+    /// The Keep wants its submissions looked at.
+    Doorbell,
+    /// A signal came.
+    Interrupted,
+    /// The Keep cannot go on; the sentence says why.
+    Dead(String),
+}
+
+/// Makes the virtual CPU and puts it at the start of the image.
+pub(crate) fn create(kvm: &Kvm, vm: &VmFd, start: &Start) -> io::Result<VcpuFd> {
+    let cpu = vm.create_vcpu(0)?;
+    let cpuid = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)?;
+    cpu.set_cpuid2(&cpuid)?;
+
+    let mut sregs = cpu.get_sregs()?;
+    sregs.cr0 = start.cr0;
+    sregs.cr3 = start.cr3;
+    sregs.cr4 = start.cr4;
+    sregs.efer = start.efer;
+    sregs.gdt = table(start.gdt_base, start.gdt_limit);
+    sregs.idt = table(start.idt_base, start.idt_limit);
+    // Types 11: code, execute and read, accessed; or a busy 64-bit task state segment. Type 3:
+    // data, read and write, accessed.
+    sregs.cs = kvm_segment { l: 1, ..segment(start.cs, 11) };
+    sregs.ss = kvm_segment { db: 1, ..segment(start.ss, 3) };
+    (sregs.ds, sregs.es, sregs.fs, sregs.gs) = (sregs.ss, sregs.ss, sregs.ss, sregs.ss);
+    sregs.tr = kvm_segment {
+        base: start.tr_base,
+        limit: start.tr_limit as u32,
+        selector: start.tr as u16,
+        type_: 11,
+        present: 1,
+        ..Default::default()
+    };
+    sregs.ldt = kvm_segment { unusable: 1, ..Default::default() };
+    // Some hypervisors let ring 3 use these features and yet do not let a guest switch them on.
+    let optional = [0, CR4_OSXSAVE, CR4_FSGSBASE, CR4_OSXSAVE | CR4_FSGSBASE];
+    let mut result = Ok(());
+    for without in optional {
+        sregs.cr4 = start.cr4 & !without;
+        result = cpu.set_sregs(&sregs);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result?;
+    if kvm.check_extension(Cap::Xcrs) {
+        let mut xcrs = kvm_xcrs { nr_xcrs: 1, ..Default::default() };
+        xcrs.xcrs[0].value = start.xcr0;
+        // As above: where it cannot be set, it is as the hypervisor has it.
+        if let Err(error) = cpu.set_xcrs(&xcrs) {
+            tracing::debug!(%error, "cannot choose the extended state");
+        }
+    }
+
+    let msrs = [(MSR_STAR, start.star), (MSR_LSTAR, start.lstar), (MSR_FMASK, start.fmask)];
+    let entries = msrs.map(|(index, data)| kvm_msr_entry { index, data, ..Default::default() });
+    let msrs = Msrs::from_entries(&entries)
+        .map_err(|error| io::Error::other(format!("{error:?}")))?;
+    if cpu.set_msrs(&msrs)? != entries.len() {
+        return Err(io::Error::other("the hypervisor refuses the registers of `syscall`"));
+    }
+    let regs = kvm_regs {
+        rip: start.rip,
+        rsp: start.rsp,
+        rdi: start.rdi,
+        rflags: start.rflags,
+        ..Default::default()
+    };
+    cpu.set_regs(&regs)?;
+    Ok(cpu)
+}
+
+fn table(base: u64, limit: u64) -> kvm_dtable {
+    kvm_dtable { base, limit: limit as u16, ..Default::default() }
+}
+
+/// A flat segment of ring 3.
+fn segment(selector: u64, type_: u8) -> kvm_segment {
+    kvm_segment {
+        base: 0,
+        limit: u32::MAX,
+        selector: selector as u16,
+        type_,
+        present: 1,
+        dpl: 3,
+        s: 1,
+        g: 1,
+        ..Default::default()
+    }
+}
+
+/// Runs the virtual CPU until it comes back.
+pub(crate) fn run(cpu: &mut VcpuFd) -> Exit {
+    let dead = match cpu.run() {
+        Ok(VcpuExit::IoOut(PORT_DOORBELL, _)) => return Exit::Doorbell,
+        Ok(VcpuExit::IoOut(PORT_FATAL, _)) => "its kernel stopped without a word".to_owned(),
+        Ok(VcpuExit::Shutdown) => {
+            "a triple fault: an exception could not be handed to its kernel".to_owned()
+        }
+        Ok(VcpuExit::InternalError) => "the hypervisor gave up on an instruction".to_owned(),
+        Ok(VcpuExit::FailEntry(reason, _)) => {
+            format!("the processor refused to enter it (reason {reason:#x})")
+        }
+        Ok(VcpuExit::MmioRead(at, _) | VcpuExit::MmioWrite(at, _)) => {
+            format!("it touched physical memory that it does not have, at {at:#x}")
+        }
+        Ok(exit) => format!("it left in a way that no Keep does: {exit:?}"),
+        Err(error) if error.errno() == libc::EINTR || error.errno() == libc::EAGAIN => {
+            return Exit::Interrupted;
+        }
+        Err(error) => format!("the host cannot run it: {error}"),
+    };
+    Exit::Dead(match cpu.get_regs() {
+        Ok(regs) => format!("{dead} (at {:#x}, stack {:#x})", regs.rip, regs.rsp),
+        Err(_) => dead,
+    })
+}

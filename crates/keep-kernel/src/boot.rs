@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! From the first instruction of the Keep to the first instruction of the program.
+//!
+//! Everything the host says is copied and checked here, in this order: the boot header, the
+//! folders for the file system, the workload's input. Nothing of it is trusted: what must be
+//! authentic is checked by the program, against digests that the tenant knows.
+
+use keep_fs::seed::Decoder;
+use keep_fs::{Fs, Limits, Timespec};
+use keep_layout::{
+    CHUNK, DIRECT_VIRT, IMAGE_PHYS, MMAP_END, MMAP_START, StartInfo, TABLES_PHYS, TABLES_SIZE,
+};
+use keep_mm::{Backing, Config, Object as Content, Place, Prot, Region, Space};
+use sallyport::{BootInfo, Stream, Window};
+
+use crate::clock::Clock;
+use crate::files::{Files, Object};
+use crate::kernel::{Kernel, Platform};
+use crate::signal::Signals;
+use crate::user::UserMemory;
+
+/// Size of the program's stack in bytes. Only what is touched costs memory.
+pub const STACK_SIZE: u64 = 8 << 20;
+
+/// Bytes that are read from the host at a time while the file system is filled.
+const SEED_PIECE: usize = 64 << 10;
+
+/// Bytes that the kernel's heap has when the program starts.
+const HEAP_AT_START: usize = 1 << 20;
+
+/// Auxiliary vector entries (System V ABI, AMD64 supplement §3.4.3; `linux/auxvec.h`).
+mod aux {
+    pub(super) const NULL: u64 = 0;
+    pub(super) const PHDR: u64 = 3;
+    pub(super) const PHENT: u64 = 4;
+    pub(super) const PHNUM: u64 = 5;
+    pub(super) const PAGESZ: u64 = 6;
+    pub(super) const BASE: u64 = 7;
+    pub(super) const FLAGS: u64 = 8;
+    pub(super) const ENTRY: u64 = 9;
+    pub(super) const UID: u64 = 11;
+    pub(super) const EUID: u64 = 12;
+    pub(super) const GID: u64 = 13;
+    pub(super) const EGID: u64 = 14;
+    pub(super) const CLKTCK: u64 = 17;
+    pub(super) const SECURE: u64 = 23;
+    pub(super) const RANDOM: u64 = 25;
+    pub(super) const EXECFN: u64 = 31;
+    pub(super) const MINSIGSTKSZ: u64 = 51;
+}
+
+impl<P: Platform> Kernel<P> {
+    /// Brings the kernel up; the program can then be entered at [`Kernel::first_stack`].
+    pub fn boot(
+        start: StartInfo,
+        machine: impl FnOnce(&BootInfo) -> P::Machine,
+        window: impl Window,
+    ) -> Self {
+        if start.magic != StartInfo::MAGIC || start.version != StartInfo::VERSION {
+            panic!("the image was built for another kernel");
+        }
+        let boot = match BootInfo::read(window) {
+            Ok(boot) => boot,
+            Err(lie) => panic!("the host lied in the boot header: {lie}"),
+        };
+        let ram_end = IMAGE_PHYS + boot.ram;
+        if ram_end < start.image_end {
+            panic!("the host gave less memory than the image needs");
+        }
+        let regions = [
+            Region { range: start.text_start..start.text_end, prot: Prot::READ_EXEC },
+            Region { range: start.data_start..start.brk_start, prot: Prot::READ_WRITE },
+        ];
+        let config = Config {
+            root: start.tables_root,
+            tables: start.tables_next..TABLES_PHYS + TABLES_SIZE,
+            free_ram: start.image_end..ram_end,
+            ram_limit: IMAGE_PHYS + boot.ram_limit,
+            mmap: MMAP_START..MMAP_END,
+            brk_start: start.brk_start,
+            brk_mapped_end: start.data_end,
+            brk_limit: MMAP_START,
+            image: regions.to_vec(),
+            fresh_is_zero: P::FRESH_IS_ZERO,
+        };
+        let limits =
+            Limits { bytes: boot.ram_limit, inodes: 1 << 20, file_size: i64::MAX as u64 };
+        let fs = Fs::new(limits, Timespec::default());
+        let mut kernel = Self {
+            start,
+            space: Space::new(machine(&boot), config),
+            cwd: fs.root(),
+            fs,
+            files: Files::new(),
+            signals: Signals::default(),
+            clock: Clock::new(boot.tsc_khz),
+            input: Content { phys: 0, len: 0, executable: true },
+            boot,
+        };
+        kernel.provision(HEAP_AT_START);
+        if kernel.boot.seeds {
+            kernel.seed();
+        }
+        kernel.read_input();
+        kernel.open_standard_files();
+        kernel
+    }
+
+    /// Fills the file system from the host's folders.
+    fn seed(&mut self) {
+        let mut decoder = Decoder::new(self.now());
+        let mut piece = alloc::vec![0; SEED_PIECE];
+        loop {
+            self.provision(4 * SEED_PIECE + (1 << 20));
+            match P::with_port(|port| port.read(Stream::Seed, &mut piece)) {
+                Ok(Ok(0)) => break,
+                Ok(Ok(len)) => {
+                    if let Err(error) = decoder.push(&mut self.fs, &piece[..len]) {
+                        panic!("the host's folders cannot be taken in: {error}");
+                    }
+                }
+                Ok(Err(errno)) => panic!("the host cannot read its folders: {}", errno.name()),
+                Err(lie) => panic!("the host lied about its folders: {lie}"),
+            }
+        }
+        if let Err(error) = decoder.finish() {
+            panic!("the host's folders cannot be taken in: {error}");
+        }
+    }
+
+    /// Copies the workload's input into private memory.
+    fn read_input(&mut self) {
+        let len = self.boot.input_len;
+        let chunks = len.div_ceil(CHUNK).max(1);
+        let Some(phys) = self.space.alloc_chunks(chunks as usize) else { self.out_of_memory() };
+        // SAFETY: these chunks are ours, the direct map shows them, and nothing else refers to
+        // them before the program maps them.
+        let bytes = unsafe {
+            core::slice::from_raw_parts_mut((DIRECT_VIRT + phys) as *mut u8, len as usize)
+        };
+        let mut done = 0;
+        while done < bytes.len() {
+            match P::with_port(|port| port.read(Stream::Input, &mut bytes[done..])) {
+                Ok(Ok(0)) => panic!("the host announced {len} bytes of input, it gave {done}"),
+                Ok(Ok(more)) => done += more,
+                Ok(Err(errno)) => panic!("the host cannot read the input: {}", errno.name()),
+                Err(lie) => panic!("the host lied about the input: {lie}"),
+            }
+        }
+        self.input = Content { phys, len, executable: true };
+    }
+
+    /// Opens what `keep-launch` promises a program.
+    fn open_standard_files(&mut self) {
+        let objects = [
+            Object::Stream(Stream::Stdin),
+            Object::Stream(Stream::Stdout),
+            Object::Stream(Stream::Stderr),
+            Object::Stream(Stream::Launch),
+            Object::Input(0),
+            Object::Stream(Stream::Report),
+            Object::Stream(Stream::Output),
+        ];
+        let count = if self.boot.output { 7 } else { 6 };
+        for object in objects.into_iter().take(count) {
+            if self.files.insert(object, 0, false).is_err() {
+                panic!("the descriptor table is full at the start");
+            }
+        }
+    }
+
+    /// Builds the stack that the program starts on; answers the stack pointer.
+    ///
+    /// From there up: the number of arguments, the arguments, the environment (empty), the
+    /// auxiliary vector; above them the strings.
+    pub fn first_stack(&mut self) -> u64 {
+        let Ok(bottom) =
+            self.space.mmap(Place::Anywhere, STACK_SIZE, Prot::READ_WRITE, Backing::Anonymous)
+        else {
+            self.out_of_memory()
+        };
+        let mut random = [0; 2];
+        for word in &mut random {
+            *word = P::random().unwrap_or_else(|| panic!("the processor gives no random numbers"));
+        }
+        let top = bottom + STACK_SIZE;
+        let (name_at, random_at) = (top - 16, top - 32);
+        let start = self.start;
+        let vector = [
+            1, name_at, 0, // argc, argv
+            0, // environment
+            aux::PHDR, start.program_phdr,
+            aux::PHENT, start.program_phent,
+            aux::PHNUM, start.program_phnum,
+            aux::PAGESZ, keep_layout::PAGE,
+            aux::BASE, 0,
+            aux::FLAGS, 0,
+            aux::ENTRY, start.program_entry,
+            aux::UID, 0,
+            aux::EUID, 0,
+            aux::GID, 0,
+            aux::EGID, 0,
+            aux::CLKTCK, 100,
+            aux::SECURE, 0,
+            aux::RANDOM, random_at,
+            aux::EXECFN, name_at,
+            aux::MINSIGSTKSZ, 2048,
+            aux::NULL, 0,
+        ];
+        let stack = (random_at - vector.len() as u64 * 8) & !15;
+        let mut put = |at: u64, word: u64| {
+            if self.space.store(at, &word).is_err() {
+                panic!("the program's stack cannot be written");
+            }
+        };
+        put(name_at, u64::from_le_bytes(*b"program\0"));
+        put(random_at, random[0]);
+        put(random_at + 8, random[1]);
+        for (index, word) in vector.into_iter().enumerate() {
+            put(stack + index as u64 * 8, word);
+        }
+        stack
+    }
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! Calls about the process itself: there is one, with one thread.
+
+use core::fmt::Write as _;
+
+use keep_fs::Errno;
+use sallyport::ExitKind;
+
+use crate::errno::{EINVAL, EIO};
+use crate::kernel::{Kernel, Message, Platform};
+use crate::signal::{Action, SS_DISABLE, Stack};
+use crate::user::UserMemory;
+
+/// Most random bytes that one call gives.
+const RANDOM_MAX: u64 = 1 << 20;
+
+impl<P: Platform> Kernel<P> {
+    pub(super) fn exit_program(&mut self, status: i32) -> ! {
+        let mut message = Message::new();
+        // A message cannot fail to be written: what does not fit is cut.
+        let _ = write!(message, "status {status}");
+        self.exit(ExitKind::Finished, message.as_bytes())
+    }
+
+    /// A program can only send a signal to itself, and does so to abort.
+    pub(super) fn kill(&mut self, signal: i32) -> Result<u64, Errno> {
+        if signal == 0 {
+            return Ok(0);
+        }
+        match self.signals.action(signal) {
+            None => Err(EINVAL),
+            Some(Action { handler: 1, .. }) => Ok(0),
+            _ => {
+                let mut message = Message::new();
+                let _ = write!(message, "the program ended itself by signal {signal}");
+                self.exit(ExitKind::Killed, message.as_bytes())
+            }
+        }
+    }
+
+    pub(super) fn uname(&mut self, to: u64) -> Result<u64, Errno> {
+        let mut out = [0; 390];
+        let fields = ["Linux", "keep", "6.1.0", "Enarx", "x86_64", "(none)"];
+        for (index, field) in fields.iter().enumerate() {
+            out[index * 65..index * 65 + field.len()].copy_from_slice(field.as_bytes());
+        }
+        self.space.store(to, &out)?;
+        Ok(0)
+    }
+
+    pub(super) fn prlimit(&mut self, resource: i32, new: u64, old: u64) -> Result<u64, Errno> {
+        const STACK: i32 = 3;
+        const FILES: i32 = 7;
+        if new != 0 {
+            return Err(Errno::EPERM);
+        }
+        if !(0..16).contains(&resource) {
+            return Err(EINVAL);
+        }
+        let limit = match resource {
+            STACK => crate::boot::STACK_SIZE,
+            FILES => 4096,
+            _ => u64::MAX,
+        };
+        if old != 0 {
+            self.space.store(old, &[limit, limit])?;
+        }
+        Ok(0)
+    }
+
+    pub(super) fn arch_prctl(&mut self, code: i32, address: u64) -> Result<u64, Errno> {
+        const ARCH_SET_FS: i32 = 0x1002;
+        if code != ARCH_SET_FS || address >= 1 << 47 {
+            return Err(EINVAL);
+        }
+        P::set_thread_pointer(address);
+        Ok(0)
+    }
+
+    pub(super) fn sched_getaffinity(&mut self, len: u64, to: u64) -> Result<u64, Errno> {
+        if len < 8 {
+            return Err(EINVAL);
+        }
+        self.space.store(to, &1_u64)?;
+        Ok(8)
+    }
+
+    pub(super) fn getcpu(&mut self, cpu: u64, node: u64) -> Result<u64, Errno> {
+        for at in [cpu, node] {
+            if at != 0 {
+                self.space.store(at, &0_u32)?;
+            }
+        }
+        Ok(0)
+    }
+
+    pub(super) fn getrandom(&mut self, to: u64, len: u64) -> Result<u64, Errno> {
+        let bytes = self.space.bytes_mut(to, len.min(RANDOM_MAX))?;
+        for part in bytes.chunks_mut(8) {
+            let word = P::random().ok_or(EIO)?.to_le_bytes();
+            part.copy_from_slice(&word[..part.len()]);
+        }
+        Ok(bytes.len() as u64)
+    }
+
+    pub(super) fn rt_sigaction(
+        &mut self,
+        signal: i32,
+        new: u64,
+        old: u64,
+        size: u64,
+    ) -> Result<u64, Errno> {
+        const SIGKILL: i32 = 9;
+        const SIGSTOP: i32 = 19;
+        let current = self.signals.action(signal).ok_or(EINVAL)?;
+        if size != 8 || new != 0 && (signal == SIGKILL || signal == SIGSTOP) {
+            return Err(EINVAL);
+        }
+        if new != 0 {
+            let action = self.space.load(new)?;
+            self.signals.set_action(signal, action);
+        }
+        if old != 0 {
+            self.space.store(old, &current)?;
+        }
+        Ok(0)
+    }
+
+    pub(super) fn rt_sigprocmask(
+        &mut self,
+        how: i32,
+        new: u64,
+        old: u64,
+        size: u64,
+    ) -> Result<u64, Errno> {
+        if size != 8 {
+            return Err(EINVAL);
+        }
+        let current = self.signals.mask();
+        if new != 0 {
+            let set: u64 = self.space.load(new)?;
+            self.signals.set_mask(match how {
+                0 => current | set,
+                1 => current & !set,
+                2 => set,
+                _ => return Err(EINVAL),
+            });
+        }
+        if old != 0 {
+            self.space.store(old, &current)?;
+        }
+        Ok(0)
+    }
+
+    pub(super) fn sigaltstack(&mut self, new: u64, old: u64, rsp: u64) -> Result<u64, Errno> {
+        const MINIMUM: u64 = 2048;
+        let current = self.signals.stack(rsp);
+        if new != 0 {
+            let stack: Stack = self.space.load(new)?;
+            if self.signals.is_on_stack(rsp) {
+                return Err(Errno::EPERM);
+            }
+            if stack.flags & SS_DISABLE == 0 && stack.size < MINIMUM {
+                return Err(crate::errno::ENOMEM);
+            }
+            self.signals.set_stack(stack);
+        }
+        if old != 0 {
+            self.space.store(old, &current)?;
+        }
+        Ok(0)
+    }
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! `epoll`: a set of descriptors to wait for, as the runtime's reactor uses it.
+//!
+//! Readiness itself is found out elsewhere (see `calls/poll.rs`); this is the set, and the rule of
+//! edge-triggered entries: one is reported once, and again only after it was seen not ready, or
+//! after the program has read from or written to it.
+
+use alloc::vec::Vec;
+
+use keep_fs::Errno;
+
+use crate::errno::EINVAL;
+
+/// Readable.
+pub const EPOLLIN: u32 = 0x1;
+/// Writable.
+pub const EPOLLOUT: u32 = 0x4;
+/// Error; always waited for.
+pub const EPOLLERR: u32 = 0x8;
+/// Other side gone; always waited for.
+pub const EPOLLHUP: u32 = 0x10;
+/// Report once, then disarm.
+pub const EPOLLONESHOT: u32 = 1 << 30;
+/// Report changes only.
+pub const EPOLLET: u32 = 1 << 31;
+
+/// One entry of a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// The number under which it was added.
+    pub fd: i32,
+    /// The identity of the description it named then.
+    pub description: usize,
+    /// What is waited for, with the `EPOLLET` and `EPOLLONESHOT` flags.
+    pub events: u32,
+    /// What the program wants to be told.
+    pub data: u64,
+    armed: bool,
+}
+
+/// A set.
+#[derive(Debug, Default)]
+pub struct Epoll {
+    entries: Vec<Entry>,
+}
+
+impl Epoll {
+    /// Adds an entry (`EPOLL_CTL_ADD`).
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST`.
+    pub fn add(
+        &mut self,
+        fd: i32,
+        description: usize,
+        events: u32,
+        data: u64,
+    ) -> Result<(), Errno> {
+        if self.find(fd, description).is_some() {
+            return Err(Errno::EEXIST);
+        }
+        self.entries.push(Entry { fd, description, events, data, armed: true });
+        Ok(())
+    }
+
+    /// Changes an entry (`EPOLL_CTL_MOD`).
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`.
+    pub fn modify(
+        &mut self,
+        fd: i32,
+        description: usize,
+        events: u32,
+        data: u64,
+    ) -> Result<(), Errno> {
+        let at = self.find(fd, description).ok_or(Errno::ENOENT)?;
+        self.entries[at] = Entry { fd, description, events, data, armed: true };
+        Ok(())
+    }
+
+    /// Removes an entry (`EPOLL_CTL_DEL`).
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`.
+    pub fn delete(&mut self, fd: i32, description: usize) -> Result<(), Errno> {
+        let at = self.find(fd, description).ok_or(Errno::ENOENT)?;
+        self.entries.swap_remove(at);
+        Ok(())
+    }
+
+    /// Removes all entries of a description that is gone.
+    pub fn forget(&mut self, description: usize) {
+        self.entries.retain(|entry| entry.description != description);
+    }
+
+    /// The program has read from or written to a description: its next readiness is a new edge.
+    pub fn touched(&mut self, description: usize) {
+        for entry in &mut self.entries {
+            if entry.description == description && entry.events & EPOLLONESHOT == 0 {
+                entry.armed = true;
+            }
+        }
+    }
+
+    /// The entries that could be reported if their description became ready.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    /// Takes what there is to report, given a description's readiness, into `out`; at most `max`
+    /// entries.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if `max` is zero.
+    pub fn collect(
+        &mut self,
+        max: usize,
+        mut ready: impl FnMut(usize) -> u32,
+    ) -> Result<Vec<(u32, u64)>, Errno> {
+        if max == 0 {
+            return Err(EINVAL);
+        }
+        let mut out = Vec::new();
+        for entry in &mut self.entries {
+            let now = ready(entry.description) & (entry.events | EPOLLERR | EPOLLHUP);
+            if now == 0 {
+                if entry.events & EPOLLONESHOT == 0 {
+                    entry.armed = true;
+                }
+                continue;
+            }
+            if !entry.armed || out.len() == max {
+                continue;
+            }
+            out.push((now, entry.data));
+            entry.armed = entry.events & (EPOLLET | EPOLLONESHOT) == 0;
+        }
+        Ok(out)
+    }
+
+    fn find(&self, fd: i32, description: usize) -> Option<usize> {
+        self.entries.iter().position(|e| e.fd == fd && e.description == description)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    #[test]
+    fn an_edge_is_reported_once_and_again_after_use() {
+        let mut set = Epoll::default();
+        set.add(0, 7, EPOLLIN | EPOLLET, 42).unwrap();
+        assert_eq!(set.collect(8, |_| EPOLLIN).unwrap(), vec![(EPOLLIN, 42)]);
+        assert_eq!(set.collect(8, |_| EPOLLIN).unwrap(), vec![]);
+        set.touched(7);
+        assert_eq!(set.collect(8, |_| EPOLLIN).unwrap(), vec![(EPOLLIN, 42)]);
+        assert_eq!(set.collect(8, |_| 0).unwrap(), vec![]);
+        assert_eq!(set.collect(8, |_| EPOLLIN).unwrap(), vec![(EPOLLIN, 42)]);
+    }
+
+    #[test]
+    fn a_level_is_reported_as_long_as_it_lasts() {
+        let mut set = Epoll::default();
+        set.add(0, 7, EPOLLIN, 1).unwrap();
+        for _ in 0..2 {
+            assert_eq!(set.collect(8, |_| EPOLLIN | EPOLLOUT).unwrap(), vec![(EPOLLIN, 1)]);
+        }
+    }
+
+    #[test]
+    fn one_shot_needs_to_be_armed_again() {
+        let mut set = Epoll::default();
+        set.add(0, 7, EPOLLIN | EPOLLONESHOT, 1).unwrap();
+        assert_eq!(set.collect(8, |_| EPOLLIN).unwrap().len(), 1);
+        set.touched(7);
+        assert_eq!(set.collect(8, |_| 0).unwrap().len(), 0);
+        assert_eq!(set.collect(8, |_| EPOLLIN).unwrap().len(), 0);
+        set.modify(0, 7, EPOLLIN | EPOLLONESHOT, 1).unwrap();
+        assert_eq!(set.collect(8, |_| EPOLLIN).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn errors_are_those_of_linux() {
+        let mut set = Epoll::default();
+        assert_eq!(set.modify(0, 1, EPOLLIN, 0), Err(Errno::ENOENT));
+        assert_eq!(set.delete(0, 1), Err(Errno::ENOENT));
+        set.add(0, 1, EPOLLIN, 0).unwrap();
+        assert_eq!(set.add(0, 1, EPOLLIN, 0), Err(Errno::EEXIST));
+        assert_eq!(set.collect(0, |_| 0), Err(EINVAL));
+        set.forget(1);
+        assert_eq!(set.delete(0, 1), Err(Errno::ENOENT));
+    }
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! Error numbers of the system call interface that the file system does not know.
+
+use keep_fs::Errno;
+
+/// I/O error.
+pub const EIO: Errno = Errno(5);
+/// Bad descriptor.
+pub const EBADF: Errno = Errno::EBADF;
+/// Try again.
+pub const EAGAIN: Errno = Errno::EAGAIN;
+/// Out of memory.
+pub const ENOMEM: Errno = Errno(12);
+/// Bad address.
+pub const EFAULT: Errno = Errno(14);
+/// Invalid argument.
+pub const EINVAL: Errno = Errno::EINVAL;
+/// Too many descriptors.
+pub const EMFILE: Errno = Errno(24);
+/// Not a terminal.
+pub const ENOTTY: Errno = Errno(25);
+/// A stream has no position.
+pub const ESPIPE: Errno = Errno(29);
+/// Nobody reads any more.
+pub const EPIPE: Errno = Errno(32);
+/// Result too large.
+pub const ERANGE: Errno = Errno(34);
+/// No such call.
+pub const ENOSYS: Errno = Errno(38);
+/// Timed out.
+pub const ETIMEDOUT: Errno = Errno(110);

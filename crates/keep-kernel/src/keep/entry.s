@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# The ways into the kernel, all in ring 3: the start, a system call, an exception.
+#
+# Each saves the caller's state as a `Frame` (see frame.rs) on a kernel stack and calls Rust with
+# its address. The program's vector registers are saved as far as this kernel can change them: it
+# is compiled for SSE2, so that is XMM0 to XMM15; the upper halves stay untouched.
+
+    .section .text.entry, "ax", @progbits
+
+    .macro  SAVE_REGISTERS              # below rip, rsp, rflags
+    pushq   %r15
+    pushq   %r14
+    pushq   %r13
+    pushq   %r12
+    pushq   %r11
+    pushq   %r10
+    pushq   %r9
+    pushq   %r8
+    pushq   %rdi
+    pushq   %rsi
+    pushq   %rbp
+    pushq   %rbx
+    pushq   %rdx
+    pushq   %rcx
+    pushq   %rax
+    subq    $272, %rsp                  # 256 bytes of XMM, 16 of padding
+    .irp    n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    movups  %xmm\n, 16*\n(%rsp)
+    .endr
+    cld
+    .endm
+
+    .macro  RESTORE_REGISTERS
+    .irp    n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    movups  16*\n(%rsp), %xmm\n
+    .endr
+    addq    $272, %rsp
+    popq    %rax
+    popq    %rcx
+    popq    %rdx
+    popq    %rbx
+    popq    %rbp
+    popq    %rsi
+    popq    %rdi
+    popq    %r8
+    popq    %r9
+    popq    %r10
+    popq    %r11
+    popq    %r12
+    popq    %r13
+    popq    %r14
+    popq    %r15
+    .endm
+
+# Start of the Keep. RDI: address of StartInfo.
+    .globl  keep_entry
+keep_entry:
+    leaq    KERNEL_STACK_TOP(%rip), %rsp
+    xorl    %ebp, %ebp
+    call    keep_start
+    ud2
+
+# A system call that was rewritten to a call; the trampoline has stepped over the red zone.
+# On the stack: the return address. RCX and R11 are free.
+    .globl  keep_syscall
+keep_syscall:
+    popq    %rcx
+    movq    %rsp, %r11
+    leaq    KERNEL_STACK_TOP(%rip), %rsp
+    pushfq                              # rflags
+    pushq   %r11                        # rsp
+    pushq   %rcx                        # rip
+    SAVE_REGISTERS
+    movq    $128, 256(%rsp)             # the red zone that the trampoline has stepped over
+    movq    %rsp, %rdi
+    call    keep_handle_syscall
+    testl   %eax, %eax
+    jnz     resume
+    RESTORE_REGISTERS
+    popq    %rcx                        # rip
+    popq    %rsp
+    jmpq    *%rcx
+
+# The same for a `syscall` that trapped: RCX holds the return address.
+    .globl  keep_syscall_trap
+keep_syscall_trap:
+    movq    %rsp, %r11
+    leaq    KERNEL_STACK_TOP(%rip), %rsp
+    pushfq
+    pushq   %r11
+    pushq   %rcx
+    SAVE_REGISTERS
+    movq    $0, 256(%rsp)
+    movq    %rsp, %rdi
+    call    keep_handle_syscall
+    testl   %eax, %eax
+    jnz     resume
+    RESTORE_REGISTERS
+    popq    %rcx
+    popq    %rsp
+    jmpq    *%rcx
+
+# An exception, handed over by the stub. The state it saved is below STUB_STACK_TOP; RAX holds CR2.
+    .globl  keep_exception
+keep_exception:
+    pushq   STUB_STACK_TOP-24           # rflags
+    pushq   STUB_STACK_TOP-16           # rsp
+    pushq   STUB_STACK_TOP-40           # rip
+    movq    STUB_STACK_TOP-64, %rax
+    SAVE_REGISTERS
+    movq    %rsp, %rdi
+    leaq    STUB_STACK_TOP-72, %rsi
+    call    keep_handle_exception
+
+# Goes back to the state in the frame at RSP, all registers included.
+resume:
+    RESTORE_REGISTERS
+    # Left: rip, rsp, rflags. An interrupt return wants rip, cs, rflags, rsp, ss. RAX is needed
+    # as a scratch register, so it goes below the new frame.
+    pushq   %rax
+    movq    8(%rsp), %rax               # rip
+    movq    %rax, RESUME_FRAME
+    movq    16(%rsp), %rax              # rsp
+    movq    %rax, RESUME_FRAME+24
+    movq    24(%rsp), %rax              # rflags
+    movq    %rax, RESUME_FRAME+16
+    movq    $0x33, RESUME_FRAME+8
+    movq    $0x2b, RESUME_FRAME+32
+    popq    %rax
+    leaq    RESUME_FRAME, %rsp
+    iretq
+
+# Asks the stub to forget cached address translations: see vector_13.
+    .globl  keep_flush
+keep_flush:
+    .globl  keep_flush_tlb
+keep_flush_tlb:
+    hlt
+    ret
+
+    .section .bss.stacks, "aw", @nobits
+    .balign 64
+    .skip   64
+RESUME_FRAME:
+    .skip   64
+    .skip   4096
+    .globl  STUB_STACK_TOP
+STUB_STACK_TOP:
+    .skip   32768
+    .globl  EXCEPTION_STACK_TOP
+EXCEPTION_STACK_TOP:
+    .skip   131072
+    .globl  KERNEL_STACK_TOP
+KERNEL_STACK_TOP:

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! The kernel as an image of its own: assembly, statics, and the platform of a virtual machine.
+//!
+//! All `unsafe` that the hardware makes necessary is in this folder.
+
+#![no_std]
+#![no_main]
+#![cfg_attr(not(panic = "abort"), allow(unused, reason = "built with panic = abort only"))]
+
+extern crate alloc;
+
+mod memory;
+mod platform;
+
+use core::arch::global_asm;
+use core::cell::UnsafeCell;
+use core::fmt::Write as _;
+use core::mem::MaybeUninit;
+use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use keep_kernel::frame::{Exception, Frame};
+use keep_kernel::heap::Heap;
+use keep_kernel::kernel::{Kernel, Message, Resume};
+use keep_layout::{SHARED_VIRT, StartInfo};
+use sallyport::{ExitKind, Port, RawWindow};
+
+use crate::platform::{Bell, DirectMap, Vm};
+
+global_asm!(include_str!("stub.s"), options(att_syntax, raw));
+global_asm!(include_str!("entry.s"), options(att_syntax, raw));
+
+#[global_allocator]
+static HEAP: Heap = Heap::new();
+
+/// Memory of the heap until the first chunk is taken.
+const FIRST_HEAP: usize = 128 << 10;
+
+#[repr(align(4096))]
+struct Once<T>(UnsafeCell<MaybeUninit<T>>);
+
+// SAFETY: a Keep has one virtual CPU; each value is used by the kernel's entry points alone, of
+// which one runs at a time (the exception path checks that with `BUSY`).
+unsafe impl<T> Sync for Once<T> {}
+
+static KERNEL: Once<Kernel<Vm>> = Once(UnsafeCell::new(MaybeUninit::uninit()));
+/// The one way to the host.
+static PORT: Once<Port<RawWindow, Bell>> = Once(UnsafeCell::new(MaybeUninit::uninit()));
+static HEAP_START: Once<[u8; FIRST_HEAP]> = Once(UnsafeCell::new(MaybeUninit::uninit()));
+
+/// Whether kernel code runs: an exception then is the kernel's own.
+static BUSY: AtomicBool = AtomicBool::new(true);
+/// Whether the kernel is already on its way out.
+static DYING: AtomicBool = AtomicBool::new(false);
+
+/// The first Rust code of a Keep.
+#[unsafe(no_mangle)]
+extern "C" fn keep_start(start: *const [u64; StartInfo::WORDS]) -> ! {
+    // SAFETY: the image builder put that many words there.
+    let start = StartInfo::from_words(unsafe { &*start });
+    // SAFETY: nobody else knows that memory, and it is aligned to a page.
+    unsafe { HEAP.add(HEAP_START.0.get() as usize, FIRST_HEAP) };
+    // SAFETY: nobody has seen the port before.
+    unsafe { (*PORT.0.get()).write(Port::new(window(), Bell)) };
+    let kernel = Kernel::boot(
+        start,
+        |boot| DirectMap { ram: boot.ram, limit: boot.ram_limit },
+        window(),
+    );
+    // SAFETY: nobody else uses the kernel before the program is entered.
+    let kernel = unsafe { (*KERNEL.0.get()).write(kernel) };
+    let stack = kernel.first_stack();
+    BUSY.store(false, Ordering::Relaxed);
+    // SAFETY: the program's entry and the stack that it expects there; nothing of this call is
+    // needed again.
+    unsafe {
+        core::arch::asm!(
+            "mov rsp, {stack}",
+            "xor edx, edx",
+            "xor ebp, ebp",
+            "jmp {entry}",
+            stack = in(reg) stack,
+            entry = in(reg) start.program_entry,
+            options(noreturn),
+        )
+    }
+}
+
+/// Called from `entry.s` with what a system call found. Non-zero: resume with all registers.
+#[unsafe(no_mangle)]
+extern "C" fn keep_handle_syscall(frame: &mut Frame) -> u32 {
+    BUSY.store(true, Ordering::Relaxed);
+    let resume = kernel().system_call(frame);
+    BUSY.store(false, Ordering::Relaxed);
+    u32::from(resume == Resume::Everything)
+}
+
+/// Called from `entry.s` with what an exception found.
+#[unsafe(no_mangle)]
+extern "C" fn keep_handle_exception(frame: &mut Frame, exception: &Exception) {
+    let exception = *exception;
+    if BUSY.swap(true, Ordering::Relaxed) || exception.cs & 3 == 0 {
+        panic!(
+            "exception {} (code {:#x}) in the kernel at {:#x}, address {:#x}, stack {:#x}",
+            exception.vector, exception.code, exception.rip, exception.cr2, exception.rsp
+        );
+    }
+    kernel().exception(&exception, frame);
+    BUSY.store(false, Ordering::Relaxed);
+}
+
+fn kernel() -> &'static mut Kernel<Vm> {
+    // SAFETY: `keep_start` has written it before the program, and so any caller, runs; and callers
+    // run one at a time.
+    unsafe { (*KERNEL.0.get()).assume_init_mut() }
+}
+
+fn window() -> RawWindow {
+    // SAFETY: the image's page tables map the shared block there, for good, and nothing else in
+    // the kernel refers to it.
+    unsafe { RawWindow::new(SHARED_VIRT as *mut u8) }
+}
+
+/// The way to the host.
+fn port() -> &'static mut Port<RawWindow, Bell> {
+    // SAFETY: `keep_start` writes it before anything else. Nothing that uses the port calls back
+    // into the kernel; only a panic can come in between, and that never returns.
+    unsafe { (*PORT.0.get()).assume_init_mut() }
+}
+
+/// Ends the Keep with a message that names the cause.
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    if DYING.swap(true, Ordering::Relaxed) {
+        platform::fatal();
+    }
+    BUSY.store(true, Ordering::Relaxed);
+    let mut text = Message::new();
+    // A message cannot fail to be written: what does not fit is cut.
+    let _ = write!(text, "{}", info.message());
+    if let Some(location) = info.location() {
+        let _ = write!(text, " ({}:{})", location.file(), location.line());
+    }
+    port().exit(ExitKind::Panic, text.as_bytes())
+}

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# The ring-0 stub: all code of the Keep that runs at the highest privilege.
+#
+# It knows two things: how to hand an exception to ring 3, and how to forget cached address
+# translations. It is plain integer code, because some hypervisors interpret ring 0.
+#
+# Its stack is ordinary memory of ring 3, so ring 3 reads the saved state straight from it:
+#
+#   offset from STUB_STACK_TOP   -72  -64  -56     -48   -40  -32  -24     -16  -8
+#   what                         CR2  RAX  vector  code  RIP  CS   RFLAGS  RSP  SS
+
+    .section .header, "ax", @progbits
+    .globl  keep_header
+keep_header:
+    .quad   0x4c4e524b5045454b          # "KEEPKRNL": see keep_layout::KernelHeader
+    .quad   1                           # version of this header
+    .quad   keep_entry
+    .quad   stub_syscall
+    .quad   keep_syscall
+    .quad   STUB_STACK_TOP
+    .irp    v, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
+    .quad   vector_\v
+    .endr
+
+    .section .text.stub, "ax", @progbits
+
+# Vectors for which the processor pushes no error code push a zero instead.
+    .irp    v, 0,1,2,3,4,5,6,7,9,15,16,18,19,20,22,23,24,25,26,27,28,31
+vector_\v:
+    pushq   $0
+    pushq   $\v
+    jmp     to_ring3
+    .endr
+
+    .irp    v, 8,10,11,12,14,17,21,29,30
+vector_\v:
+    pushq   $\v
+    jmp     to_ring3
+    .endr
+
+# General protection. The one `hlt` of ring 3 at `keep_flush_tlb` asks for a reload of CR3.
+vector_13:
+    cmpq    $keep_flush_tlb, 8(%rsp)
+    jne     1f
+    pushq   %rax
+    movq    %cr3, %rax
+    movq    %rax, %cr3
+    popq    %rax
+    addq    $8, %rsp
+    incq    (%rsp)
+    iretq
+1:  pushq   $13
+
+to_ring3:
+    pushq   %rax
+    movq    %cr2, %rax
+    pushq   %rax
+    pushq   $0x2b                       # USER_DATA
+    pushq   $EXCEPTION_STACK_TOP
+    pushq   $0x3002                     # IOPL 3, interrupts off
+    pushq   $0x33                       # USER_CODE
+    pushq   $keep_exception
+    iretq
+
+# Target of LSTAR: a `syscall` that was not rewritten. Some hypervisors arrive here at ring 3.
+# RCX holds the return address, R11 is free.
+stub_syscall:
+    movl    %cs, %r11d
+    testl   $3, %r11d
+    jnz     keep_syscall_trap
+    movq    %rsp, %r11
+    movq    $STUB_STACK_TOP, %rsp
+    pushq   $0x2b
+    pushq   %r11
+    pushq   $0x3002
+    pushq   $0x33
+    pushq   $keep_syscall_trap
+    iretq

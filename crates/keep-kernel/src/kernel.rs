@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! The kernel as one value: what it holds, and how a call and an exception reach it.
+//!
+//! A Keep has one virtual CPU, so there is one kernel, entered by one system call or one exception
+//! at a time. Nothing in here faults: user memory is made present before it is touched, and what
+//! cannot be answered ends the Keep with a message instead of going on.
+
+use core::fmt::Write as _;
+
+use keep_fs::{Fs, InodeId, Timespec};
+use keep_layout::{CHUNK, DIRECT_VIRT, StartInfo};
+use keep_mm::{Access, Denial, Fault, Machine, Object, Space};
+use sallyport::{BootInfo, ClockId, Doorbell, ExitKind, Port, Window};
+
+use crate::clock::{Clock, Reading};
+use crate::files::Files;
+use crate::frame::{Exception, Frame};
+use crate::signal::{self, Signals};
+use crate::user::UserMemory;
+
+/// The heap is topped up when it holds less than this many bytes at the start of a call; no call
+/// allocates more beyond file content, which is provided for apart.
+const HEAP_RESERVE: usize = 512 << 10;
+
+/// What only the platform can do.
+pub trait Platform {
+    /// Page tables and private memory.
+    type Machine: Machine;
+    /// The block shared with the host.
+    type Window: Window;
+    /// The way to call the host.
+    type Doorbell: Doorbell;
+
+    /// Whether memory that the host has just given is zero without the kernel clearing it. Where
+    /// the host can write to the Keep's memory anyway there is nothing to gain by clearing.
+    const FRESH_IS_ZERO: bool;
+
+    /// Lends the one port to the host. Not to be called by `use_it` again.
+    fn with_port<R>(use_it: impl FnOnce(&mut Port<Self::Window, Self::Doorbell>) -> R) -> R;
+    /// The time stamp counter.
+    fn tsc() -> u64;
+    /// 64 random bits from the processor; `None` if it has none to give.
+    fn random() -> Option<u64>;
+    /// Sets the FS base, where the program's thread-local storage hangs.
+    fn set_thread_pointer(address: u64);
+    /// Control and status of the vector unit.
+    fn mxcsr() -> u32;
+    /// Sets what [`Platform::mxcsr`] says.
+    fn set_mxcsr(to: u32);
+    /// Bytes that the kernel's heap has left.
+    fn heap_available() -> usize;
+    /// Gives the kernel's heap a chunk of memory at this address.
+    fn heap_add(address: u64, len: u64);
+}
+
+/// The kernel.
+#[derive(Debug)]
+pub struct Kernel<P: Platform> {
+    /// What the image builder placed where.
+    pub start: StartInfo,
+    /// What the host said at the start, checked.
+    pub boot: BootInfo,
+    /// The address space.
+    pub space: Space<P::Machine>,
+    /// The file system.
+    pub fs: Fs,
+    /// The descriptors.
+    pub files: Files,
+    /// Where relative paths start.
+    pub cwd: InodeId,
+    /// Signal handlers.
+    pub signals: Signals,
+    /// The clocks.
+    pub clock: Clock,
+    /// The workload's input.
+    pub input: Object,
+}
+
+/// How the program goes on after a call or an exception.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resume {
+    /// With the registers that a system call preserves, and the result in RAX.
+    Return,
+    /// With all registers as they are in the frame.
+    Everything,
+}
+
+impl<P: Platform> Kernel<P> {
+    /// Serves one system call.
+    pub fn system_call(&mut self, frame: &mut Frame) -> Resume {
+        self.provision(HEAP_RESERVE);
+        if frame.rax == crate::calls::RT_SIGRETURN {
+            self.signal_return(frame);
+            return Resume::Everything;
+        }
+        let result = self.dispatch(frame);
+        frame.rax = match result {
+            Ok(value) => value,
+            Err(errno) => i64::from(-errno.0) as u64,
+        };
+        Resume::Return
+    }
+
+    /// Serves one exception of the program: resolves it, turns it into a signal, or ends the Keep.
+    pub fn exception(&mut self, exception: &Exception, frame: &mut Frame) {
+        let (signal, code) = match exception.vector {
+            0 => (signal::SIGFPE, 1),
+            3 => (signal::SIGTRAP, 0x80),
+            6 => (signal::SIGILL, 2),
+            13 | 12 => (signal::SIGSEGV, 0x80),
+            14 => {
+                self.provision(HEAP_RESERVE);
+                // Intel SDM volume 3, §4.7: bit 1 is a write, bit 4 an instruction fetch.
+                let access = match exception.code & 0b1_0010 {
+                    0 => Access::Read,
+                    2 => Access::Write,
+                    _ => Access::Execute,
+                };
+                match self.space.fault(exception.cr2, access) {
+                    Fault::Resolved => return,
+                    Fault::OutOfMemory => self.out_of_memory(),
+                    Fault::Denied(Denial::MapErr) => (signal::SIGSEGV, 1),
+                    Fault::Denied(Denial::AccErr) => (signal::SIGSEGV, 2),
+                }
+            }
+            16 | 19 => (signal::SIGFPE, 7),
+            17 => (signal::SIGBUS, 1),
+            vector => panic!("unexpected exception {vector} at {:#x}", exception.rip),
+        };
+        self.deliver(signal, code, exception, frame);
+    }
+
+    /// Enters the program's handler for a signal; without one the Keep ends.
+    fn deliver(&mut self, signal: i32, code: i32, exception: &Exception, frame: &mut Frame) {
+        let Some(delivery) = self.signals.plan(signal, frame.rsp) else {
+            let base = self.start.program_base;
+            panic!(
+                "the program crashed: signal {signal} (exception {}, code {:#x}) at {:#x} \
+                 (program + {:#x}), address {:#x}",
+                exception.vector,
+                exception.code,
+                frame.rip,
+                frame.rip.wrapping_sub(base),
+                exception.cr2
+            );
+        };
+        let at = delivery.at;
+        let saved = self.signals.build(&delivery, exception, code, frame, P::mxcsr());
+        if self.space.store(at, &saved).is_err() {
+            panic!("the program has no stack left to handle signal {signal} on");
+        }
+    }
+
+    /// `rt_sigreturn`: takes the registers back that a handler left on its stack.
+    fn signal_return(&mut self, frame: &mut Frame) {
+        // The handler has returned through the restorer's address at the start of the frame.
+        let at = frame.rsp.wrapping_add(frame.red_zone).wrapping_sub(signal::CONTEXT_OFFSET);
+        match self.space.load::<signal::SignalFrame>(at) {
+            Ok(saved) => {
+                self.signals.restore(&saved, frame);
+                P::set_mxcsr(saved.mxcsr());
+            }
+            Err(_) => panic!("the program returned from a signal without a frame at {at:#x}"),
+        }
+    }
+
+    /// Makes sure that the heap has `bytes` left, as far as there is memory.
+    ///
+    /// File content is taken from the heap fallibly, so it is fine if there is not that much.
+    pub fn provision(&mut self, bytes: usize) {
+        while P::heap_available() < bytes {
+            let missing = (bytes - P::heap_available()) as u64;
+            let chunks = missing.div_ceil(CHUNK).max(1);
+            // One chunk at a time if that many are not to be had next to each other.
+            let taken = match self.space.alloc_chunks(chunks as usize) {
+                Some(phys) => Some((phys, chunks)),
+                None => self.space.alloc_chunks(1).map(|phys| (phys, 1)),
+            };
+            let Some((phys, chunks)) = taken else {
+                if P::heap_available() < HEAP_RESERVE / 4 {
+                    self.out_of_memory();
+                }
+                return;
+            };
+            P::heap_add(DIRECT_VIRT + phys, chunks * CHUNK);
+        }
+    }
+
+    /// Ends the Keep because its memory is used up.
+    pub fn out_of_memory(&mut self) -> ! {
+        let usage = self.space.usage();
+        let mut message = Message::new();
+        // A message cannot fail to be written: what does not fit is cut.
+        let _ = write!(
+            message,
+            "all {} MiB are in use, {} KiB of them by files",
+            usage.limit >> 20,
+            self.fs.usage().bytes >> 10
+        );
+        self.exit(ExitKind::OutOfMemory, message.as_bytes())
+    }
+
+    /// Ends the Keep.
+    pub fn exit(&mut self, kind: ExitKind, message: &[u8]) -> ! {
+        P::with_port(|port| port.exit(kind, message))
+    }
+
+    /// The monotonic clock in nanoseconds.
+    pub fn monotonic(&mut self) -> u64 {
+        match self.clock.monotonic(P::tsc()) {
+            Reading::Now(nanos) => nanos,
+            Reading::Ask => {
+                self.sync_clock();
+                self.clock.last_monotonic()
+            }
+        }
+    }
+
+    /// The real-time clock in nanoseconds since 1970.
+    pub fn realtime(&mut self) -> u64 {
+        match self.clock.realtime(P::tsc()) {
+            Reading::Now(nanos) => nanos,
+            Reading::Ask => {
+                self.sync_clock();
+                self.clock.last_realtime()
+            }
+        }
+    }
+
+    /// The real-time clock as file times have it.
+    pub fn now(&mut self) -> Timespec {
+        let nanos = self.realtime();
+        Timespec { sec: (nanos / 1_000_000_000) as i64, nsec: (nanos % 1_000_000_000) as u32 }
+    }
+
+    fn sync_clock(&mut self) {
+        let real = self.host_clock(ClockId::Realtime);
+        let mono = self.host_clock(ClockId::Monotonic);
+        self.clock.sync(P::tsc(), real, mono);
+    }
+
+    fn host_clock(&mut self, clock: ClockId) -> u64 {
+        match P::with_port(|port| port.clock(clock)) {
+            Ok(nanos) => nanos,
+            Err(lie) => panic!("the host lied about the time: {lie}"),
+        }
+    }
+}
+
+/// A short text on the stack, for when the heap may be used up.
+#[derive(Debug)]
+pub struct Message {
+    bytes: [u8; 512],
+    len: usize,
+}
+
+impl Message {
+    /// An empty text.
+    pub const fn new() -> Self {
+        Self { bytes: [0; 512], len: 0 }
+    }
+
+    /// What was written so far.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl Default for Message {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl core::fmt::Write for Message {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        let room = &mut self.bytes[self.len..];
+        let len = text.len().min(room.len());
+        room[..len].copy_from_slice(&text.as_bytes()[..len]);
+        self.len += len;
+        Ok(())
+    }
+}

@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! Signals, as far as a program in a Keep meets them: its own exceptions.
+//!
+//! Nobody outside can send a signal. What remains are the synchronous ones by which a language
+//! runtime learns that code it made has trapped: SIGSEGV for a page fault, SIGILL, SIGFPE and so
+//! on. They are delivered with the stack frame that Linux builds on x86-64 (`struct rt_sigframe`),
+//! since handlers read and change the registers in it.
+
+use crate::frame::{Exception, Frame};
+
+/// Illegal instruction.
+pub const SIGILL: i32 = 4;
+/// Breakpoint.
+pub const SIGTRAP: i32 = 5;
+/// What `abort` raises.
+pub const SIGABRT: i32 = 6;
+/// Bad memory access of another kind.
+pub const SIGBUS: i32 = 7;
+/// Division by zero.
+pub const SIGFPE: i32 = 8;
+/// Bad memory access.
+pub const SIGSEGV: i32 = 11;
+
+const SA_SIGINFO: u64 = 4;
+const SA_RESTORER: u64 = 0x0400_0000;
+const SA_ONSTACK: u64 = 0x0800_0000;
+const SA_NODEFER: u64 = 0x4000_0000;
+const SA_RESETHAND: u64 = 0x8000_0000;
+
+/// Highest signal number.
+const SIGNALS: usize = 64;
+
+/// Flag of an alternate stack that is not in use.
+pub const SS_DISABLE: i32 = 2;
+/// Flag of an alternate stack that the program runs on.
+pub const SS_ONSTACK: i32 = 1;
+
+/// `struct sigaction` of the kernel's interface.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Action {
+    /// 0: default, 1: ignore, else the handler.
+    pub handler: u64,
+    /// `SA_*`.
+    pub flags: u64,
+    /// Where the handler returns to.
+    pub restorer: u64,
+    /// What is blocked while it runs.
+    pub mask: u64,
+}
+
+/// `stack_t`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stack {
+    /// Lowest address.
+    pub sp: u64,
+    /// `SS_*`.
+    pub flags: i32,
+    /// Explicit padding, so that no byte is undefined.
+    pub padding: i32,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// `struct sigcontext_64`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+struct Context {
+    r8: u64,
+    r9: u64,
+    r10: u64,
+    r11: u64,
+    r12: u64,
+    r13: u64,
+    r14: u64,
+    r15: u64,
+    rdi: u64,
+    rsi: u64,
+    rbp: u64,
+    rbx: u64,
+    rdx: u64,
+    rax: u64,
+    rcx: u64,
+    rsp: u64,
+    rip: u64,
+    rflags: u64,
+    cs: u16,
+    gs: u16,
+    fs: u16,
+    ss: u16,
+    code: u64,
+    vector: u64,
+    oldmask: u64,
+    cr2: u64,
+    fpstate: u64,
+    reserved: [u64; 8],
+}
+
+/// `struct rt_sigframe`, with the FXSAVE image that `fpstate` points to behind it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct SignalFrame {
+    restorer: u64,
+    flags: u64,
+    link: u64,
+    stack: Stack,
+    context: Context,
+    mask: u64,
+    info: [u64; 16],
+    /// Bytes 0 to 31 of the FXSAVE image: control words, of which MXCSR is the fourth half.
+    control: [u64; 4],
+    x87: [u128; 8],
+    xmm: [u128; 16],
+    rest: [u64; 12],
+}
+
+impl SignalFrame {
+    /// Control and status of the vector unit, with the bits that a processor would refuse cleared.
+    pub fn mxcsr(&self) -> u32 {
+        self.control[3] as u32 & 0xffff
+    }
+}
+
+/// Size of what is pushed for a handler in bytes.
+pub const FRAME_SIZE: u64 = core::mem::size_of::<SignalFrame>() as u64;
+
+/// Offset of `ucontext` in [`SignalFrame`]: where the stack points after the restorer is popped.
+pub const CONTEXT_OFFSET: u64 = core::mem::offset_of!(SignalFrame, flags) as u64;
+const INFO_OFFSET: u64 = core::mem::offset_of!(SignalFrame, info) as u64;
+const FPSTATE_OFFSET: u64 = core::mem::offset_of!(SignalFrame, control) as u64;
+
+const _: () = {
+    assert!(core::mem::size_of::<Action>() == 32);
+    assert!(core::mem::size_of::<Stack>() == 24);
+    assert!(core::mem::size_of::<Context>() == 256);
+    // `uc_mcontext` is 40 bytes into `ucontext`, `uc_sigmask` 296 bytes.
+    assert!(core::mem::offset_of!(SignalFrame, context) == 8 + 40);
+    assert!(core::mem::offset_of!(SignalFrame, mask) == 8 + 296);
+    assert!(FRAME_SIZE.is_multiple_of(16));
+};
+
+/// Flags that a handler may change: the arithmetic ones, direction, alignment check.
+const RFLAGS_USER: u64 = 0x4_0cd5;
+/// Flags that are always set in the program: reserved bit 1, and IOPL 3.
+const RFLAGS_FIXED: u64 = 0x3002;
+
+/// The signal state of the program.
+#[derive(Debug)]
+pub struct Signals {
+    actions: [Action; SIGNALS + 1],
+    stack: Stack,
+    mask: u64,
+}
+
+impl Default for Signals {
+    fn default() -> Self {
+        Self {
+            actions: [Action::default(); SIGNALS + 1],
+            stack: Stack { sp: 0, flags: SS_DISABLE, padding: 0, size: 0 },
+            mask: 0,
+        }
+    }
+}
+
+/// Where and how a handler is to be entered.
+#[derive(Debug, Clone, Copy)]
+pub struct Delivery {
+    /// Address of the [`SignalFrame`]; the caller makes it writable, then calls
+    /// [`Signals::build`].
+    pub at: u64,
+    signal: i32,
+    action: Action,
+}
+
+impl Signals {
+    /// The action of a signal, if there is such a signal.
+    pub fn action(&self, signal: i32) -> Option<Action> {
+        (1..=SIGNALS as i32).contains(&signal).then(|| self.actions[signal as usize])
+    }
+
+    /// Changes the action of a signal.
+    pub fn set_action(&mut self, signal: i32, action: Action) {
+        if (1..=SIGNALS as i32).contains(&signal) {
+            self.actions[signal as usize] = action;
+        }
+    }
+
+    /// What is blocked. Kept for the program's eyes only: exceptions are never blocked.
+    pub fn mask(&self) -> u64 {
+        self.mask
+    }
+
+    /// Changes what is blocked.
+    pub fn set_mask(&mut self, mask: u64) {
+        self.mask = mask;
+    }
+
+    /// The alternate stack, as a program running on `rsp` sees it.
+    pub fn stack(&self, rsp: u64) -> Stack {
+        let mut stack = self.stack;
+        if self.is_on_stack(rsp) {
+            stack.flags |= SS_ONSTACK;
+        }
+        stack
+    }
+
+    /// Changes the alternate stack.
+    pub fn set_stack(&mut self, stack: Stack) {
+        self.stack = stack;
+    }
+
+    /// Whether `rsp` lies on the alternate stack.
+    pub fn is_on_stack(&self, rsp: u64) -> bool {
+        self.stack.flags & SS_DISABLE == 0
+            && rsp > self.stack.sp
+            && rsp - self.stack.sp <= self.stack.size
+    }
+
+    /// Plans the delivery of `signal` to a program that runs on stack `rsp`; `None` if the
+    /// program has no handler for it.
+    pub fn plan(&self, signal: i32, rsp: u64) -> Option<Delivery> {
+        let action = self.action(signal)?;
+        if action.handler <= 1 || action.flags & SA_RESTORER == 0 {
+            return None;
+        }
+        let alternate = action.flags & SA_ONSTACK != 0
+            && self.stack.flags & SS_DISABLE == 0
+            && !self.is_on_stack(rsp);
+        let top = if alternate {
+            self.stack.sp.checked_add(self.stack.size)?
+        } else {
+            rsp.checked_sub(128)?
+        };
+        // A function finds its stack 8 bytes off a multiple of 16 at its first instruction.
+        let at = (top.checked_sub(FRAME_SIZE)? & !15).checked_sub(8)?;
+        Some(Delivery { at, signal, action })
+    }
+
+    /// Builds what the handler finds on its stack, and lets `frame` go on in the handler.
+    pub fn build(
+        &mut self,
+        delivery: &Delivery,
+        exception: &Exception,
+        code: i32,
+        frame: &mut Frame,
+        mxcsr: u32,
+    ) -> SignalFrame {
+        let Delivery { at, signal, action } = *delivery;
+        let mut info = [0; 16];
+        info[0] = signal as u64;
+        info[1] = u64::from(code as u32);
+        info[2] = if exception.vector == 14 { exception.cr2 } else { exception.rip };
+        let signal_frame = SignalFrame {
+            restorer: action.restorer,
+            flags: 0,
+            link: 0,
+            stack: self.stack(frame.rsp),
+            context: Context {
+                fpstate: at + FPSTATE_OFFSET,
+                code: exception.code,
+                vector: exception.vector,
+                cr2: exception.cr2,
+                oldmask: self.mask,
+                ..Context::from(&*frame)
+            },
+            mask: self.mask,
+            info,
+            // x87: default control word; MXCSR is at bytes 24 to 27.
+            control: [0x37f, 0, 0, u64::from(mxcsr) | 0xffff << 32],
+            x87: [0; 8],
+            xmm: frame.xmm,
+            rest: [0; 12],
+        };
+        self.mask |= action.mask;
+        if action.flags & SA_NODEFER == 0 {
+            self.mask |= 1 << (signal - 1);
+        }
+        if action.flags & SA_RESETHAND != 0 {
+            self.actions[signal as usize].handler = 0;
+        }
+        let wants_info = action.flags & SA_SIGINFO != 0;
+        frame.rdi = signal as u64;
+        frame.rsi = if wants_info { at + INFO_OFFSET } else { 0 };
+        frame.rdx = if wants_info { at + CONTEXT_OFFSET } else { 0 };
+        frame.rax = 0;
+        frame.rip = action.handler;
+        frame.rsp = at;
+        frame.rflags = RFLAGS_FIXED;
+        signal_frame
+    }
+
+    /// Takes back what a handler left on its stack.
+    pub fn restore(&mut self, saved: &SignalFrame, frame: &mut Frame) {
+        let context = &saved.context;
+        self.mask = saved.mask;
+        *frame = Frame { xmm: saved.xmm, ..Frame::from(context) };
+    }
+}
+
+impl From<&Frame> for Context {
+    fn from(f: &Frame) -> Self {
+        Self {
+            r8: f.r8,
+            r9: f.r9,
+            r10: f.r10,
+            r11: f.r11,
+            r12: f.r12,
+            r13: f.r13,
+            r14: f.r14,
+            r15: f.r15,
+            rdi: f.rdi,
+            rsi: f.rsi,
+            rbp: f.rbp,
+            rbx: f.rbx,
+            rdx: f.rdx,
+            rax: f.rax,
+            rcx: f.rcx,
+            rsp: f.rsp,
+            rip: f.rip,
+            rflags: f.rflags,
+            cs: keep_layout::USER_CODE,
+            ss: keep_layout::USER_DATA,
+            ..Self::default()
+        }
+    }
+}
+
+impl From<&Context> for Frame {
+    fn from(c: &Context) -> Self {
+        Self {
+            rax: c.rax,
+            rcx: c.rcx,
+            rdx: c.rdx,
+            rbx: c.rbx,
+            rbp: c.rbp,
+            rsi: c.rsi,
+            rdi: c.rdi,
+            r8: c.r8,
+            r9: c.r9,
+            r10: c.r10,
+            r11: c.r11,
+            r12: c.r12,
+            r13: c.r13,
+            r14: c.r14,
+            r15: c.r15,
+            rip: c.rip,
+            rsp: c.rsp,
+            rflags: c.rflags & RFLAGS_USER | RFLAGS_FIXED,
+            ..Self::zero()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exception() -> Exception {
+        Exception {
+            cr2: 0x1234,
+            rax: 0,
+            vector: 14,
+            code: 6,
+            rip: 0x1000,
+            cs: 0x33,
+            rflags: 0x3246,
+            rsp: 0x9000,
+            ss: 0x2b,
+        }
+    }
+
+    fn handled(flags: u64) -> Signals {
+        let mut signals = Signals::default();
+        signals.set_action(
+            SIGSEGV,
+            Action { handler: 0x5000, flags: flags | SA_RESTORER, restorer: 0x6000, mask: 0 },
+        );
+        signals.set_stack(Stack { sp: 0x10_0000, flags: 0, padding: 0, size: 0x1_0000 });
+        signals
+    }
+
+    #[test]
+    fn a_handler_that_returns_finds_all_as_it_was() {
+        let mut signals = handled(SA_SIGINFO | SA_ONSTACK);
+        let mut frame = Frame::zero();
+        (frame.rip, frame.rsp, frame.rflags, frame.r15) = (0x1000, 0x9000, 0x3246, 99);
+        frame.xmm[15] = 7;
+        let before = frame.clone();
+        let delivery = signals.plan(SIGSEGV, frame.rsp).unwrap();
+        assert_eq!(delivery.at % 16, 8);
+        assert!(delivery.at > 0x10_0000 && delivery.at < 0x11_0000);
+        let saved = signals.build(&delivery, &exception(), 1, &mut frame, 0x1f80);
+        assert_eq!((frame.rip, frame.rdi, frame.rsp), (0x5000, 11, delivery.at));
+        assert_eq!(saved.info[2], 0x1234);
+        assert_ne!(signals.mask(), 0);
+        signals.restore(&saved, &mut frame);
+        assert_eq!(signals.mask(), 0);
+        assert_eq!(
+            (frame.rip, frame.rsp, frame.rflags, frame.r15, frame.xmm),
+            (before.rip, before.rsp, before.rflags, before.r15, before.xmm)
+        );
+    }
+
+    #[test]
+    fn a_handler_cannot_raise_its_flags() {
+        let mut signals = handled(0);
+        let mut frame = Frame::zero();
+        frame.rsp = 0x9000;
+        let delivery = signals.plan(SIGSEGV, frame.rsp).unwrap();
+        assert!(delivery.at < 0x9000 - 128);
+        let mut saved = signals.build(&delivery, &exception(), 1, &mut frame, 0x1f80);
+        saved.context.rflags = u64::MAX;
+        signals.restore(&saved, &mut frame);
+        assert_eq!(frame.rflags, RFLAGS_USER | RFLAGS_FIXED);
+    }
+
+    #[test]
+    fn no_handler_no_delivery() {
+        assert!(Signals::default().plan(SIGSEGV, 0x9000).is_none());
+        assert!(handled(0).plan(SIGSEGV, 64).is_none(), "no room on the stack");
+    }
+}
