@@ -341,7 +341,7 @@ pub fn error(error: io::Error) -> BackendError {
 }
 
 /// Copies the content of the folder `from` into the folder `to`, which is made if need be and
-/// should be empty. It may lie inside `from`, which it then does not get a copy of itself from.
+/// should be empty. If it lies inside `from`, it is left out of the copy.
 ///
 /// # Errors
 ///
