@@ -193,8 +193,27 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
     let s = || 0..SLOTS;
     let at = || prop::sample::select(vec![0, 0, 0, AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH]);
     let noreplace = prop::sample::select(vec![0, 0, 0, 0, RENAME_NOREPLACE]);
-    let rm = prop::sample::select(vec![0, 0, 0, 0, 0, AT_REMOVEDIR, AT_REMOVEDIR, AT_REMOVEDIR, AT_REMOVEDIR, 1]);
-    let link_at = prop::sample::select(vec![0, 0, 0, 0, AT_SYMLINK_FOLLOW, AT_SYMLINK_FOLLOW, AT_SYMLINK_NOFOLLOW]);
+    let rm = prop::sample::select(vec![
+        0,
+        0,
+        0,
+        0,
+        0,
+        AT_REMOVEDIR,
+        AT_REMOVEDIR,
+        AT_REMOVEDIR,
+        AT_REMOVEDIR,
+        1,
+    ]);
+    let link_at = prop::sample::select(vec![
+        0,
+        0,
+        0,
+        0,
+        AT_SYMLINK_FOLLOW,
+        AT_SYMLINK_FOLLOW,
+        AT_SYMLINK_NOFOLLOW,
+    ]);
     let nsec =
         prop::sample::select(vec![0, 7, 999_999_999, 1_000_000_000, -1, UTIME_NOW, UTIME_OMIT]);
     prop_oneof![
