@@ -212,6 +212,9 @@ impl<'a> Elf<'a> {
             }
         }
         self.code.sort_by_key(|range| (range.start, range.end));
+        if self.code.iter().zip(self.code.iter().skip(1)).any(|(one, next)| one.end > next.start) {
+            return Err(BuildError::elf(part, "its sections of code overlap"));
+        }
 
         Ok(())
     }

@@ -19,7 +19,7 @@ use crate::cpu::{self, Start};
 use crate::elf::Elf;
 use crate::error::BuildError;
 use crate::measure::Measurer;
-use crate::place::{Place, page_down};
+use crate::place::{Place, check_kernel, page_down};
 use crate::rewrite::{Plan, Syscalls};
 use crate::tables::Tables;
 
@@ -86,10 +86,11 @@ impl Image<'static> {
     /// If a file cannot be used or the two do not fit together.
     pub fn build(kernel: &[u8], program: &[u8]) -> Result<Self, BuildError> {
         let kernel = Elf::kernel(kernel)?;
+        let kernel_data_end = check_kernel(&kernel)?;
         let program = Elf::program(program)?;
         let header = read_header(&kernel)?;
         let plan = Plan::new(&program)?;
-        let place = Place::choose(&kernel, &program, plan.end)?;
+        let place = Place::choose(kernel_data_end, &program, plan.end)?;
         let tables = Tables::new(&place);
         let info = StartInfo {
             magic: StartInfo::MAGIC,

@@ -31,14 +31,13 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Places a program whose trampolines end at `trampolines_end` (an address of the program).
+    /// Places a program behind a kernel whose data ends at `kernel_data_end`; its trampolines end
+    /// at `trampolines_end` (an address of the program).
     pub(crate) fn choose(
-        kernel: &Elf<'_>,
+        kernel_data_end: u64,
         program: &Elf<'_>,
         trampolines_end: u64,
     ) -> Result<Self, BuildError> {
-        let kernel_data_end = check_kernel(kernel)?;
-
         let text_start = program.segments.first().map_or(0, |s| page_down(s.start));
         let text_end = page_up(trampolines_end);
         let data = program.segments.iter().find(|s| s.writable).map(|s| page_down(s.start));
@@ -113,7 +112,7 @@ impl Place {
 }
 
 /// Checks that the kernel lies where the map says; gives the end of its data, on a page.
-fn check_kernel(kernel: &Elf<'_>) -> Result<u64, BuildError> {
+pub(crate) fn check_kernel(kernel: &Elf<'_>) -> Result<u64, BuildError> {
     let mut end = KERNEL_DATA;
     for segment in &kernel.segments {
         let room =

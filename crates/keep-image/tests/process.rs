@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! Runs a rewritten program as an ordinary process.
+//! Runs rewritten programs as ordinary processes.
 //!
 //! An image's virtual memory is written out as an ELF file that Linux can run: the same bytes at
 //! the same addresses, only that the kernel under the program is a few instructions that ask Linux.
@@ -10,33 +10,93 @@
 
 mod common;
 
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Output};
 
-use common::{CHATTY, as_process, build_kernel, build_program};
-use keep_image::Image;
+use common::{CHATTY, LAYOUTS, NASTY, as_process, build_kernel, build_program, build_rust};
+use keep_image::{Image, Syscalls};
+
+/// Runs the program as it is and in an image, compares, and gives what was found in it and how
+/// many calls came through the trampolines.
+fn compare(folder: &Path, program: &Path) -> (Syscalls, u64) {
+    let run = |path: &Path| -> Output {
+        let mut command = Command::new(path);
+        command.arg("x").env_clear().env("KEEP", "1").output().unwrap()
+    };
+    let plain = run(program);
+    let image = Image::build(&build_kernel(folder), &std::fs::read(program).unwrap()).unwrap();
+    let ours = run(&as_process(&image, folder));
+    assert_eq!(
+        String::from_utf8_lossy(&ours.stdout),
+        String::from_utf8_lossy(&plain.stdout),
+        "{:?}",
+        ours.status
+    );
+    assert_eq!(ours.status, plain.status);
+    assert!(!plain.stdout.is_empty());
+
+    // The small kernel counts the calls, and writes the number out at the end.
+    let calls = ours.stderr.strip_suffix(b"calls").and_then(|rest| rest.last_chunk::<8>()).unwrap();
+    (image.syscalls(), u64::from_le_bytes(*calls))
+}
 
 #[test]
-fn a_rewritten_program_runs_as_it_did() {
+fn a_c_program_runs_as_it_did() {
     let folder = tempfile::tempdir().unwrap();
-    let kernel = build_kernel(folder.path());
-    for flags in common::LAYOUTS {
+    for flags in LAYOUTS {
         let Some(program) = build_program(folder.path(), CHATTY, flags) else { return };
-        let plain = Command::new(&program).arg("x").env("KEEP", "1").output().unwrap();
-        let image = Image::build(&kernel, &std::fs::read(&program).unwrap()).unwrap();
-        let found = image.syscalls();
-        assert!(found.rewritten > 50 && found.left * 10 < found.rewritten, "{found:?}");
-
-        let process = as_process(&image, folder.path());
-        let ours = Command::new(&process).arg("x").env("KEEP", "1").output().unwrap();
-        assert_eq!(ours.status, plain.status, "{flags:?}");
-        assert_eq!(
-            String::from_utf8_lossy(&ours.stdout).replace("process", "program"),
-            String::from_utf8_lossy(&plain.stdout),
-        );
-        // The small kernel counts the calls, and writes the number out at the end.
-        let calls = ours.stderr.strip_suffix(b"calls").and_then(|e| e.last_chunk::<8>()).unwrap();
-        let calls = u64::from_le_bytes(*calls);
+        let (found, calls) = compare(folder.path(), &program);
         println!("{flags:?}: {found:?}, {calls} calls");
-        assert!(calls > 10, "only {calls} calls came through the trampolines");
+        assert!(found.rewritten > 90 && found.left < 5, "{found:?}");
+        assert!(calls > 100, "only {calls} calls came through the trampolines");
     }
+}
+
+#[test]
+fn a_rust_program_runs_as_it_did() {
+    let folder = tempfile::tempdir().unwrap();
+    for flags in LAYOUTS {
+        let Some(program) = build_rust(folder.path(), flags) else { return };
+        let (found, calls) = compare(folder.path(), &program);
+        println!("{flags:?}: {found:?}, {calls} calls");
+        assert!(found.rewritten > 90 && found.left < 5, "{found:?}");
+        assert!(calls > 20, "only {calls} calls came through the trampolines");
+    }
+}
+
+#[test]
+fn hard_cases_are_moved_with_care() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(program) = build_program(folder.path(), NASTY, LAYOUTS[1]) else { return };
+    let (nasty, calls) = compare(folder.path(), &program);
+    let empty = "#include <stdio.h>\nint main(void) { puts(\"x\"); return 0; }";
+    let Some(program) = build_program(folder.path(), empty, LAYOUTS[1]) else { return };
+    let (base, base_calls) = compare(folder.path(), &program);
+    println!("{base:?} {base_calls} calls, {nasty:?} {calls} calls");
+    // All but the one that cannot move.
+    assert_eq!(nasty.left - base.left, 1);
+    assert_eq!(nasty.rewritten - base.rewritten, 10);
+}
+
+#[test]
+fn stripping_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(program) = build_program(folder.path(), CHATTY, LAYOUTS[1]) else { return };
+    let kernel = build_kernel(folder.path());
+    let whole = std::fs::read(&program).unwrap();
+    assert!(Command::new("strip").arg(&program).status().unwrap().success());
+    let stripped = std::fs::read(&program).unwrap();
+    assert!(stripped.len() < whole.len());
+    let image = Image::build(&kernel, &whole).unwrap();
+    assert_eq!(image, Image::build(&kernel, &stripped).unwrap());
+    assert_eq!(image, Image::decode(&image.encode()).unwrap());
+}
+
+#[test]
+fn a_program_without_room_for_the_kernel_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(program) = build_program(folder.path(), CHATTY, &[]) else { return };
+    let kernel = build_kernel(folder.path());
+    let error = Image::build(&kernel, &std::fs::read(program).unwrap()).unwrap_err();
+    assert!(error.to_string().contains("-z max-page-size=0x200000"), "{error}");
 }

@@ -26,7 +26,8 @@ pub struct KernelHeader {
     /// Where a `syscall` instruction goes (`LSTAR`); may arrive at ring 0 or at ring 3.
     pub lstar: u64,
     /// Where the program's rewritten `syscall`s call to; returns by `ret`. The program's stack
-    /// pointer at the time of the system call is `RSP + 8 + 128` on entry.
+    /// pointer at the time of the system call is `RSP + 8 + 128` on entry. All registers but
+    /// `RAX`, `RCX` and `R11` are kept, and so are the flags.
     pub syscall_entry: u64,
     /// The stack that the processor switches to when an exception leaves ring 3 (`RSP0`).
     pub stub_stack_top: u64,

@@ -48,6 +48,7 @@ entry:  mov     %rsp, %rsi
 
 // Counts the call and makes it; at the end of the process, tells the number first.
 syscall_entry:
+        pushfq
         incq    calls
         cmp     $231, %eax
         jne     1f
@@ -59,7 +60,8 @@ syscall_entry:
         syscall
         pop     %rdi
         mov     $231, %eax
-1:      syscall
+1:      popfq
+        syscall
         mov     $0x1111, %ecx
         mov     $0x1111, %r11d
         ret

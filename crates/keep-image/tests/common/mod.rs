@@ -3,6 +3,8 @@
 //! What tests of images share: a small kernel and programs, made by the C compiler.
 #![allow(dead_code, reason = "no test uses all of it")]
 
+pub(crate) mod handmade;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -18,6 +20,9 @@ pub(crate) const LAYOUTS: [&[&str]; 2] = [
 /// A program that makes many different system calls, also by way of signals.
 pub(crate) const CHATTY: &str = include_str!("chatty.c");
 
+/// A program whose system calls stand between instructions that are hard to move.
+pub(crate) const NASTY: &str = include_str!("nasty.c");
+
 /// Builds a static, position-independent program; `None`, with a word about it, if the C library
 /// is not there for that.
 pub(crate) fn build_program(folder: &Path, source: &str, flags: &[&str]) -> Option<PathBuf> {
@@ -25,14 +30,28 @@ pub(crate) fn build_program(folder: &Path, source: &str, flags: &[&str]) -> Opti
     std::fs::write(&from, source).unwrap();
     let mut gcc = Command::new("gcc");
     gcc.args(["-O2", "-static-pie", "-o"]).arg(&to).arg(&from).args(flags);
-    match gcc.output() {
+    finish(gcc, to)
+}
+
+/// Builds a Rust program of the same kind.
+pub(crate) fn build_rust(folder: &Path, flags: &[&str]) -> Option<PathBuf> {
+    let (from, to) = (folder.join("hello.rs"), folder.join("program"));
+    std::fs::write(&from, include_str!("hello.rs")).unwrap();
+    let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()));
+    rustc.args(["--edition=2024", "-O", "-Ctarget-feature=+crt-static", "-o"]).arg(&to).arg(&from);
+    rustc.args(flags.iter().map(|flag| format!("-Clink-arg={flag}")));
+    finish(rustc, to)
+}
+
+fn finish(mut command: Command, to: PathBuf) -> Option<PathBuf> {
+    match command.output() {
         Ok(output) if output.status.success() => Some(to),
         Ok(output) => {
             println!("skipped: no static C library: {}", String::from_utf8_lossy(&output.stderr));
             None
         }
         Err(error) => {
-            println!("skipped: no gcc: {error}");
+            println!("skipped: no compiler: {error}");
             None
         }
     }
