@@ -149,7 +149,7 @@ pub(crate) fn backends(enarx: &Path) -> Result<Vec<String>> {
     let text = output(Command::new(enarx).args(["platform", "info", "--json"]))?;
     let info: serde_json::Value = serde_json::from_str(&text)?;
     let list = info.get("backends").and_then(|b| b.as_array()).ok_or("no list of backends")?;
-    let name = |b: &serde_json::Value| b["name"].as_str().map(str::to_owned);
+    let name = |b: &serde_json::Value| b["backend"].as_str().map(str::to_owned);
     let works = |b: &&serde_json::Value| {
         b["data"].as_array().is_some_and(|d| d.iter().all(|d| d["pass"].as_bool() == Some(true)))
     };

@@ -121,8 +121,11 @@ fn app(work: &Path) -> Result {
 /// The WIT files of WASI 0.2, as the crate that implements them carries them.
 fn wit() -> Result<PathBuf> {
     let mut metadata = host::tool("cargo");
-    let text =
-        host::output(metadata.args(["metadata", "--format-version=1"]).current_dir(host::root()))?;
+    let text = host::output(
+        metadata
+            .args(["metadata", "--all-features", "--format-version=1"])
+            .current_dir(host::root()),
+    )?;
     let metadata: serde_json::Value = serde_json::from_str(&text)?;
     let packages = metadata["packages"].as_array().ok_or("cargo metadata names no packages")?;
     let package =
