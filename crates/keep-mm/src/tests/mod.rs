@@ -1,3 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 //! Tests on a simulated processor.
+//!
+//! [`sim`] walks the tables as hardware does and remembers, as badly as hardware may, what it has
+//! seen until it is told to forget. [`model`] says what Linux would do, page by page, and random
+//! sequences of calls and accesses are compared with it. [`cases`] are the uses that the design
+//! is made for, with their costs.
+
+mod cases;
+mod model;
+mod sim;

@@ -1,0 +1,448 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! The uses that the design is made for, and what they cost.
+
+use std::vec::Vec;
+
+use keep_layout::{CHUNK, DIRECT_VIRT, PAGE};
+
+use super::sim::{Audit, IMAGE, MIB, MMAP, Setup, keep, object_byte};
+use crate::{Access, Backing, Denial, Errno, Fault, Move, Object, Place, Prot};
+
+const RW: Prot = Prot::READ_WRITE;
+
+#[test]
+fn large_memory_takes_one_leaf_a_chunk() {
+    let mut keep = keep(Setup::default());
+    let start = keep.anonymous(64 * MIB, RW);
+    for page in (0..64 * MIB).step_by(PAGE as usize) {
+        keep.store(start + page, 1);
+    }
+    let Audit { large, small, .. } = keep.audit();
+    assert_eq!((large, small), (32, 0));
+    assert_eq!(keep.machine.flushes, 0);
+    assert_eq!(keep.machine.grown, [64 * MIB]);
+    keep.munmap(start, 64 * MIB).unwrap();
+    assert_eq!(keep.machine.flushes, 1);
+    assert_eq!(keep.denied(start, Access::Read), Denial::MapErr);
+    let Audit { large, small, .. } = keep.audit();
+    assert_eq!((large, small), (0, 0));
+    // The same memory, cleared.
+    let start = keep.anonymous(64 * MIB, RW);
+    assert!((0..32).all(|chunk| keep.load(start + chunk * CHUNK) == 0));
+    assert_eq!(keep.machine.grown.len(), 1);
+}
+
+#[test]
+fn wasm_memory_grows_in_its_reservation() {
+    let mut keep = keep(Setup::default());
+    let before = keep.usage();
+    let reserved = (4 << 30) + 64 * MIB;
+    let start = keep.anonymous(reserved, Prot::NONE);
+    let again = keep.anonymous(reserved, Prot::NONE);
+    assert!(again >= start + reserved || again + reserved <= start);
+    let after = keep.usage();
+    assert_eq!((before.used, before.free_tables), (after.used, after.free_tables));
+    let memory = start + 32 * MIB;
+    assert!(memory.is_multiple_of(CHUNK));
+    assert_eq!(keep.denied(memory, Access::Read), Denial::AccErr);
+
+    // 17 pages of WebAssembly do not fill a chunk.
+    let mut size = 17 << 16;
+    keep.mprotect(memory, size, RW).unwrap();
+    keep.store(memory, 1);
+    keep.store(memory + size - 1, 2);
+    assert_eq!(keep.denied(memory + size, Access::Read), Denial::AccErr);
+    assert_eq!(keep.denied(memory - 1, Access::Read), Denial::AccErr);
+    assert_eq!(keep.audit().large, 0);
+    // Growing does not flush, and the chunk becomes one leaf when it is whole.
+    assert_eq!(keep.machine.flushes, 0);
+    let grown = 16 * MIB - size;
+    keep.mprotect(memory + size, grown, RW).unwrap();
+    size += grown;
+    assert_eq!(keep.machine.flushes, 0);
+    for page in (0..size).step_by(PAGE as usize) {
+        keep.touch(memory + page, Access::Write).unwrap();
+    }
+    assert_eq!((keep.load(memory), keep.load(memory + (17 << 16) - 1)), (1, 2));
+    let Audit { large, small, .. } = keep.audit();
+    assert_eq!((large, small), (8, 0));
+    assert_eq!(keep.machine.flushes, 1);
+    // More than there will ever be is refused, not granted and fatal later.
+    assert_eq!(keep.mprotect(memory + size, 1 << 30, RW), Err(Errno::ENOMEM));
+    assert_eq!(keep.denied(memory + size, Access::Write), Denial::AccErr);
+    keep.munmap(start, reserved).unwrap();
+    keep.munmap(again, reserved).unwrap();
+    assert_eq!(keep.audit().large, 0);
+    assert_eq!(keep.usage().used, before.used);
+}
+
+#[test]
+fn initial_content_of_wasm_memory_shares_the_leaf_of_its_chunk() {
+    let mut keep = keep(Setup::default());
+    let artifact = keep.object(3 * MIB, true);
+    let memory = keep.anonymous(64 * MIB, Prot::NONE);
+    keep.mprotect(memory, 4 * MIB, RW).unwrap();
+    let backing = Backing::Object { object: artifact, offset: 0x10_0000 };
+    keep.mmap(Place::Fixed(memory + MIB), 0x8000, RW, backing).unwrap();
+    assert_eq!(keep.load(memory + MIB), object_byte(artifact.phys, 0x10_0000));
+    keep.store(memory + MIB, 9);
+    assert_eq!(keep.load(memory), 0);
+    assert_eq!(keep.load(memory + MIB + 0x8000), 0);
+    let Audit { large, small, .. } = keep.audit();
+    assert_eq!((large, small, keep.machine.flushes), (1, 0, 0));
+    keep.madvise(memory, 4 * MIB, 4).unwrap();
+    assert_eq!(keep.load(memory + MIB), object_byte(artifact.phys, 0x10_0000));
+    assert_eq!(keep.mprotect(memory + MIB, 0x8000, Prot::READ_EXEC), Err(Errno::EACCES));
+}
+
+#[test]
+fn a_fiber_stack_is_one_chunk_over_its_guard() {
+    let mut keep = keep(Setup::default());
+    let start = keep.anonymous(2 * MIB + PAGE, Prot::NONE);
+    keep.mprotect(start + PAGE, 2 * MIB, RW).unwrap();
+    keep.store(start + 2 * MIB, 1);
+    keep.store(start + PAGE, 1);
+    assert_eq!(keep.denied(start, Access::Write), Denial::AccErr);
+    let Audit { large, small, .. } = keep.audit();
+    assert_eq!((large, small, keep.machine.flushes), (1, 0, 0));
+}
+
+#[test]
+fn small_mappings_share_one_leaf() {
+    let mut keep = keep(Setup::default());
+    let starts: Vec<u64> = (0..16).map(|_| keep.anonymous(100 << 10, RW)).collect();
+    for (value, &start) in (1..).zip(&starts) {
+        keep.store(start, value);
+        keep.store(start + (100 << 10) - 1, value);
+    }
+    let Audit { large, small, .. } = keep.audit();
+    assert_eq!((large, small, keep.machine.flushes), (1, 0, 0));
+    // What is given back is cleared for the next one, without a flush.
+    keep.munmap(starts[3], 100 << 10).unwrap();
+    assert_eq!(keep.populate(starts[3], 1, false), Err(Errno::EFAULT));
+    let next = keep.anonymous(100 << 10, RW);
+    assert_eq!(next, starts[3]);
+    assert_eq!((keep.load(next), keep.load(next + (100 << 10) - 1)), (0, 0));
+    assert_eq!((keep.audit().large, keep.machine.flushes), (1, 0));
+    // Other rights split the chunk; all others keep their content.
+    keep.mprotect(starts[5], PAGE, Prot::READ).unwrap();
+    assert_eq!(keep.denied(starts[5], Access::Write), Denial::AccErr);
+    assert_eq!(keep.denied(starts[15] + (100 << 10), Access::Read), Denial::MapErr);
+    for (value, &start) in (1..).zip(&starts) {
+        assert_eq!(keep.load(start), if start == next { 0 } else { value });
+    }
+    assert_eq!((keep.audit().large, keep.audit().small), (0, 400));
+    starts.iter().for_each(|&start| keep.munmap(start, 100 << 10).unwrap());
+    let Audit { large, small, .. } = keep.audit();
+    assert_eq!((large, small), (0, 0));
+}
+
+#[test]
+fn a_guarded_signal_stack_costs_nothing_until_it_is_used() {
+    let mut keep = keep(Setup::default());
+    let buffer = keep.anonymous(256 << 10, RW);
+    keep.store(buffer, 1);
+    let stack = keep.anonymous(3 * PAGE, RW);
+    keep.mprotect(stack, PAGE, Prot::NONE).unwrap();
+    assert_eq!(keep.machine.flushes, 0);
+    let Audit { large, small, .. } = keep.audit();
+    assert_eq!((large, small), (1, 0));
+    keep.store(stack + PAGE, 1);
+    assert_eq!(keep.denied(stack, Access::Read), Denial::AccErr);
+}
+
+#[test]
+fn an_artifact_is_mapped_by_chunks_without_a_copy() {
+    let mut keep = keep(Setup::default());
+    let len = 5 * MIB + 12_345;
+    let object = keep.object(len, true);
+    let used = keep.usage().used;
+    // As Wasmtime does: writable, then read-only, then its code executable.
+    let backing = Backing::Object { object, offset: 0 };
+    let start = keep.mmap(Place::Anywhere, len, RW, backing).unwrap();
+    assert_eq!(keep.load(start + 5000), object_byte(object.phys, 5000));
+    keep.mprotect(start, len, Prot::READ).unwrap();
+    keep.mprotect(start + 4 * PAGE, 3 * MIB, Prot::READ_EXEC).unwrap();
+    assert_eq!(keep.machine.flushes, 1);
+    for page in (0..len).step_by(PAGE as usize) {
+        assert_eq!(keep.load(start + page), object_byte(object.phys, page));
+    }
+    keep.touch(start + MIB, Access::Execute).unwrap();
+    assert_eq!(keep.denied(start + MIB, Access::Write), Denial::AccErr);
+    assert_eq!(keep.denied(start + 4 * MIB, Access::Execute), Denial::AccErr);
+    assert_eq!(keep.load(start + len), 0);
+    let Audit { large, small, .. } = keep.audit();
+    assert_eq!((large, small), (3, 0));
+    assert_eq!(keep.usage().used, used);
+    assert_eq!(keep.free_chunks(object.phys, 3), Err(Errno::EBUSY));
+    keep.munmap(start, len).unwrap();
+    keep.audit();
+    keep.free_chunks(object.phys, 3).unwrap();
+    assert_eq!(keep.free_chunks(object.phys, 3), Err(Errno::EINVAL));
+    assert!(keep.direct_is_writable(object.phys));
+}
+
+#[test]
+fn what_was_written_never_runs() {
+    let mut keep = keep(Setup::default());
+    let object = keep.object(MIB, true);
+    let data = keep.object(MIB, false);
+    let backing = |object: Object| Backing::Object { object, offset: 0 };
+    let anywhere = Place::Anywhere;
+    assert_eq!(Prot::from_linux(7), Err(Errno::EACCES));
+    for prot in [Prot::NONE, Prot::READ, RW] {
+        let plain = keep.anonymous(3 * MIB, prot);
+        assert_eq!(keep.mprotect(plain, PAGE, Prot::READ_EXEC), Err(Errno::EACCES));
+        let plain = keep.mmap(anywhere, MIB, prot, backing(data)).unwrap();
+        assert_eq!(keep.mprotect(plain, PAGE, Prot::READ_EXEC), Err(Errno::EACCES));
+    }
+    let refused = keep.mmap(anywhere, PAGE, Prot::READ_EXEC, Backing::Anonymous);
+    assert_eq!(refused, Err(Errno::EACCES));
+    let refused = keep.mmap(anywhere, PAGE, Prot::READ_EXEC, backing(data));
+    assert_eq!(refused, Err(Errno::EACCES));
+
+    let start = keep.mmap(anywhere, MIB, RW, backing(object)).unwrap();
+    keep.store(start + 5 * PAGE, 0xcc);
+    keep.mprotect(start, MIB, Prot::READ).unwrap();
+    assert_eq!(keep.mprotect(start, MIB, Prot::READ_EXEC), Err(Errno::EACCES));
+    assert_eq!(keep.mprotect(start + 5 * PAGE, PAGE, Prot::READ_EXEC), Err(Errno::EACCES));
+    keep.mprotect(start, 5 * PAGE, Prot::READ_EXEC).unwrap();
+    keep.touch(start, Access::Execute).unwrap();
+    assert_eq!(keep.load(start + 5 * PAGE), 0xcc);
+    assert_eq!(keep.load(start + 6 * PAGE), object_byte(object.phys, 6 * PAGE));
+    // What can run does not become writable through the direct map, nor by moving.
+    assert!(!keep.direct_is_writable(object.phys));
+    assert_eq!(keep.mremap(start, PAGE, 2 * PAGE, Move::May), Err(Errno::EACCES));
+    let other = keep.mmap(anywhere, MIB, RW, backing(object)).unwrap();
+    keep.store(other, 0xcc);
+    assert_eq!(keep.load(start), object_byte(object.phys, 0));
+    keep.audit();
+
+    let code = keep.mmap(anywhere, MIB, Prot::READ_EXEC, backing(object)).unwrap();
+    keep.lock_exec();
+    keep.touch(code, Access::Execute).unwrap();
+    keep.mprotect(code, MIB, Prot::READ_EXEC).unwrap();
+    let refused = keep.mmap(anywhere, MIB, Prot::READ_EXEC, backing(object));
+    assert_eq!(refused, Err(Errno::EACCES));
+    let late = keep.mmap(anywhere, MIB, Prot::READ, backing(object)).unwrap();
+    assert_eq!(keep.mprotect(late, MIB, Prot::READ_EXEC), Err(Errno::EACCES));
+    keep.audit();
+}
+
+#[test]
+fn memory_runs_out_without_harm() {
+    let setup = Setup { ram: 8 * MIB, limit: 32 * MIB, ..Setup::default() };
+    let mut keep = keep(setup);
+    let all = keep.usage();
+    assert_eq!((all.used, all.present, all.limit), (6 * MIB, 8 * MIB, 32 * MIB));
+    assert_eq!(keep.mmap(Place::Anywhere, 64 * MIB, RW, Backing::Anonymous), Err(Errno::ENOMEM));
+    let start = keep.anonymous(26 * MIB, RW);
+    let held = keep.alloc_chunks(1).unwrap();
+    for chunk in 0..12 {
+        keep.store(start + chunk * CHUNK, 7);
+    }
+    assert_eq!(keep.touch(start + 24 * MIB, Access::Write), Err(Fault::OutOfMemory));
+    assert_eq!(keep.populate(start + 24 * MIB, 1, true), Err(Errno::ENOMEM));
+    assert_eq!(keep.alloc_chunks(1), None);
+    assert_eq!(keep.usage().used, 32 * MIB);
+    assert_eq!(keep.audit().large, 12);
+    keep.free_chunks(held, 1).unwrap();
+    keep.store(start + 24 * MIB, 7);
+    keep.munmap(start, 26 * MIB).unwrap();
+    keep.audit();
+    assert_eq!(keep.usage().used, 6 * MIB);
+    assert!(keep.alloc_chunks(13).is_some());
+}
+
+#[test]
+fn tables_run_out_without_harm() {
+    let setup = Setup { tables: 8, ..Setup::default() };
+    let mut keep = keep(setup);
+    let start = keep.anonymous(64 * MIB, RW);
+    for chunk in 0..32 {
+        keep.store(start + chunk * CHUNK + 5 * PAGE, chunk as u8 + 1);
+    }
+    let mut split = 0;
+    for chunk in 0..32 {
+        match keep.mprotect(start + chunk * CHUNK, PAGE, Prot::NONE) {
+            Ok(()) => split += 1,
+            Err(error) => assert_eq!(error, Errno::ENOMEM),
+        }
+        keep.audit();
+    }
+    assert!((3..=6).contains(&split), "{split}");
+    for chunk in 0..32 {
+        assert_eq!(keep.load(start + chunk * CHUNK + 5 * PAGE), chunk as u8 + 1);
+    }
+    keep.munmap(start, 64 * MIB).unwrap();
+    assert_eq!(keep.usage().free_tables, 8);
+}
+
+#[test]
+fn a_lying_host_gives_no_memory() {
+    let mut keep = keep(Setup { ram: 8 * MIB, ..Setup::default() });
+    keep.alloc_chunks(1).unwrap();
+    for lie in [
+        (0, 8 * MIB),
+        (8 * MIB, 8 * MIB),
+        (8 * MIB, 9 * MIB),
+        (8 * MIB, 6 * MIB),
+        (10 * MIB, 12 * MIB),
+        (8 * MIB, 514 * MIB),
+        (8 * MIB, u64::MAX),
+    ] {
+        keep.machine.lie = Some(lie);
+        assert_eq!(keep.alloc_chunks(1), None, "{lie:?}");
+        assert_eq!(keep.usage().present, 8 * MIB);
+    }
+    keep.machine.lie = None;
+    assert!(keep.alloc_chunks(1).is_some());
+}
+
+#[test]
+fn a_stingy_host_is_asked_again() {
+    let mut keep = keep(Setup { ram: 8 * MIB, limit: 20 * MIB, ..Setup::default() });
+    keep.machine.stingy = true;
+    let start = keep.anonymous(12 * MIB, RW);
+    (0..6).for_each(|chunk| keep.store(start + chunk * CHUNK, 1));
+    assert_eq!(keep.usage().present, 18 * MIB);
+}
+
+#[test]
+fn the_break_moves_and_what_it_leaves_is_cleared() {
+    let mut keep = keep(Setup::default());
+    let start = keep.brk(0);
+    assert_eq!(start, IMAGE + 0x10_0123);
+    assert_eq!(keep.brk(start + 100), start + 100);
+    keep.store(start + 50, 1);
+    assert_eq!(keep.brk(start + 10 * MIB), start + 10 * MIB);
+    for offset in (0..10 * MIB).step_by(MIB as usize) {
+        keep.store(start + offset, 2);
+    }
+    assert_eq!((keep.audit().large, keep.machine.flushes), (5, 0));
+    assert_eq!(keep.brk(start + MIB / 2), start + MIB / 2);
+    assert_eq!((keep.load(start), keep.load(start + 50)), (2, 1));
+    assert_eq!(keep.denied(start + 9 * MIB, Access::Read), Denial::MapErr);
+    assert_eq!(keep.brk(start + 10 * MIB), start + 10 * MIB);
+    assert!((1..10).all(|mib| keep.load(start + mib * MIB) == 0));
+    for refused in [start - 1, IMAGE + 257 * MIB, MMAP, u64::MAX, 0] {
+        assert_eq!(keep.brk(refused), start + 10 * MIB);
+    }
+    // Bytes of one page are cleared exactly.
+    assert_eq!(keep.brk(start + 100), start + 100);
+    keep.store(start + 99, 3);
+    keep.store(start + 100, 4);
+    keep.brk(start + 101);
+    keep.brk(start + 100);
+    keep.brk(start + 101);
+    assert_eq!((keep.load(start + 99), keep.load(start + 100)), (3, 0));
+    keep.audit();
+}
+
+#[test]
+fn the_image_stays_as_it_is() {
+    let mut keep = keep(Setup::default());
+    keep.mprotect(IMAGE, PAGE, Prot::READ).unwrap();
+    keep.mprotect(IMAGE, CHUNK, RW).unwrap();
+    assert_eq!(keep.mprotect(IMAGE, PAGE, Prot::NONE), Err(Errno::EACCES));
+    assert_eq!(keep.mprotect(IMAGE, PAGE, Prot::READ_EXEC), Err(Errno::EACCES));
+    assert_eq!(keep.mprotect(IMAGE - PAGE, CHUNK, RW), Err(Errno::ENOMEM));
+    assert_eq!(keep.munmap(IMAGE, CHUNK), Err(Errno::EINVAL));
+    let fixed = keep.mmap(Place::Fixed(IMAGE), PAGE, RW, Backing::Anonymous);
+    assert_eq!(fixed, Err(Errno::ENOMEM));
+    keep.madvise(IMAGE, CHUNK, 4).unwrap();
+    keep.store(IMAGE, 5);
+    keep.populate(IMAGE + 5, 100, true).unwrap();
+    assert_eq!(keep.populate(IMAGE + CHUNK - 1, 2, false), Err(Errno::EFAULT));
+    assert_eq!(keep.populate(DIRECT_VIRT + 16 * MIB, 2, false), Err(Errno::EFAULT));
+    assert_eq!(keep.fault(IMAGE, Access::Execute), Fault::Denied(Denial::AccErr));
+}
+
+#[test]
+fn growing_a_large_mapping_moves_its_leaves() {
+    let mut keep = keep(Setup::default());
+    let start = keep.anonymous(8 * MIB, RW);
+    (0..4).for_each(|chunk| keep.store(start + chunk * CHUNK, chunk as u8 + 1));
+    let wall = keep.mmap(Place::Fixed(start + 8 * MIB), PAGE, RW, Backing::Anonymous).unwrap();
+    assert_eq!(keep.mremap(start, 8 * MIB, 16 * MIB, Move::No), Err(Errno::ENOMEM));
+    let used = keep.usage().used;
+    let moved = keep.mremap(start, 8 * MIB, 16 * MIB, Move::May).unwrap();
+    assert_ne!(moved, start);
+    assert_eq!(keep.usage().used, used, "nothing was copied");
+    assert!((0..4).all(|chunk| keep.load(moved + chunk * CHUNK) == chunk as u8 + 1));
+    assert_eq!(keep.load(moved + 15 * MIB), 0);
+    assert_eq!(keep.denied(start, Access::Read), Denial::MapErr);
+    // In place, there is nothing to move.
+    let flushes = keep.machine.flushes;
+    assert_eq!(keep.mremap(moved, 16 * MIB, 32 * MIB, Move::No), Ok(moved));
+    assert_eq!(keep.machine.flushes, flushes);
+    assert_eq!(keep.mremap(moved, 32 * MIB, PAGE, Move::No), Ok(moved));
+    assert_eq!(keep.load(moved), 1);
+    assert_eq!(keep.mremap(moved, PAGE, PAGE, Move::To(wall)), Ok(wall));
+    assert_eq!(keep.load(wall), 1);
+    keep.audit();
+}
+
+#[test]
+fn no_argument_is_too_odd() {
+    let mut keep = keep(Setup::default());
+    let start = keep.anonymous(4 * MIB, RW);
+    let object = keep.object(MIB, true);
+    let odd = [0, 1, PAGE, start, start + 1, MMAP, start + 4 * MIB, 1 << 47, 1 << 63, !0, !0xfff];
+    for a in odd {
+        for b in odd {
+            for prot in [Prot::NONE, Prot::READ, RW, Prot::READ_EXEC] {
+                for place in
+                    [Place::Anywhere, Place::Hint(a), Place::Fixed(a), Place::FixedNoReplace(a)]
+                {
+                    let _ = keep.mmap(place, b, prot, Backing::Anonymous);
+                    let _ = keep.mmap(place, b, prot, Backing::Object { object, offset: a });
+                    let odd = Object { phys: a, len: b, executable: true };
+                    let _ =
+                        keep.mmap(place, PAGE, prot, Backing::Object { object: odd, offset: 0 });
+                }
+                let _ = keep.mprotect(a, b, prot);
+            }
+            for c in odd {
+                for to in [Move::No, Move::May, Move::To(c), Move::To(a)] {
+                    let _ = keep.mremap(a, b, c, to);
+                }
+            }
+            let _ = keep.madvise(a, b, 4);
+            let _ = keep.populate(a, b, true);
+            let _ = keep.munmap(a, b);
+            let _ = keep.free_chunks(a, b as usize);
+        }
+        keep.fault(a, Access::Write);
+        keep.brk(a);
+        keep.alloc_chunks(a as usize);
+        keep.audit();
+    }
+}
+
+#[test]
+fn arguments_are_checked_as_linux_does() {
+    let mut keep = keep(Setup::default());
+    let start = keep.anonymous(4 * MIB, RW);
+    let map =
+        |keep: &mut super::sim::Keep, place, len| keep.mmap(place, len, RW, Backing::Anonymous);
+    assert_eq!(map(&mut keep, Place::Anywhere, 0), Err(Errno::EINVAL));
+    assert_eq!(map(&mut keep, Place::Anywhere, !0), Err(Errno::ENOMEM));
+    assert_eq!(map(&mut keep, Place::Fixed(start + 1), PAGE), Err(Errno::EINVAL));
+    assert_eq!(map(&mut keep, Place::FixedNoReplace(start), PAGE), Err(Errno::EEXIST));
+    assert_eq!(map(&mut keep, Place::Hint(start + 8 * MIB), PAGE), Ok(start + 8 * MIB));
+    assert_ne!(map(&mut keep, Place::Hint(start), PAGE), Ok(start));
+    assert_eq!(keep.munmap(start, 0), Err(Errno::EINVAL));
+    assert_eq!(keep.munmap(start + 1, PAGE), Err(Errno::EINVAL));
+    assert_eq!(keep.mprotect(start + 1, PAGE, RW), Err(Errno::EINVAL));
+    assert_eq!(keep.mprotect(start, 0, RW), Ok(()));
+    assert_eq!(keep.mprotect(start, 4 * MIB + 1, RW), Err(Errno::ENOMEM));
+    assert_eq!(keep.madvise(start, PAGE, 99), Err(Errno::EINVAL));
+    assert_eq!(keep.madvise(start, 5 * MIB, 3), Err(Errno::ENOMEM));
+    assert_eq!(keep.mremap(start, 5 * MIB, 6 * MIB, Move::May), Err(Errno::EFAULT));
+    assert_eq!(keep.mremap(start, PAGE, 0, Move::May), Err(Errno::EINVAL));
+    let inside = Move::To(start + MIB);
+    assert_eq!(keep.mremap(start, 2 * MIB, 2 * MIB, inside), Err(Errno::EINVAL));
+    assert_eq!(Prot::from_linux(8), Err(Errno::EINVAL));
+}
