@@ -16,12 +16,20 @@ mod ended;
 #[cfg(target_os = "linux")]
 mod log;
 #[cfg(target_os = "linux")]
+mod poller;
+#[cfg(target_os = "linux")]
+mod seccomp;
+#[cfg(target_os = "linux")]
 mod server;
 #[cfg(target_os = "linux")]
 mod stop;
 
 #[cfg(target_os = "linux")]
 pub use ended::Ended;
+#[cfg(target_os = "linux")]
+pub use poller::Poller;
+#[cfg(target_os = "linux")]
+pub use seccomp::{Allow, Filter, FilterError, Scope};
 #[cfg(target_os = "linux")]
 pub use server::{Memory, Server, Streams};
 #[cfg(target_os = "linux")]

@@ -3,21 +3,24 @@
 //! Executes the host calls of one Keep.
 //!
 //! Any thread may serve; the state is behind one lock, so each request is executed once and in
-//! order. Work per look at the ring is bounded by the ring. After a Keep has ended, by its word or
-//! by a breach of the protocol, nothing of it is executed any more.
+//! order, and a doorbell that finds a request being executed waits for it. Work per look at the
+//! ring is bounded by the ring. After a Keep has ended, by its word or by a breach of the protocol,
+//! nothing of it is executed any more.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use keep_backend::BackendError;
 use keep_launch::{MAX_REPORT, Report};
-use sallyport::{ClockId, FOREVER, HostEnd, HostErrno, RawWindow, Request, Stream, Window};
+use sallyport::{ClockId, FOREVER, HostEnd, HostErrno, RawWindow, Request, Stream, Watch, Window};
 
 use crate::descriptor::{self, Failure, Interest};
 use crate::log::Log;
+use crate::poller::{Burst, Wake};
 use crate::{Ended, Stop};
 
 /// Everything of the outside that a Keep can reach.
@@ -54,7 +57,18 @@ pub trait Memory: Send {
 /// Serves one Keep. Clones serve the same one.
 #[derive(Debug, Clone)]
 pub struct Server {
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
+}
+
+/// What all threads that serve a Keep share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// How many requests were answered, for those who only watch.
+    answered: AtomicU64,
+    pub(crate) watch: Watch<RawWindow>,
+    pub(crate) wake: Wake,
+    pub(crate) stop: Stop,
 }
 
 struct State {
@@ -70,6 +84,7 @@ struct State {
     memory: Box<dyn Memory>,
     started: Instant,
     stop: Stop,
+    burst: Burst,
     outcome: Option<Result<Ended, BackendError>>,
     over: bool,
 }
@@ -92,11 +107,19 @@ impl Server {
             failed: [None; Stream::ALL.len()],
             memory,
             started: Instant::now(),
-            stop,
+            stop: stop.clone(),
+            burst: Burst::new(),
             outcome: None,
             over: false,
         };
-        Self { state: Arc::new(Mutex::new(state)) }
+        let shared = Shared {
+            state: Mutex::new(state),
+            answered: AtomicU64::new(0),
+            watch: Watch::new(window),
+            wake: Wake::default(),
+            stop,
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// The Keep rang: answers all that it has submitted. `None`: let it go on.
@@ -106,8 +129,10 @@ impl Server {
     /// If the Keep broke the protocol, or was stopped. After an error or an end the server serves
     /// no more; asked again, it says that the Keep was stopped.
     pub fn doorbell(&self) -> Result<Option<Ended>, BackendError> {
-        let mut state = self.state();
-        state.serve();
+        let mut state = self.shared.serve();
+        if state.burst.rang(Instant::now()) {
+            self.shared.wake.wake();
+        }
         match state.outcome.take() {
             Some(Ok(ended)) => Ok(Some(ended)),
             Some(Err(error)) => Err(error),
@@ -122,7 +147,7 @@ impl Server {
     ///
     /// If it reported nothing, or nothing that can be understood.
     pub fn report(&self) -> Result<Report, BackendError> {
-        let report = std::mem::take(&mut self.state().report);
+        let report = std::mem::take(&mut self.shared.state().report);
         if report.is_empty() {
             return Err(BackendError::Keep { cause: "it ended without a report".into() });
         }
@@ -130,10 +155,45 @@ impl Server {
             .map_err(|error| BackendError::Keep { cause: format!("its report is bad: {error}") })
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         // Only a bug panics with the lock held; the ring's indices are moved last, so at worst a
         // request stays unanswered.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Executes what the ring holds now.
+    fn serve(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state();
+        state.serve();
+        self.answered.store(state.end.answered(), Ordering::Release);
+        state
+    }
+
+    /// Whether the Keep has asked for something that nobody has answered.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.watch.submitted() != self.answered.load(Ordering::Acquire)
+    }
+
+    /// Executes what the ring holds, if anything; how many requests, or `None` once the Keep has
+    /// ended.
+    pub(crate) fn serve_pending(&self) -> Option<u64> {
+        if !self.is_pending() {
+            return Some(0);
+        }
+        let before = self.answered.load(Ordering::Acquire);
+        let state = self.serve();
+        (!state.over).then(|| state.end.answered() - before)
+    }
+
+    /// Ends the Keep because the host cannot go on.
+    pub(crate) fn fail(&self, error: BackendError) {
+        self.state().finish(Err(error));
     }
 }
 

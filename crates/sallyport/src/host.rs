@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! The host's end of the rings: takes requests in order, answers them in order, and says when it
+//! The host's end of the rings: takes requests in order, answers them in order, and says whether it
 //! is awake. What a request means is not its concern.
 
 use core::fmt;
@@ -39,6 +39,11 @@ impl<W: Window> HostEnd<W> {
     /// The end in a block whose rings are still zero.
     pub const fn new(window: W) -> Self {
         Self { window, answered: 0 }
+    }
+
+    /// How many requests were answered, ever.
+    pub const fn answered(&self) -> u64 {
+        self.answered
     }
 
     /// The block.
@@ -84,9 +89,27 @@ impl<W: Window> HostEnd<W> {
         self.answered += 1;
         self.window.store(COMPLETED, self.answered);
     }
+}
+
+/// What a thread does that watches the rings without serving them: it needs no lock.
+#[derive(Debug, Clone, Copy)]
+pub struct Watch<W> {
+    window: W,
+}
+
+impl<W: Window> Watch<W> {
+    /// A watch over the block.
+    pub const fn new(window: W) -> Self {
+        Self { window }
+    }
+
+    /// How many requests the Keep claims to have made. Good for nothing but to notice a change.
+    pub fn submitted(&self) -> u64 {
+        self.window.load(SUBMITTED)
+    }
 
     /// Tells the Keep whether a thread watches the ring, so that it need not ring. Whoever goes to
-    /// sleep looks at [`pending`](Self::pending) once more **after** saying so.
+    /// sleep looks at [`submitted`](Self::submitted) once more **after** saying so.
     pub fn set_awake(&self, awake: bool) {
         self.window.store(HOST_AWAKE, awake.into());
         self.window.fence();

@@ -80,7 +80,7 @@ mod window;
 
 pub use boot::{BootInfo, MAX_INPUT, MAX_LAUNCH, MAX_RAM};
 pub use call::{Call, ClockId, ExitKind, FOREVER, HostErrno, Request, Stream};
-pub use host::{Breach, HostEnd};
+pub use host::{Breach, HostEnd, Watch};
 pub use keep::{Doorbell, Outcome, Port};
 pub use reply::{Lie, Monotonic, Unchecked};
 pub use window::{RawWindow, Window};
