@@ -53,19 +53,32 @@ const PROGRAMS: &[Program] = &[
         sources: &["keep-artifact", "keep-compiler", "keep-engine", "keep-launch"],
         flags: STATIC,
     },
-    // The kernel comes here, with its own flags.
+    Program {
+        name: "keep-kernel",
+        features: &["keep"],
+        sources: &["keep-fs", "keep-kernel", "keep-layout", "keep-mm", "sallyport"],
+        flags: KERNEL,
+    },
 ];
+
+/// The kernel is linked at a fixed address (see its own build script) and never unwinds.
+const KERNEL: &[&str] = &["-Crelocation-model=static", "-Cforce-unwind-tables=no"];
+
+/// What a virtual machine Keep starts from: a program and the kernel under it.
+const IMAGES: &[(&str, &str)] =
+    &[("keep-runtime", "runtime.image"), ("keep-compiler", "compiler.image")];
 
 fn main() -> Result<()> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=ENARX_KEEP_PROGRAMS");
     let out = PathBuf::from(var("OUT_DIR")?);
     if let Some(folder) = env::var_os("ENARX_KEEP_PROGRAMS") {
-        return PROGRAMS.iter().try_for_each(|program| {
+        PROGRAMS.iter().try_for_each(|program| {
             let prebuilt = Path::new(&folder).join(program.name);
             println!("cargo::rerun-if-changed={}", prebuilt.display());
             copy(&prebuilt, &out.join(program.name))
-        });
+        })?;
+        return build_images(&out);
     }
 
     let workspace = PathBuf::from(var("CARGO_MANIFEST_DIR")?).join("../..").canonicalize()?;
@@ -80,6 +93,17 @@ fn main() -> Result<()> {
         }
         let built = build(program, &workspace, &target)?;
         copy(&built, &out.join(program.name))?;
+    }
+    build_images(&out)
+}
+
+/// Lays program and kernel out as they will lie in memory, so that a launch only copies pages.
+fn build_images(out: &Path) -> Result<()> {
+    let kernel = fs::read(out.join("keep-kernel"))?;
+    for (program, name) in IMAGES {
+        let image = keep_image::Image::build(&kernel, &fs::read(out.join(program))?)
+            .map_err(|error| format!("the image of `{program}`: {error}"))?;
+        fs::write(out.join(name), image.encode())?;
     }
     Ok(())
 }

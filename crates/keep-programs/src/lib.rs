@@ -13,3 +13,9 @@ pub static RUNTIME: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/keep-runti
 
 /// The compiler: a static ELF that turns a module into an artifact.
 pub static COMPILER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/keep-compiler"));
+
+/// The initial image of a Keep that runs the runtime: an encoded `keep_image::Image`.
+pub static RUNTIME_IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/runtime.image"));
+
+/// The initial image of a Keep that runs the compiler: an encoded `keep_image::Image`.
+pub static COMPILER_IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/compiler.image"));
