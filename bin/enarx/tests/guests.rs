@@ -262,7 +262,8 @@ common::on_every_backend! {
             ("bad-memory.wat", &["--memory", "1GiB"], &["memory"]),
             ("bad-type.wat", &[], &["type mismatch"]),
             ("bad-start.wat", &[], &["_start"]),
-            ("bad-world.wat", &[], &["acme:device/driver"]),
+            ("bad-world.wat", &[], &["wasi:cli"]),
+            ("bad-world-import.wat", &[], &["acme:device/driver"]),
         ] {
             let mut command = keep(backend);
             let module = guest(name).expect("it is text");
