@@ -31,7 +31,11 @@ FUNCTION(table, "lea 9f(%rip), %rdx\n movslq (%rdx,%rdi,4), %rax\n add %rdx, %ra
 FUNCTION(pointer, "mov $5, %r8d\n test %rdi, %rdi\n jz 1f\n jmp *pointer_word(%rip)\n"
                   "1: mov $1, %r8d\n mov $39, %eax\n syscall\n"
                   "2: add $10, %r8\n add $100, %r8\n mov %r8, %rax\n ret\n"
-                  ".pushsection .data.rel.ro, \"aw\"\n pointer_word: .quad 2b\n .popsection")
+                  ".pushsection .data.rel.ro, \"aw\"\n pointer_words: .quad 1b, 0\n pointer_word: .quad 2b, 0\n .popsection")
+// Two want the same neighbour, and only one gets it.
+FUNCTION(rivals, "mov $39, %eax\n syscall\n mov $39, %eax\n syscall\n jmp 1f\n 1: mov $3, %eax\n ret")
+// The neighbour behind would fit, but jumps.
+FUNCTION(leap, "mov $39, %eax\n syscall\n jmp.d32 1f\n ud2\n 1: mov $4, %eax\n ret")
 // Values below the stack pointer, in the flags and in registers survive.
 FUNCTION(red_zone, "mov %rdi, -8(%rsp)\n mov %rdi, -128(%rsp)\n mov $1, %r8d\n mov $2, %r9d\n"
                    "mov $3, %r10d\n mov $4, %edx\n stc\n mov $39, %eax\n syscall\n"
@@ -48,6 +52,8 @@ int main(void) {
     printf("twins %ld\n", twins(0));
     printf("table %ld %ld\n", table(0), table(1));
     printf("pointer %ld %ld\n", pointer(0), pointer(1));
+    printf("rivals %ld\n", rivals(0));
+    printf("leap %ld\n", leap(0));
     printf("red_zone %ld\n", red_zone(1000));
     printf("stack %ld\n", stack(6));
     printf("stuck %ld\n", stuck(7));
