@@ -76,6 +76,7 @@ impl<M: Machine> Space<M> {
                 self.unmap(end..old.end)?;
                 old.end = end;
             }
+            self.isolate(&old)?;
             return self.relocate(old, new, area);
         }
         if more == 0 {
@@ -91,6 +92,7 @@ impl<M: Machine> Space<M> {
             Move::May if area.prot.exec() => Err(Errno::EACCES),
             Move::May => {
                 self.areas.room()?;
+                self.isolate(&old)?;
                 let small = area.kind == Kind::Anonymous && len < LARGE;
                 let start = if small && area.prot == Prot::READ_WRITE {
                     self.arena_place(len)
@@ -127,9 +129,8 @@ impl<M: Machine> Space<M> {
         room
     }
 
-    /// Moves a mapping to a free place that may be larger.
+    /// Moves a mapping that has been isolated to a free place that may be larger.
     fn relocate(&mut self, old: Range<u64>, new: Range<u64>, area: Area) -> Result<u64, Errno> {
-        let ready = self.areas.room().and_then(|()| self.isolate(&old));
         let kind = match area.kind {
             Kind::Object { object, shift, shared } => {
                 let shift = shift.wrapping_add(old.start).wrapping_sub(new.start);
@@ -137,12 +138,14 @@ impl<M: Machine> Space<M> {
             }
             other => other,
         };
+        // The old area goes first: around the hole that it leaves no leaf grows to a chunk again.
+        self.areas.remove(old.clone());
         self.areas.insert(new.start, Area { end: new.end, kind, ..area });
-        let done = ready.and_then(|()| self.relocate_content(&old, new.start));
-        if let Err(error) = done {
+        if let Err(error) = self.relocate_content(&old, new.start) {
             // Should even this fail, an empty mapping stays there.
             let _ = self.unmap(new.clone());
             self.prune(new);
+            self.areas.insert(old.start, Area { end: old.end, ..area });
             return Err(error);
         }
         self.remove(old);
