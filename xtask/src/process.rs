@@ -155,3 +155,36 @@ pub(crate) fn signal(child: &Child, signal: i32) {
     // SAFETY: the child was not waited for, so the number is its.
     unsafe { libc::kill(child.id() as libc::pid_t, signal) };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str, input: &[u8], limit: u64) -> Outcome {
+        let mut command = Command::new("sh");
+        run(command.args(["-c", script]), input, Duration::from_secs(limit)).expect("sh starts")
+    }
+
+    #[test]
+    fn outputs_and_codes_are_told_apart() {
+        let outcome = sh("cat; echo bad >&2; exit 3", b"in", 10);
+        assert_eq!((outcome.code, outcome.timed_out), (3, false));
+        assert_eq!((outcome.stdout, outcome.stderr), (b"in".to_vec(), b"bad\n".to_vec()));
+        assert_eq!(sh("kill -TERM $$", b"", 10).code, 128 + 15);
+    }
+
+    #[test]
+    fn what_does_not_end_is_ended() {
+        let outcome = sh("exec sleep 60", b"", 1);
+        assert!(outcome.timed_out);
+        assert_eq!(outcome.code, 128 + 9);
+        assert!(outcome.wall < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn peak_memory_is_seen() {
+        let small = sh("true", b"", 10).peak;
+        let big = sh("head -c 64000000 /dev/zero | tail -c 64000000 | wc -c", b"", 60).peak;
+        assert!(big > small + 32_000, "{small} KiB, {big} KiB");
+    }
+}

@@ -183,3 +183,28 @@ pub(super) fn machine(reference: &Engine) -> Result<String> {
         reference.name
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_found_by_name() {
+        let line = "sort median 13593600 min 13381310 checksum a38b9418af0ab275";
+        assert_eq!(field(line, "min").ok(), Some(13_381_310.0));
+        assert!(field(line, "p99").is_err());
+        assert!(field("min", "min").is_err());
+    }
+
+    #[test]
+    fn geometric_mean_of_a_double_and_a_half_is_one() {
+        assert!((geomean(&[2.0, 0.5]) - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_size_is_that_of_the_runtime() {
+        let text =
+            r#"{"a": [{"program": "compiler", "size": 1}, {"program": "runtime", "size": 2}]}"#;
+        assert_eq!(find_size(&serde_json::from_str(text).expect("it is JSON")), Some(2));
+    }
+}

@@ -163,3 +163,36 @@ impl Table {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missed_bar_is_shown_as_missed() {
+        let mut table = Table::new(vec!["wasmtime".into(), "nil".into(), "kvm".into()]);
+        let row = Row::times("hello", &[0.006, 0.003, 0.013]);
+        table.row(row.at_most("kvm", 2.0).at_most("nil", 0.7));
+        table.row(Row::rates("stdout", &[100.0, 90.0, 60.0], "MiB/s").at_least("kvm", 0.5));
+        table.row(
+            Row::amounts("image", &[f64::NAN, 5.0, 6.5], "MiB")
+                .absolute_at_most("kvm", 6.0, "6 MiB"),
+        );
+        let text = table.markdown();
+        for line in [
+            "| hello | 6.00 ms | 3.00 ms, 0.50 × | 13.00 ms, 2.17 × \
+             | `kvm` ≤ 2 ×, `nil` ≤ 0.7 × | `kvm` **missed**, `nil` met |\n",
+            "| stdout | 100 MiB/s | 90.00 MiB/s, 0.90 × | 60.00 MiB/s, 0.60 × \
+             | `kvm` ≥ 0.5 × | `kvm` met |\n",
+            "| image | – | 5.00 MiB | 6.50 MiB | `kvm` ≤ 6 MiB | `kvm` **missed** |\n",
+        ] {
+            assert!(text.contains(line), "{line}\nis not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_figure_that_is_not_a_number_meets_nothing() {
+        let row = Row::times("x", &[1.0, f64::NAN]).at_most("kvm", 2.0);
+        assert_eq!(row.verdict(&["wasmtime".into(), "kvm".into()]).1, "`kvm` **missed**");
+    }
+}
