@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! Shared blocks in ordinary memory, for tests and fuzz targets.
+//! Shared blocks in ordinary memory, and the bodies of fuzz targets, which run as tests as well.
+
+mod bytes;
+mod lying_host;
+#[cfg(test)]
+mod tests;
+
+pub use bytes::Bytes;
+pub use lying_host::lying_host;
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::sync::atomic::{AtomicU64, Ordering};

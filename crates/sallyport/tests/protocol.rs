@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! Numbers, places and bounds of the protocol, as its documentation states them.
+
+use std::cell::Cell;
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+use sallyport::testing::MemoryWindow;
+use sallyport::*;
+
+fn boot() -> BootInfo {
+    BootInfo {
+        ram: 8 << 20,
+        ram_limit: 4 << 30,
+        tsc_khz: 2_500_000,
+        input_len: 68_000,
+        launch_len: 200,
+        seeds: true,
+        output: false,
+    }
+}
+
+#[test]
+fn the_header_survives_the_trip() {
+    let window = MemoryWindow::default();
+    boot().write(&window);
+    assert_eq!(BootInfo::read(&window), Ok(boot()));
+    assert_eq!(window.load(0), u64::from_le_bytes(*b"allyport"));
+}
+
+#[test]
+fn each_word_of_the_header_is_bounded() {
+    let limit = SHARED_SIZE as u64;
+    for (at, bad) in [
+        (0x00, 0),
+        (0x08, 0),
+        (0x08, 2),
+        (0x10, 0),
+        (0x10, (8 << 20) + 4096),
+        (0x10, 8 << 30),
+        (0x18, 4 << 20),
+        (0x18, MAX_RAM + limit),
+        (0x18, u64::MAX),
+        (0x20, 99_999),
+        (0x20, 100_000_001),
+        (0x28, MAX_INPUT + 1),
+        (0x30, MAX_LAUNCH + 1),
+        (0x38, 4),
+    ] {
+        let window = MemoryWindow::default();
+        boot().write(&window);
+        window.store(at, bad);
+        let lie = BootInfo::read(&window).expect_err("accepted");
+        assert!(lie.to_string().starts_with("the host broke the protocol: "), "{lie}");
+    }
+    let window = MemoryWindow::default();
+    BootInfo { tsc_khz: 0, ..boot() }.write(&window);
+    assert!(BootInfo::read(&window).is_ok(), "no counter is no lie");
+}
+
+/// A call and its stream stand in the ring under numbers that never change.
+#[test]
+fn numbers_are_fixed() {
+    let calls: Vec<_> = Call::ALL.iter().map(|call| (call.number(), call.name())).collect();
+    let expected = [(1, "read"), (2, "write"), (3, "poll"), (4, "clock"), (5, "grow"), (6, "exit")];
+    assert_eq!(calls, expected);
+    let streams: Vec<_> = Stream::ALL.iter().map(|stream| stream.name()).collect();
+    let expected =
+        ["stdin", "stdout", "stderr", "launch", "input", "report", "output", "seed", "log"];
+    assert_eq!(streams, expected);
+    assert!(Stream::ALL.iter().enumerate().all(|(n, stream)| stream.number() == n as u64));
+    let errors: HashSet<_> = HostErrno::ALL.iter().map(|errno| errno.number()).collect();
+    assert_eq!(errors, HashSet::from([5, 9, 11, 12, 22, 28, 32]));
+}
+
+/// Writes down what a Keep asks, and answers with one value and status for all.
+struct Scripted<'a> {
+    window: &'a MemoryWindow,
+    answered: Cell<u64>,
+    status: u64,
+    value: u64,
+}
+
+impl Doorbell for Scripted<'_> {
+    fn ring(&mut self) {
+        let submitted = self.window.load(0x1000);
+        while self.answered.get() < submitted {
+            let n = self.answered.get();
+            let at = 0x2400 + (n % 32) as usize * 32;
+            for (word, value) in [n, self.status, self.value].into_iter().enumerate() {
+                self.window.store(at + word * 8, value);
+            }
+            self.answered.set(n + 1);
+            self.window.store(0x2000, n + 1);
+        }
+    }
+}
+
+fn port(window: &MemoryWindow, status: u64, value: u64) -> Port<&MemoryWindow, Scripted<'_>> {
+    Port::new(window, Scripted { window, answered: Cell::new(0), status, value })
+}
+
+#[test]
+fn a_request_stands_where_the_documentation_says() {
+    let window = MemoryWindow::default();
+    let mut port = port(&window, 0, 3);
+    port.read(Stream::Input, &mut [0; 3]).unwrap().unwrap();
+    port.write_later(Stream::Log, b"abc").unwrap().unwrap();
+    let words = |at: usize| -> [u64; 8] { core::array::from_fn(|n| window.load(at + n * 8)) };
+    assert_eq!(window.load(0x1000), 2);
+    assert_eq!(words(0x1400), [1, 4, 0x20000, 3, 0, 0, 0, 0]);
+    assert_eq!(words(0x1440), [2, 8, 0x100000, 3, 0, 0, 0, 0]);
+    let mut got = [0; 3];
+    window.read(0x100000, &mut got);
+    assert_eq!(&got, b"abc");
+}
+
+/// Each call against each error: the ones on its list are passed on, all others are lies.
+#[test]
+fn only_errors_of_the_call_are_passed_on() {
+    for status in 1..200 {
+        let expect = |call: Call| match HostErrno::from_number(status) {
+            Some(errno) if errno.may_answer(call) => Ok(errno),
+            _ => Err(Lie::Status { call, status }),
+        };
+        let flat = |outcome: Outcome<u64>| outcome.map(|result| result.expect_err("no error"));
+        let window = MemoryWindow::default;
+        let read = port(&window(), status, 0).read(Stream::Stdin, &mut [0; 8]);
+        assert_eq!(flat(read.map(|r| r.map(|n| n as u64))), expect(Call::Read));
+        let write = port(&window(), status, 0).write(Stream::Stdout, b"x");
+        assert_eq!(flat(write.map(|r| r.map(|n| n as u64))), expect(Call::Write));
+        assert_eq!(flat(port(&window(), status, 0).poll(1, 0)), expect(Call::Poll));
+        assert_eq!(flat(port(&window(), status, 0).grow(0, 2 << 20, 4 << 20)), expect(Call::Grow));
+        let clock = port(&window(), status, 0).clock(ClockId::Realtime);
+        assert_eq!(clock, Err(Lie::Status { call: Call::Clock, status }));
+    }
+}
+
+#[test]
+fn a_silent_host_is_found_out() {
+    struct Silent;
+    impl Doorbell for Silent {
+        fn ring(&mut self) {}
+    }
+    let window = MemoryWindow::default();
+    assert_eq!(Port::new(&window, Silent).clock(ClockId::Realtime), Err(Lie::Silence));
+    // Also if it claims to be awake.
+    window.store(0x1040, 1);
+    window.store(0x1000, 0);
+    assert_eq!(Port::new(&window, Silent).clock(ClockId::Realtime), Err(Lie::Silence));
+}
+
+#[test]
+fn a_short_write_without_an_error_is_a_lie() {
+    let window = MemoryWindow::default();
+    assert!(matches!(port(&window, 0, 1).write(Stream::Stdout, b"ab"), Err(Lie::Value { .. })));
+    let window = MemoryWindow::default();
+    let mut port = port(&window, 0, 1);
+    assert_eq!(port.write_later(Stream::Stdout, b"ab"), Ok(Ok(2)));
+    assert!(matches!(port.flush(), Err(Lie::Value { .. })));
+}
+
+/// Bytes that went out before an error count; the error is told by the next write.
+#[test]
+fn a_partial_write_is_told_as_such() {
+    let window = MemoryWindow::default();
+    assert_eq!(port(&window, 28, 1).write(Stream::Stdout, b"ab"), Ok(Ok(1)));
+}
+
+#[test]
+fn time_never_runs_backwards() {
+    let mut clock = Monotonic::new();
+    assert_eq!([5, 3, 9, 0].map(|host| clock.clamp(host)), [5, 5, 9, 9]);
+}
+
+proptest! {
+    /// What is decoded is well-formed, and is the one encoding of itself.
+    #[test]
+    fn decoding_is_strict(
+        words in any::<[u64; 8]>(),
+        call in 0..8_u64,
+        stream in 0..10_u64,
+        small in any::<[u32; 3]>(),
+        shape in any::<u8>(),
+    ) {
+        let mut words = words;
+        words[0] = call;
+        words[1] = stream;
+        if shape & 1 == 0 { words[2..5].copy_from_slice(&small.map(|n| u64::from(n >> 10))); }
+        if shape & 2 == 0 { words[5..8].fill(0); }
+        if shape & 4 == 0 { words[4] = 0; }
+        if shape & 8 == 0 { words[1] = 0; }
+        if shape & 16 == 0 { words[2] &= 7; }
+        if let Ok(request) = Request::decode(&words) {
+            prop_assert_eq!(request.encode(), words);
+            if let Request::Read { stream, at, len } | Request::Write { stream, at, len } = request {
+                prop_assert!(at >= DATA && at + len <= SHARED_SIZE);
+                prop_assert_eq!(stream.is_readable(), request.call() == Call::Read);
+            }
+        }
+    }
+
+    /// Every well-formed request survives the trip.
+    #[test]
+    fn requests_survive_the_trip(at in DATA..=SHARED_SIZE, len in 0..SHARED_SIZE, n in any::<u64>()) {
+        let len = len.min(SHARED_SIZE - at);
+        for request in [
+            Request::Read { stream: Stream::Seed, at, len },
+            Request::Write { stream: Stream::Output, at, len },
+            Request::Poll { mask: n & Stream::POLLABLE, timeout: n },
+            Request::Clock { clock: ClockId::Monotonic },
+            Request::Grow { bytes: (n % 1000 + 1) << 21 },
+            Request::Exit { kind: ExitKind::Killed, at, len: len.min(MAX_MESSAGE) },
+        ] {
+            prop_assert_eq!(Request::decode(&request.encode()), Ok(request));
+        }
+    }
+
+    /// A checked answer is what the check says, or there is none.
+    #[test]
+    fn checks_hold(value in any::<u64>(), limit in any::<u64>(), shift in 0..64_u32) {
+        let answer = || Unchecked::new("answer", value >> shift);
+        prop_assert!(answer().at_most(limit).is_ok_and(|n| n <= limit) == (value >> shift <= limit));
+        prop_assert!(answer().subset_of(limit).map_or(value >> shift & !limit != 0, |n| n & !limit == 0));
+        let aligned = answer().multiple_of(1 << 21, 4 << 20..=limit);
+        prop_assert!(aligned.is_err() || value >> shift <= limit && (value >> shift) % (1 << 21) == 0);
+    }
+}
