@@ -20,6 +20,9 @@
 //! may jump to it. All addresses that code or data could jump to are collected for that, rather
 //! too many than too few: targets of branches, addresses that code computes relative to itself,
 //! relocations, and what looks like a jump table wherever code takes the address of one.
+//! (Landing pads of exceptions need no look: only the unwinder enters them, so what stands before
+//! one is a branch or never returns, and neither moves.)
+//!
 //! A `syscall` that cannot be rewritten stays, traps, and works all the same; so does each that
 //! lies outside of the functions that the program's tables for unwinding name, because there
 //! nothing says which bytes are instructions.

@@ -31,7 +31,7 @@ FUNCTION(table, "lea 9f(%rip), %rdx\n movslq (%rdx,%rdi,4), %rax\n add %rdx, %ra
 FUNCTION(pointer, "mov $5, %r8d\n test %rdi, %rdi\n jz 1f\n jmp *pointer_word(%rip)\n"
                   "1: mov $1, %r8d\n mov $39, %eax\n syscall\n"
                   "2: add $10, %r8\n add $100, %r8\n mov %r8, %rax\n ret\n"
-                  ".pushsection .data.rel.ro, \"aw\"\n pointer_words: .quad 1b, 0\n pointer_word: .quad 2b, 0\n .popsection")
+                  ".pushsection .data.rel.ro, \"aw\"\n .balign 8\n pointer_words: .quad 1b, 0\n pointer_word: .quad 2b, 0\n .popsection")
 // Two want the same neighbour, and only one gets it.
 FUNCTION(rivals, "mov $39, %eax\n syscall\n mov $39, %eax\n syscall\n jmp 1f\n 1: mov $3, %eax\n ret")
 // The neighbour behind would fit, but jumps.
