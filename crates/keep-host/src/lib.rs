@@ -24,6 +24,10 @@ mod server;
 #[cfg(target_os = "linux")]
 mod stop;
 
+#[cfg(all(target_os = "linux", any(test, feature = "testing")))]
+#[doc(hidden)]
+pub mod testing;
+
 #[cfg(target_os = "linux")]
 pub use ended::Ended;
 #[cfg(target_os = "linux")]
