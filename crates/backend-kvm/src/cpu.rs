@@ -78,8 +78,8 @@ pub(crate) fn create(kvm: &Kvm, vm: &VmFd, start: &Start) -> io::Result<VcpuFd> 
 
     let msrs = [(MSR_STAR, start.star), (MSR_LSTAR, start.lstar), (MSR_FMASK, start.fmask)];
     let entries = msrs.map(|(index, data)| kvm_msr_entry { index, data, ..Default::default() });
-    let msrs = Msrs::from_entries(&entries)
-        .map_err(|error| io::Error::other(format!("{error:?}")))?;
+    let msrs =
+        Msrs::from_entries(&entries).map_err(|error| io::Error::other(format!("{error:?}")))?;
     if cpu.set_msrs(&msrs)? != entries.len() {
         return Err(io::Error::other("the hypervisor refuses the registers of `syscall`"));
     }

@@ -5,10 +5,11 @@
 use std::io;
 use std::sync::Arc;
 
-use keep_backend::{BackendError, Keep, Launched, Program, Report, Spec};
+use keep_backend::{BackendError, Keep, Launched, Program, Spec};
 use keep_host::seed::Stream as SeedStream;
 use keep_host::{Server, Stop, Streams};
 use keep_image::Image;
+use keep_launch::Report;
 use keep_layout::{CHUNK, IMAGE_PHYS};
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use sallyport::{BootInfo, MAX_RAM};
@@ -30,12 +31,11 @@ pub(crate) fn image(program: Program) -> Result<Image<'static>, BackendError> {
         .map_err(|error| BackendError::Image { program, problem: error.to_string() })
 }
 
-/// Builds a Keep and makes it ready to run.
-pub(crate) fn launch(spec: Spec) -> Result<Launched, BackendError> {
+/// Builds a Keep from an image and makes it ready to run.
+pub(crate) fn launch(image: &Image<'_>, spec: Spec) -> Result<Launched, BackendError> {
     let host = |what: &'static str| {
         move |source: io::Error| BackendError::Host { what: what.to_owned(), source }
     };
-    let image = image(spec.program)?;
     let kvm = Kvm::new().map_err(|error| unavailable(&error.into()))?;
     let vm = Arc::new(create_vm(&kvm).map_err(host("create a virtual machine"))?);
 
@@ -109,8 +109,8 @@ fn unavailable(error: &io::Error) -> BackendError {
 fn tsc_khz(cpu: &VcpuFd) -> u64 {
     // CPUID 8000_0007, EDX bit 8: invariant TSC (AMD APM volume 3, appendix E.4.6).
     let highest = std::arch::x86_64::__cpuid(0x8000_0000).eax;
-    let invariant = highest >= 0x8000_0007
-        && std::arch::x86_64::__cpuid(0x8000_0007).edx & 1 << 8 != 0;
+    let invariant =
+        highest >= 0x8000_0007 && std::arch::x86_64::__cpuid(0x8000_0007).edx & 1 << 8 != 0;
     if invariant { cpu.get_tsc_khz().map_or(0, u64::from) } else { 0 }
 }
 

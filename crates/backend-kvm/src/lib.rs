@@ -41,6 +41,22 @@ impl Kvm {
 }
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+impl Kvm {
+    /// Launches an image that is not one of the built-in programs': for tests of the kernel.
+    ///
+    /// # Errors
+    ///
+    /// As [`Backend::launch`].
+    pub fn launch_image(
+        self,
+        image: &keep_image::Image<'_>,
+        spec: Spec,
+    ) -> Result<Launched, BackendError> {
+        keep::launch(image, spec)
+    }
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 impl Backend for Kvm {
     fn name(&self) -> &'static str {
         "kvm"
@@ -60,13 +76,13 @@ impl Backend for Kvm {
         Ok(Measurement {
             program,
             algorithm: keep_image::ALGORITHM.into(),
-            digest: measurer.digest(),
+            digest: measurer.hex(),
             size: image.size(),
         })
     }
 
     fn launch(&self, spec: Spec) -> Result<Launched, BackendError> {
-        keep::launch(spec)
+        keep::launch(&keep::image(spec.program)?, spec)
     }
 }
 

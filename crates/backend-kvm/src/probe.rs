@@ -82,8 +82,7 @@ fn random() -> Datum {
 fn fsgsbase() -> Datum {
     // CPUID leaf 7, EBX bit 0 (Intel SDM volume 2, CPUID).
     let highest = std::arch::x86_64::__cpuid(0).eax;
-    let found =
-        highest >= 7 && std::arch::x86_64::__cpuid_count(7, 0).ebx & 1 != 0;
+    let found = highest >= 7 && std::arch::x86_64::__cpuid_count(7, 0).ebx & 1 != 0;
     let remedy = "the processor has no FSGSBASE (before 2012); use another machine";
     if found { Datum::pass("FSGSBASE", None) } else { Datum::fail("FSGSBASE", None, remedy) }
 }

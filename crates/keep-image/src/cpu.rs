@@ -3,14 +3,14 @@
 //! The processor's state at the start, and the descriptor tables it needs.
 //!
 //! The first instruction runs in ring 3, in long mode, with paging on; nothing is left for the
-//! Keep to set up in ring 0. Input and output are allowed by the I/O privilege level in the flags,
-//! so the task state segment has no bitmap. Supervisor-mode access and execution prevention stay
+//! Keep to set up in ring 0. The task state segment's bitmap lets ring 3 write to the two ports of
+//! a Keep and to no other; the I/O privilege level stays 0. Supervisor-mode access and execution prevention stay
 //! off, because the stub's pages are user pages. There are no interrupts: the flag is off and
 //! nothing in a Keep turns it on.
 
 use keep_layout::{
-    KernelHeader, PAGE, STUB_CODE, STUB_DATA, StartInfo, TABLES_PHYS, TASK_STATE, USER_CODE,
-    USER_DATA,
+    KernelHeader, PAGE, PORT_DOORBELL, PORT_FATAL, STUB_CODE, STUB_DATA, StartInfo, TABLES_PHYS,
+    TASK_STATE, USER_CODE, USER_DATA,
 };
 
 /// Everything about the processor that is not zero, or as after a reset, at the start.
@@ -25,7 +25,7 @@ pub struct Start {
     pub rsp: u64,
     /// Address of the [`StartInfo`].
     pub rdi: u64,
-    /// Flags: I/O privilege level 3, interrupts off.
+    /// Flags: I/O privilege level 0, interrupts off.
     pub rflags: u64,
     /// Code segment: ring 3, 64 bit.
     pub cs: u64,
@@ -60,8 +60,7 @@ pub struct Start {
     pub star: u64,
     /// Where `syscall` goes.
     pub lstar: u64,
-    /// Flags that `syscall` clears; the I/O privilege level is not among them, because entry code
-    /// may still run in ring 3 and has to reach its ports.
+    /// Flags that `syscall` clears.
     pub fmask: u64,
 }
 
@@ -152,7 +151,7 @@ impl Start {
             rip: kernel.entry,
             rsp: 0,
             rdi: info,
-            rflags: 0x3002,
+            rflags: 0x2,
             cs: u64::from(USER_CODE),
             ss: u64::from(USER_DATA),
             tr: u64::from(TASK_STATE),
@@ -182,8 +181,11 @@ impl Start {
 // What is where in the page.
 const GDT: u64 = 0x400;
 const GDT_SIZE: u64 = 10 * 8;
-const TSS: u64 = 0x480;
-const TSS_SIZE: u64 = 104;
+const TSS: u64 = 0xa00;
+/// The task state segment proper, before its I/O permission bitmap.
+const TSS_HEAD: u64 = 104;
+/// The bitmap goes up to the Keep's ports; the processor wants a byte of ones behind it.
+const TSS_SIZE: u64 = TSS_HEAD + PORT_FATAL as u64 / 8 + 2;
 const IDT: u64 = 0x800;
 const IDT_SIZE: u64 = keep_layout::VECTORS as u64 * 16;
 
@@ -219,8 +221,13 @@ pub(crate) fn info_page(start_info: &StartInfo, kernel: &KernelHeader, info: u64
     }
 
     put(TSS + 4, &kernel.stub_stack_top.to_le_bytes());
-    // The I/O bitmap lies beyond the limit: there is none.
-    put(TSS + 102, &(TSS_SIZE as u16).to_le_bytes());
+    put(TSS + 102, &(TSS_HEAD as u16).to_le_bytes());
+    // A port whose bit is zero is allowed.
+    let mut bitmap = [0xff; (TSS_SIZE - TSS_HEAD) as usize];
+    for port in [PORT_DOORBELL, PORT_FATAL] {
+        bitmap[usize::from(port) / 8] &= !(1 << (port % 8));
+    }
+    put(TSS + TSS_HEAD, &bitmap);
 
     for (vector, handler) in kernel.vectors.into_iter().enumerate() {
         if handler == 0 {

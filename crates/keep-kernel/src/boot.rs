@@ -70,12 +70,14 @@ impl<P: Platform> Kernel<P> {
         }
         let regions = [
             Region { range: start.text_start..start.text_end, prot: Prot::READ_EXEC },
-            Region { range: start.data_start..start.brk_start, prot: Prot::READ_WRITE },
+            Region { range: start.data_start..start.data_end, prot: Prot::READ_WRITE },
         ];
         let config = Config {
             root: start.tables_root,
             tables: start.tables_next..TABLES_PHYS + TABLES_SIZE,
-            free_ram: start.image_end..ram_end,
+            // What the host has given beyond the image is taken in when it is first needed, by
+            // `Machine::grow`.
+            free_ram: start.image_end..start.image_end,
             ram_limit: IMAGE_PHYS + boot.ram_limit,
             mmap: MMAP_START..MMAP_END,
             brk_start: start.brk_start,
@@ -84,8 +86,7 @@ impl<P: Platform> Kernel<P> {
             image: regions.to_vec(),
             fresh_is_zero: P::FRESH_IS_ZERO,
         };
-        let limits =
-            Limits { bytes: boot.ram_limit, inodes: 1 << 20, file_size: i64::MAX as u64 };
+        let limits = Limits { bytes: boot.ram_limit, inodes: 1 << 20, file_size: i64::MAX as u64 };
         let fs = Fs::new(limits, Timespec::default());
         let mut kernel = Self {
             start,
@@ -188,25 +189,44 @@ impl<P: Platform> Kernel<P> {
         let (name_at, random_at) = (top - 16, top - 32);
         let start = self.start;
         let vector = [
-            1, name_at, 0, // argc, argv
+            1,
+            name_at,
+            0, // argc, argv
             0, // environment
-            aux::PHDR, start.program_phdr,
-            aux::PHENT, start.program_phent,
-            aux::PHNUM, start.program_phnum,
-            aux::PAGESZ, keep_layout::PAGE,
-            aux::BASE, 0,
-            aux::FLAGS, 0,
-            aux::ENTRY, start.program_entry,
-            aux::UID, 0,
-            aux::EUID, 0,
-            aux::GID, 0,
-            aux::EGID, 0,
-            aux::CLKTCK, 100,
-            aux::SECURE, 0,
-            aux::RANDOM, random_at,
-            aux::EXECFN, name_at,
-            aux::MINSIGSTKSZ, 2048,
-            aux::NULL, 0,
+            aux::PHDR,
+            start.program_phdr,
+            aux::PHENT,
+            start.program_phent,
+            aux::PHNUM,
+            start.program_phnum,
+            aux::PAGESZ,
+            keep_layout::PAGE,
+            aux::BASE,
+            0,
+            aux::FLAGS,
+            0,
+            aux::ENTRY,
+            start.program_entry,
+            aux::UID,
+            0,
+            aux::EUID,
+            0,
+            aux::GID,
+            0,
+            aux::EGID,
+            0,
+            aux::CLKTCK,
+            100,
+            aux::SECURE,
+            0,
+            aux::RANDOM,
+            random_at,
+            aux::EXECFN,
+            name_at,
+            aux::MINSIGSTKSZ,
+            2048,
+            aux::NULL,
+            0,
         ];
         let stack = (random_at - vector.len() as u64 * 8) & !15;
         let mut put = |at: u64, word: u64| {

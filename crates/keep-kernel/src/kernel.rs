@@ -94,7 +94,11 @@ impl<P: Platform> Kernel<P> {
             self.signal_return(frame);
             return Resume::Everything;
         }
+        #[cfg(feature = "trace")]
+        let number = frame.rax;
         let result = self.dispatch(frame);
+        #[cfg(feature = "trace")]
+        Self::trace(number, frame, &result);
         frame.rax = match result {
             Ok(value) => value,
             Err(errno) => i64::from(-errno.0) as u64,
@@ -129,6 +133,18 @@ impl<P: Platform> Kernel<P> {
             vector => panic!("unexpected exception {vector} at {:#x}", exception.rip),
         };
         self.deliver(signal, code, exception, frame);
+    }
+
+    /// Tells the host of a call: for work on the kernel only, since it reveals all of them.
+    #[cfg(feature = "trace")]
+    fn trace(number: u64, frame: &Frame, result: &Result<u64, keep_fs::Errno>) {
+        let mut text = Message::new();
+        let _ = write!(
+            text,
+            "call {number} ({:#x}, {:#x}, {:#x}, {:#x}) = {result:x?}\n",
+            frame.rdi, frame.rsi, frame.rdx, frame.r10
+        );
+        let _ = P::with_port(|port| port.write(sallyport::Stream::Log, text.as_bytes()));
     }
 
     /// Enters the program's handler for a signal; without one the Keep ends.

@@ -120,7 +120,9 @@ impl<P: Platform> Kernel<P> {
     pub(super) fn pread(&mut self, fd: i32, to: u64, len: u64, at: i64) -> Result<u64, Errno> {
         let len = len.min(MOVE_MAX);
         match &self.files.get(fd)?.object {
-            Object::File(file) => Ok(self.fs.pread(file, self.space.bytes_mut(to, len)?, at)? as u64),
+            Object::File(file) => {
+                Ok(self.fs.pread(file, self.space.bytes_mut(to, len)?, at)? as u64)
+            }
             Object::Input(_) => {
                 let at = u64::try_from(at).map_err(|_| EINVAL)?;
                 Ok(copy_input(&self.input, at, self.space.bytes_mut(to, len)?))
@@ -333,13 +335,7 @@ impl<P: Platform> Kernel<P> {
         }
     }
 
-    pub(super) fn fadvise(
-        &mut self,
-        fd: i32,
-        _: i64,
-        len: i64,
-        advice: i32,
-    ) -> Result<u64, Errno> {
+    pub(super) fn fadvise(&mut self, fd: i32, _: i64, len: i64, advice: i32) -> Result<u64, Errno> {
         match &self.files.get(fd)?.object {
             Object::Stream(_) => Self::no_position(),
             _ if len < 0 || !(0..=5).contains(&advice) => Err(EINVAL),

@@ -28,8 +28,7 @@ const AT_FDCWD: i32 = -100;
 impl<P: Platform> Kernel<P> {
     /// Finds and makes the call that the registers name.
     pub(crate) fn dispatch(&mut self, frame: &mut Frame) -> Result<u64, Errno> {
-        let [a, b, c, d, e, f] =
-            [frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8, frame.r9];
+        let [a, b, c, d, e, f] = [frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8, frame.r9];
         // Descriptors and flags are 32 bits wide; what is above them means nothing.
         let fd = a as i32;
         match frame.rax {

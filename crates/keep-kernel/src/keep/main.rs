@@ -65,7 +65,11 @@ extern "C" fn keep_start(start: *const [u64; StartInfo::WORDS]) -> ! {
     unsafe { (*PORT.0.get()).write(Port::new(window(), Bell)) };
     let kernel = Kernel::boot(
         start,
-        |boot| DirectMap { ram: boot.ram, limit: boot.ram_limit },
+        |boot| DirectMap {
+            mapped: start.image_end - keep_layout::IMAGE_PHYS,
+            ram: boot.ram,
+            limit: boot.ram_limit,
+        },
         window(),
     );
     // SAFETY: nobody else uses the kernel before the program is entered.

@@ -87,8 +87,11 @@ struct Fxsave([u8; 512]);
 /// Page tables and private memory, where the image's page tables show them.
 #[derive(Debug)]
 pub(crate) struct DirectMap {
-    /// What the host has given so far, and the most it may give, in bytes.
+    /// Bytes that are in the direct map or belong to the image.
+    pub(crate) mapped: u64,
+    /// Bytes that the host has given so far.
     pub(crate) ram: u64,
+    /// The most it may give.
     pub(crate) limit: u64,
 }
 
@@ -118,13 +121,19 @@ impl Machine for DirectMap {
 
     fn grow(&mut self, len: u64) -> Option<(u64, u64)> {
         let (have, limit) = (self.ram, self.limit);
+        // What was given at the start is there without asking.
+        if self.mapped < have {
+            let start = IMAGE_PHYS + self.mapped;
+            self.mapped = have;
+            return Some((start, IMAGE_PHYS + have));
+        }
         let len = len.min(limit.checked_sub(have)?);
         if len == 0 {
             return None;
         }
         match crate::port().grow(have, len, limit) {
             Ok(Ok(total)) => {
-                self.ram = total;
+                (self.ram, self.mapped) = (total, total);
                 Some((IMAGE_PHYS + have, IMAGE_PHYS + total))
             }
             Ok(Err(_)) => None,

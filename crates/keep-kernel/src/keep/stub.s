@@ -58,7 +58,7 @@ to_ring3:
     pushq   %rax
     pushq   $0x2b                       # USER_DATA
     pushq   $EXCEPTION_STACK_TOP
-    pushq   $0x3002                     # IOPL 3, interrupts off
+    pushq   $2                          # flags: interrupts off
     pushq   $0x33                       # USER_CODE
     pushq   $keep_exception
     iretq
@@ -73,7 +73,7 @@ stub_syscall:
     movq    $STUB_STACK_TOP, %rsp
     pushq   $0x2b
     pushq   %r11
-    pushq   $0x3002
+    pushq   $2
     pushq   $0x33
     pushq   $keep_syscall_trap
     iretq
