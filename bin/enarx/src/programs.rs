@@ -34,10 +34,8 @@ pub(crate) fn digest(cache: &keep_cache::Cache) -> [u8; 32] {
     let executable = std::env::current_exe()
         .and_then(std::fs::File::open)
         .and_then(|file| keep_cache::Identity::of(&file));
-    if let Ok(identity) = &executable {
-        if let Some(digest) = cache.digest(identity) {
-            return digest;
-        }
+    if let Some(digest) = executable.as_ref().ok().and_then(|identity| cache.digest(identity)) {
+        return digest;
     }
     let mut hash = Sha256::new();
     for program in [keep_programs::COMPILER, keep_programs::RUNTIME] {

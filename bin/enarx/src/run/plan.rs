@@ -143,8 +143,9 @@ mod tests {
     use super::*;
 
     fn parsed(kinds: &[&str]) -> anyhow::Result<[Stdio; 3]> {
-        let files: Vec<String> =
-            kinds.iter().map(|kind| format!("{{ kind = {kind:?} }}")).collect();
+        // Names of their own, because no two may be the same.
+        let file = |(index, kind)| format!("{{ kind = {kind:?}, name = \"file{index}\" }}");
+        let files: Vec<String> = kinds.iter().enumerate().map(file).collect();
         let source = format!("files = [{}]", files.join(", "));
         stdio(&Config::parse(&source, "Enarx.toml").unwrap())
     }

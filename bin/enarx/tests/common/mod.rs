@@ -8,6 +8,7 @@
 //! because a silent skip would hide that it broke.
 
 #![allow(dead_code, reason = "each test program uses another part of this module")]
+#![allow(unreachable_pub, reason = "a module of a program has nobody outside")]
 
 use std::ffi::OsStr;
 use std::fs;
@@ -98,21 +99,21 @@ fn set_home(command: &mut Command, home: &Path) {
 ///
 /// If the backend ought to work here and its probe fails.
 pub fn works(backend: &str) -> bool {
-    if let Ok(chosen) = std::env::var("ENARX_TEST_BACKENDS") {
-        if !chosen.split(',').any(|name| name == backend) {
-            eprintln!("skipped: ENARX_TEST_BACKENDS does not name {backend}");
-            return false;
-        }
+    if let Ok(chosen) = std::env::var("ENARX_TEST_BACKENDS")
+        && !chosen.split(',').any(|name| name == backend)
+    {
+        eprintln!("skipped: ENARX_TEST_BACKENDS does not name {backend}");
+        return false;
     }
     if backend == "kvm" && !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         eprintln!("skipped: kvm is there for x86-64 Linux only");
         return false;
     }
-    if backend == "kvm" {
-        if let Err(err) = fs::File::options().read(true).write(true).open("/dev/kvm") {
-            eprintln!("skipped: /dev/kvm: {err}");
-            return false;
-        }
+    if backend == "kvm"
+        && let Err(err) = fs::File::options().read(true).write(true).open("/dev/kvm")
+    {
+        eprintln!("skipped: /dev/kvm: {err}");
+        return false;
     }
     let failed: Vec<String> = probes()
         .iter()

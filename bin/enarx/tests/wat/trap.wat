@@ -1,0 +1,5 @@
+;; Traps two calls deep.
+(module
+  (func $inner unreachable)
+  (func $outer (call $inner))
+  (func (export "_start") (call $outer)))
