@@ -36,7 +36,7 @@ pub(crate) struct Arenas(BTreeMap<u64, Arena>);
 struct Arena {
     tiny: bool,
     used: Bits,
-    /// Pages that were used since the leaf was made.
+    /// Pages that are or were in use, and so need not be zero.
     dirty: Bits,
 }
 
@@ -48,13 +48,6 @@ impl Arenas {
     /// Forgets an arena without a leaf.
     pub(crate) fn remove(&mut self, chunk: u64) {
         self.0.remove(&chunk);
-    }
-
-    /// Notes that an arena has got its leaf, all zero.
-    pub(crate) fn mapped(&mut self, chunk: u64) {
-        if let Some(arena) = self.0.get_mut(&chunk) {
-            arena.dirty = arena.used;
-        }
     }
 
     pub(crate) fn overlapping(&self, range: &Range<u64>) -> Vec<u64> {

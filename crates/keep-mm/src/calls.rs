@@ -296,7 +296,6 @@ impl<M: Machine> Space<M> {
             self.close_arenas(&range)?;
         }
         self.isolate(&range)?;
-        self.forget_recent();
         self.areas.protect(range.clone(), prot);
         self.apply(range.clone());
         if prot.exec() {

@@ -120,10 +120,6 @@ impl<M: Machine> Space<M> {
             !code && self.vacant(&more) && self.areas.room().is_ok()
         };
         if room {
-            if !self.arenas.contains(last) {
-                // A leaf of an object may reach further than its area did.
-                self.clear(more.clone());
-            }
             self.areas.insert(more.start, Area { end, ..area });
         }
         room
@@ -192,6 +188,5 @@ impl<M: Machine> Space<M> {
             && address.is_multiple_of(CHUNK)
             && to.is_multiple_of(CHUNK)
             && address + CHUNK <= old.end
-            && !self.arenas.contains(address)
     }
 }

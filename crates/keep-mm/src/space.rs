@@ -302,7 +302,6 @@ impl<M: Machine> Space<M> {
             self.stale = true;
         }
         self.set(at, old, Entry::owned(phys, prot, true));
-        self.arenas.mapped(chunk);
         Some(())
     }
 

@@ -231,6 +231,142 @@ fn what_was_written_never_runs() {
 }
 
 #[test]
+fn a_chunk_of_an_object_gives_no_more_rights_than_it_must() {
+    let mut keep = keep(Setup::default());
+    let object = keep.object(4 * MIB, true);
+    let backing = Backing::Object { object, offset: 0 };
+    // Code next to what can be written to: no common leaf.
+    let start = keep.mmap(Place::Anywhere, 4 * MIB, RW, backing).unwrap();
+    keep.mprotect(start, MIB, Prot::READ_EXEC).unwrap();
+    keep.touch(start, Access::Execute).unwrap();
+    keep.load(start + MIB);
+    assert_eq!(keep.denied(start + MIB, Access::Execute), Denial::AccErr);
+    // A part of the object: no leaf for all of its chunk.
+    let part = keep.mmap(Place::Anywhere, MIB, Prot::READ, backing).unwrap();
+    keep.load(part);
+    assert_eq!(keep.denied(part + MIB, Access::Read), Denial::MapErr);
+    // A copy of one page is a copy of that page only, and can be dropped again.
+    let whole = keep.mmap(Place::Anywhere, 4 * MIB, RW, backing).unwrap();
+    keep.load(whole);
+    keep.store(whole + 5 * PAGE, 0xcc);
+    keep.mprotect(whole + 6 * PAGE, PAGE, Prot::READ_EXEC).unwrap();
+    assert_eq!(keep.mprotect(whole + 5 * PAGE, PAGE, Prot::READ_EXEC), Err(Errno::EACCES));
+    keep.madvise(whole + 5 * PAGE, PAGE, 4).unwrap();
+    keep.mprotect(whole + 5 * PAGE, PAGE, Prot::READ_EXEC).unwrap();
+    assert_eq!(keep.load(whole + 5 * PAGE), object_byte(object.phys, 5 * PAGE));
+    keep.audit();
+}
+
+#[test]
+fn what_the_kernel_found_present_is_not_trusted_after_it_went() {
+    let mut keep = keep(Setup::default());
+    let start = keep.anonymous(4 * MIB, RW);
+    let check = |keep: &mut super::sim::Keep, expected| {
+        assert_eq!(keep.populate(start, 100, true), expected);
+        if expected.is_ok() {
+            *keep.machine.access(start, Access::Write).unwrap() = 1;
+        }
+    };
+    check(&mut keep, Ok(()));
+    keep.madvise(start, 2 * MIB, 4).unwrap();
+    check(&mut keep, Ok(()));
+    keep.mprotect(start, 2 * MIB, Prot::READ).unwrap();
+    check(&mut keep, Err(Errno::EFAULT));
+    keep.mprotect(start, 2 * MIB, RW).unwrap();
+    check(&mut keep, Ok(()));
+    keep.mremap(start, 4 * MIB, 4 * MIB, Move::To(start + 64 * MIB)).unwrap();
+    check(&mut keep, Err(Errno::EFAULT));
+    // Finding it again costs no walk, let alone a flush.
+    keep.populate(start + 64 * MIB, 4 * MIB, true).unwrap();
+    let flushes = keep.machine.flushes;
+    keep.populate(start + 65 * MIB, 4096, false).unwrap();
+    assert_eq!(keep.machine.flushes, flushes);
+}
+
+#[test]
+fn a_table_is_not_used_again_while_the_processor_may_know_it() {
+    let mut keep = keep(Setup::default());
+    let start = keep.anonymous(4 * PAGE, Prot::NONE);
+    keep.mprotect(start, 4 * PAGE, RW).unwrap();
+    keep.store(start, 1);
+    keep.mprotect(start, 4 * PAGE, Prot::NONE).unwrap();
+    assert_eq!(keep.denied(start, Access::Read), Denial::AccErr);
+    let flushes = keep.machine.flushes;
+    keep.munmap(start, 4 * PAGE).unwrap();
+    assert_eq!(keep.machine.flushes, flushes + 1);
+    let other = keep.mmap(Place::Fixed(start + 64 * MIB), 4 * PAGE, RW, Backing::Anonymous);
+    keep.store(other.unwrap(), 2);
+    assert_eq!(keep.denied(start, Access::Read), Denial::MapErr);
+}
+
+#[test]
+fn resetting_a_part_of_a_chunk_spares_the_rest() {
+    let mut keep = keep(Setup::default());
+    let object = keep.object(MIB, false);
+    let memory = keep.anonymous(4 * MIB, RW);
+    let backing = Backing::Object { object, offset: 0 };
+    keep.mmap(Place::Fixed(memory + MIB), 8 * PAGE, RW, backing).unwrap();
+    for page in 0..512 {
+        keep.store(memory + page * PAGE, 7);
+    }
+    keep.madvise(memory + PAGE, MIB + PAGE, 4).unwrap();
+    assert_eq!((keep.load(memory), keep.load(memory + PAGE)), (7, 0));
+    assert_eq!(keep.load(memory + MIB), object_byte(object.phys, 0));
+    assert_eq!(keep.load(memory + MIB + PAGE), object_byte(object.phys, PAGE));
+    assert_eq!(keep.load(memory + MIB + 2 * PAGE), 7);
+    assert_eq!((keep.audit().large, keep.machine.flushes), (1, 0));
+}
+
+#[test]
+fn small_mappings_move_out_of_their_arena() {
+    let mut keep = keep(Setup::default());
+    // Frames that do not adjoin, so that a copy of too many bytes hits somebody.
+    let holes = keep.anonymous(MIB, Prot::NONE);
+    keep.mprotect(holes, MIB - PAGE, RW).unwrap();
+    (0..255).for_each(|page| keep.store(holes + page * PAGE, 0xaa));
+    (0..127).for_each(|page| keep.munmap(holes + page * 2 * PAGE, PAGE).unwrap());
+    let (one, two) = (keep.anonymous(900 << 10, RW), keep.anonymous(900 << 10, RW));
+    for page in 0..225 {
+        keep.store(one + page * PAGE, page as u8);
+        keep.store(two + page * PAGE, !page as u8);
+    }
+    let moved = keep.mremap(one, 900 << 10, 1500 << 10, Move::May).unwrap();
+    for page in 0..225 {
+        assert_eq!(keep.load(moved + page * PAGE), page as u8);
+        assert_eq!(keep.load(two + page * PAGE), !page as u8);
+    }
+    assert!((225..375).all(|page| keep.load(moved + page * PAGE) == 0));
+    assert!((0..127).all(|page| keep.load(holes + (page * 2 + 1) * PAGE) == 0xaa));
+    keep.audit();
+}
+
+#[test]
+fn a_chunk_moves_to_where_it_does_not_fit() {
+    let mut keep = keep(Setup::default());
+    let start = keep.anonymous(4 * MIB, RW);
+    (0..1024).for_each(|page| keep.store(start + page * PAGE, page as u8));
+    let moved = start + 64 * MIB + 3 * PAGE;
+    assert_eq!(keep.mremap(start, 4 * MIB, 4 * MIB, Move::To(moved)), Ok(moved));
+    assert!((0..1024).all(|page| keep.load(moved + page * PAGE) == page as u8));
+    assert_eq!(keep.denied(moved - 1, Access::Read), Denial::MapErr);
+    keep.audit();
+}
+
+#[test]
+fn a_page_of_an_arena_is_cleared_each_time() {
+    let mut keep = keep(Setup::default());
+    let first = keep.anonymous(100 << 10, RW);
+    keep.store(first, 1);
+    for _ in 0..3 {
+        let again = keep.anonymous(100 << 10, RW);
+        assert_eq!(keep.load(again), 0);
+        keep.store(again, 1);
+        keep.munmap(again, 100 << 10).unwrap();
+    }
+    assert_eq!(keep.machine.flushes, 0);
+}
+
+#[test]
 fn memory_runs_out_without_harm() {
     let setup = Setup { ram: 8 * MIB, limit: 32 * MIB, ..Setup::default() };
     let mut keep = keep(setup);

@@ -229,7 +229,11 @@ impl Sim {
             None => {
                 // A fault makes the processor forget this address, and no other.
                 self.pages.remove(&page);
-                self.table_of_chunk.remove(&chunk);
+                // It may look ahead again at once, though, and find the table of this chunk.
+                match self.lowest_table(va) {
+                    Some(table) => self.table_of_chunk.insert(chunk, table),
+                    None => self.table_of_chunk.remove(&chunk),
+                };
                 Err(PageFault)
             }
         }
