@@ -7,23 +7,23 @@
 //! that looks is a processor that does nothing else, so it looks only after the Keep has rung
 //! several times in short succession, stops shortly after the last request, and if that turned out
 //! to be of little use, it waits longer before it lets itself be woken again. On a machine with
-//! one processor it never looks.
+//! one processor it never looks. And it is not even started for a Keep that has little to ask: a
+//! thread costs as much as half a dozen exits.
 
-use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use keep_backend::BackendError;
-
+use crate::Server;
 use crate::server::Shared;
-use crate::{Filter, Scope, Server};
 
 /// Doorbells that follow each other within this time are a burst,
 const GAP: Duration = Duration::from_micros(200);
 /// if there are so many.
 const BURST: u32 = 3;
+/// The thread is started when a burst gets that long.
+const START: u32 = 32;
 /// How long to watch after the last request.
 const LINGER: Duration = Duration::from_micros(100);
 /// Watching was of use if it served so many requests.
@@ -47,19 +47,22 @@ impl Burst {
         Self { last: None, count: 0 }
     }
 
-    /// Counts a doorbell; whether a burst is under way.
-    pub(crate) fn rang(&mut self, now: Instant) -> bool {
+    /// Counts a doorbell; how long the burst is by now, if there is one.
+    pub(crate) fn rang(&mut self, now: Instant) -> Option<u32> {
         let close = self.last.is_some_and(|last| now.saturating_duration_since(last) < GAP);
         self.count = if close { self.count.saturating_add(1) } else { 1 };
         self.last = Some(now);
-        self.count >= BURST
+        (self.count >= BURST).then_some(self.count)
     }
 }
 
-/// Wakes the thread.
+/// Starts and wakes the thread.
 #[derive(Debug, Default)]
 pub(crate) struct Wake {
     thread: OnceLock<(Thread, Instant)>,
+    handle: Mutex<Option<JoinHandle<()>>>,
+    /// Whether the thread may be started: there is a [`Poller`], and no attempt has failed.
+    enabled: AtomicBool,
     /// Set to wake it, cleared by it before it goes to sleep.
     wanted: AtomicBool,
     closing: AtomicBool,
@@ -67,14 +70,34 @@ pub(crate) struct Wake {
     not_before: AtomicU64,
 }
 
-impl Wake {
-    /// Wakes the thread if there is one, it sleeps, and it wants to be woken.
-    pub(crate) fn wake(&self) {
-        let Some((thread, epoch)) = self.thread.get() else { return };
-        let late_enough = since(*epoch) >= self.not_before.load(Ordering::Relaxed);
-        if late_enough && !self.wanted.swap(true, Ordering::Relaxed) {
-            thread.unpark();
+/// A burst of doorbells is under way, and is `length` long.
+pub(crate) fn burst(shared: &Arc<Shared>, length: u32) {
+    let wake = &shared.wake;
+    match wake.thread.get() {
+        Some((thread, epoch)) => {
+            let late_enough = since(*epoch) >= wake.not_before.load(Ordering::Relaxed);
+            if late_enough && !wake.wanted.swap(true, Ordering::Relaxed) {
+                thread.unpark();
+            }
         }
+        None if length >= START && wake.enabled.swap(false, Ordering::Relaxed) => start(shared),
+        None => {}
+    }
+}
+
+/// Starts the thread, which begins by watching. The calling thread's confinement is its own.
+fn start(shared: &Arc<Shared>) {
+    let wake = &shared.wake;
+    let mine = Arc::clone(shared);
+    let builder = thread::Builder::new().name("keep-poller".into()).stack_size(STACK);
+    wake.wanted.store(true, Ordering::Relaxed);
+    match builder.spawn(move || run(&mine)) {
+        Ok(handle) => {
+            // Nobody else starts one: `enabled` was taken back before.
+            let _ = wake.thread.set((handle.thread().clone(), Instant::now()));
+            *wake.handle.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
+        }
+        Err(error) => tracing::debug!(%error, "host calls will take an exit each"),
     }
 }
 
@@ -82,48 +105,45 @@ fn since(epoch: Instant) -> u64 {
     u64::try_from(epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The thread. It ends with this value, which must go before the shared block does.
+/// Whether there is a processor to spare.
+fn has_two_processors() -> bool {
+    // Not `available_parallelism`, which reads files to learn of quotas: this is part of each
+    // start. Where a quota leaves less than it seems, watching is of little use, which is noticed.
+    // SAFETY: the set is plain data for which zero is a value, and is as long as we say.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::sched_getaffinity(0, size_of_val(&set), &mut set) == 0 && libc::CPU_COUNT(&set) > 1
+    }
+}
+
+/// Allows the server to start the thread, from within a doorbell, when it pays. The thread ends
+/// with this value, which must go before the shared block does.
 #[derive(Debug)]
+#[must_use]
 pub struct Poller {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Poller {
-    /// Starts the thread, asleep and under `filter`, or `None` where watching cannot pay.
-    ///
-    /// # Errors
-    ///
-    /// If there can be no thread.
-    pub fn start(server: &Server, filter: Option<Filter>) -> io::Result<Option<Self>> {
-        if thread::available_parallelism().is_ok_and(|n| n.get() < 2) {
-            return Ok(None);
-        }
+    /// For the Keep that `server` serves.
+    pub fn new(server: &Server) -> Self {
         let shared = Arc::clone(server.shared());
-        let run = move || {
-            if let Some(Err(source)) = filter.map(|filter| filter.install(Scope::Thread)) {
-                let what = "confine the thread that serves the Keep".into();
-                return shared.fail(BackendError::Host { what, source: io::Error::other(source) });
-            }
-            run(&shared);
-        };
-        let shared = Arc::clone(server.shared());
-        let thread =
-            thread::Builder::new().name("keep-poller".into()).stack_size(STACK).spawn(run)?;
-        // A second poller for the same Keep would only never be woken.
-        let _ = shared.wake.thread.set((thread.thread().clone(), Instant::now()));
-        Ok(Some(Self { shared, thread: Some(thread) }))
+        shared.wake.enabled.store(has_two_processors(), Ordering::Relaxed);
+        Self { shared }
     }
 }
 
 impl Drop for Poller {
     fn drop(&mut self) {
-        let Some(thread) = self.thread.take() else { return };
-        self.shared.wake.closing.store(true, Ordering::Release);
-        thread.thread().unpark();
+        let wake = &self.shared.wake;
+        wake.enabled.store(false, Ordering::Relaxed);
+        let handle = wake.handle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(handle) = handle else { return };
+        wake.closing.store(true, Ordering::Release);
+        handle.thread().unpark();
         // It may be in a call that blocks; nobody waits for the answer any more.
         self.shared.stop.request();
-        if thread.join().is_err() {
+        if handle.join().is_err() {
             tracing::error!("the thread that serves the Keep without exits panicked");
         }
     }
@@ -195,12 +215,12 @@ mod tests {
         let mut burst = Burst::new();
         let start = Instant::now();
         let at = |us| start + Duration::from_micros(us);
-        assert!(!burst.rang(at(0)));
-        assert!(!burst.rang(at(100)));
-        assert!(burst.rang(at(250)));
-        assert!(burst.rang(at(400)));
-        assert!(!burst.rang(at(700)), "a pause ends the burst");
-        assert!(!burst.rang(at(750)));
-        assert!(burst.rang(at(800)));
+        assert_eq!(burst.rang(at(0)), None);
+        assert_eq!(burst.rang(at(100)), None);
+        assert_eq!(burst.rang(at(250)), Some(3));
+        assert_eq!(burst.rang(at(400)), Some(4));
+        assert_eq!(burst.rang(at(700)), None, "a pause ends the burst");
+        assert_eq!(burst.rang(at(750)), None);
+        assert_eq!(burst.rang(at(800)), Some(3));
     }
 }

@@ -30,6 +30,8 @@ pub struct Allow {
     pub ioctls: Vec<u32>,
     /// Opening, listing and reading files, never for writing: what reading seeds takes.
     pub read_files: bool,
+    /// Starting threads, which are then confined alike: what a [`Poller`](crate::Poller) takes.
+    pub threads: bool,
     /// Further system calls, with any arguments.
     pub syscalls: Vec<i64>,
 }
@@ -107,6 +109,16 @@ const FILES: &[libc::c_long] = &[
     libc::SYS_readlink,
 ];
 
+/// Calls that starting a thread takes beside `prctl`. They would start a process as well, which
+/// would be confined alike, and has no way to become another program.
+const THREADS: &[libc::c_long] = &[
+    libc::SYS_clone,
+    libc::SYS_clone3,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_sched_getaffinity,
+];
+
 impl Filter {
     /// Compiles the filter for threads that serve a Keep.
     ///
@@ -138,6 +150,11 @@ impl Filter {
             let reading = masked(2, changing, libc::O_RDONLY)?;
             rules.insert(libc::SYS_openat, vec![SeccompRule::new(vec![reading])?]);
             rules.extend(FILES.iter().map(|&call| (call, Vec::new())));
+        }
+        if allow.threads {
+            rules.extend(THREADS.iter().map(|&call| (call, Vec::new())));
+            let name = equal(0, libc::PR_SET_NAME.cast_unsigned())?;
+            rules.insert(libc::SYS_prctl, vec![SeccompRule::new(vec![name])?]);
         }
         if !allow.ioctls.is_empty() {
             let rule = |&request| SeccompRule::new(vec![equal(1, request)?]);

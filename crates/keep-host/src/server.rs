@@ -20,7 +20,7 @@ use sallyport::{ClockId, FOREVER, HostEnd, HostErrno, RawWindow, Request, Stream
 
 use crate::descriptor::{self, Failure, Interest};
 use crate::log::Log;
-use crate::poller::{Burst, Wake};
+use crate::poller::{self, Burst, Wake};
 use crate::{Ended, Stop};
 
 /// Everything of the outside that a Keep can reach.
@@ -130,15 +130,18 @@ impl Server {
     /// no more; asked again, it says that the Keep was stopped.
     pub fn doorbell(&self) -> Result<Option<Ended>, BackendError> {
         let mut state = self.shared.serve();
-        if state.burst.rang(Instant::now()) {
-            self.shared.wake.wake();
-        }
         match state.outcome.take() {
-            Some(Ok(ended)) => Ok(Some(ended)),
-            Some(Err(error)) => Err(error),
-            None if state.over || state.stop.is_requested() => Err(BackendError::Killed),
-            None => Ok(None),
+            Some(Ok(ended)) => return Ok(Some(ended)),
+            Some(Err(error)) => return Err(error),
+            None if state.over || state.stop.is_requested() => return Err(BackendError::Killed),
+            None => {}
         }
+        let burst = state.burst.rang(Instant::now());
+        drop(state);
+        if let Some(length) = burst {
+            poller::burst(&self.shared, length);
+        }
+        Ok(None)
     }
 
     /// What the Keep reported, decoded.
@@ -189,11 +192,6 @@ impl Shared {
         let before = self.answered.load(Ordering::Acquire);
         let state = self.serve();
         (!state.over).then(|| state.end.answered() - before)
-    }
-
-    /// Ends the Keep because the host cannot go on.
-    pub(crate) fn fail(&self, error: BackendError) {
-        self.state().finish(Err(error));
     }
 }
 

@@ -121,8 +121,8 @@ fn serving_needs_nothing_else() {
     }
     let out = tempfile::tempfile().unwrap();
     let mut keep = keep(Streams { stdio: [None, Some(out), None], ..streams() });
-    let filter = Filter::new(&Allow::default()).unwrap();
-    let poller = Poller::start(&keep.server, Some(filter.clone())).unwrap();
+    let filter = Filter::new(&Allow { threads: true, ..Allow::default() }).unwrap();
+    let poller = Poller::new(&keep.server);
     let port = &mut keep.port;
     let body = move || {
         filter.install(Scope::Thread).unwrap();

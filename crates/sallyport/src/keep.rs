@@ -176,8 +176,8 @@ impl<W: Window, D: Doorbell> Port<W, D> {
         }
     }
 
-    /// The host's time in nanoseconds, at most `i64::MAX`. It may be any time at all: see
-    /// [`Monotonic`](crate::Monotonic).
+    /// The host's time in nanoseconds, at most `i64::MAX`. It may be any time at all, also one
+    /// before the last: whoever shows it must see to it that no clock runs backwards.
     ///
     /// # Errors
     ///

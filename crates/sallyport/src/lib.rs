@@ -82,7 +82,7 @@ pub use boot::{BootInfo, MAX_INPUT, MAX_LAUNCH, MAX_RAM};
 pub use call::{Call, ClockId, ExitKind, FOREVER, HostErrno, Request, Stream};
 pub use host::{Breach, HostEnd, Watch};
 pub use keep::{Doorbell, Outcome, Port};
-pub use reply::{Lie, Monotonic, Unchecked};
+pub use reply::{Lie, Unchecked};
 pub use window::{RawWindow, Window};
 
 /// Bytes in the shared block.

@@ -128,22 +128,3 @@ impl fmt::Display for Lie {
 }
 
 impl core::error::Error for Lie {}
-
-/// A clock of the host that must not run backwards.
-#[derive(Debug, Default)]
-pub struct Monotonic {
-    last: u64,
-}
-
-impl Monotonic {
-    /// A clock that has not been read.
-    pub const fn new() -> Self {
-        Self { last: 0 }
-    }
-
-    /// The time that the Keep shows: the host's, but never before one that was shown already.
-    pub fn clamp(&mut self, host: u64) -> u64 {
-        self.last = self.last.max(host);
-        self.last
-    }
-}

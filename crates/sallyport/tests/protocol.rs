@@ -168,12 +168,6 @@ fn a_partial_write_is_told_as_such() {
     assert_eq!(port(&window, 28, 1).write(Stream::Stdout, b"ab"), Ok(Ok(1)));
 }
 
-#[test]
-fn time_never_runs_backwards() {
-    let mut clock = Monotonic::new();
-    assert_eq!([5, 3, 9, 0].map(|host| clock.clamp(host)), [5, 5, 9, 9]);
-}
-
 proptest! {
     /// What is decoded is well-formed, and is the one encoding of itself.
     #[test]

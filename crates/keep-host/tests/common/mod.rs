@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use keep_backend::BackendError;
 use keep_host::{Ended, Memory, Server, Stop, Streams};
@@ -19,6 +20,8 @@ pub type Last = Arc<Mutex<Option<Result<Ended, BackendError>>>>;
 /// Rings by calling the server.
 pub struct Bell {
     pub server: Server,
+    /// What leaving the Keep and coming back costs.
+    pub exit: Duration,
     pub last: Last,
     pub rings: Arc<Mutex<u64>>,
 }
@@ -26,6 +29,8 @@ pub struct Bell {
 impl Doorbell for Bell {
     fn ring(&mut self) {
         *self.rings.lock().unwrap() += 1;
+        let begun = Instant::now();
+        while begun.elapsed() < self.exit {}
         match self.server.doorbell() {
             Ok(None) => {}
             Ok(Some(ended)) => *self.last.lock().unwrap() = Some(Ok(ended)),
@@ -77,13 +82,17 @@ pub fn streams() -> Streams {
 }
 
 pub fn keep(streams: Streams) -> Keep {
+    keep_with_exit(streams, Duration::ZERO)
+}
+
+pub fn keep_with_exit(streams: Streams, exit: Duration) -> Keep {
     let block = Arc::new(Block::new());
     // SAFETY: the block is kept beside all that uses the window.
     let window = unsafe { block.window() };
     let stop = Stop::new().unwrap();
     let server = Server::new(window, streams, Box::new(Ram(4 << 20)), stop.clone());
     let (last, rings) = (Last::default(), Arc::default());
-    let bell = Bell { server: server.clone(), last: last.clone(), rings: Arc::clone(&rings) };
+    let bell = Bell { server: server.clone(), exit, last: last.clone(), rings: Arc::clone(&rings) };
     let port = Port::new(window, bell);
     Keep { port, server, stop, last, rings, window, _block: block }
 }
