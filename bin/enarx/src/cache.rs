@@ -5,7 +5,7 @@
 use crate::cli::CacheCommand;
 use crate::exit::Failure;
 
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 pub(crate) fn run(command: &CacheCommand) -> Result<(), Failure> {
     use anyhow::Context;
 
@@ -45,17 +45,17 @@ pub(crate) fn run(command: &CacheCommand) -> Result<(), Failure> {
     }
 }
 
-#[cfg(not(unix))]
+#[cfg(not(target_os = "linux"))]
 pub(crate) fn run(_command: &CacheCommand) -> Result<(), Failure> {
     Err(anyhow::anyhow!("there is no cache on this system").into())
 }
 
 /// How many bytes of artifacts are kept if `ENARX_CACHE_SIZE` does not say.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 const LIMIT: u64 = 2 << 30;
 
 /// Opens the user's cache.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 pub(crate) fn open() -> Result<keep_cache::Cache, Failure> {
     use anyhow::anyhow;
 

@@ -16,7 +16,6 @@ pub(crate) fn cache() -> Result<PathBuf> {
 }
 
 /// The folder of what must not be lost.
-#[cfg_attr(not(unix), allow(dead_code, reason = "nothing runs there yet"))]
 pub(crate) fn data() -> Result<PathBuf> {
     base("XDG_DATA_HOME", ".local/share")
 }

@@ -68,14 +68,12 @@ impl Failure {
     }
 
     /// No failure of anything: somebody wanted an end.
-    #[cfg_attr(not(unix), allow(dead_code, reason = "nothing runs there yet"))]
     pub(crate) fn by_signal(signal: i32) -> Self {
         let error = anyhow::anyhow!("ended by signal {signal}");
         Self { signal: Some(signal), ..Self::new(Code::Failed, error) }
     }
 
     /// The whole chain in one line, for a warning.
-    #[cfg_attr(not(unix), allow(dead_code, reason = "nothing runs there yet"))]
     pub(crate) fn line(&self) -> String {
         format!("{:#}", self.error)
     }
@@ -171,7 +169,6 @@ pub(crate) enum Outcome {
     /// It did what it was asked for.
     Done,
     /// The workload ended with this code.
-    #[cfg_attr(not(unix), allow(dead_code, reason = "nothing runs there yet"))]
     Workload(i32),
 }
 

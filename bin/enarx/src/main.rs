@@ -5,6 +5,8 @@
 //! Nothing happens at the start that the command does not need, because a warm `enarx run` is over
 //! in milliseconds. There is one file per command; what they share lies beside them.
 
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "nothing runs there yet"))]
+
 mod backends;
 mod cache;
 mod cli;
@@ -16,7 +18,7 @@ mod manual;
 mod measure;
 mod platform;
 mod programs;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 mod run;
 mod units;
 
@@ -31,7 +33,7 @@ fn main() -> ExitCode {
     match main_inner() {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Workload(code)) => ExitCode::from(exit::workload_code(code)),
-        #[cfg(unix)]
+        #[cfg(target_os = "linux")]
         Err(Failure { signal: Some(signal), .. }) => run::die_by(signal),
         Err(failure) => {
             failure.print();
@@ -45,9 +47,9 @@ fn main_inner() -> Result<Outcome, Failure> {
     let cli = Cli::parse();
     log::start(cli.log_filter.as_deref(), &cli.command)?;
     match cli.command {
-        #[cfg(unix)]
+        #[cfg(target_os = "linux")]
         Command::Run(args) => return run::run(&args),
-        #[cfg(not(unix))]
+        #[cfg(not(target_os = "linux"))]
         Command::Run(args) => backends::choose(args.backend.as_deref(), None).map(drop)?,
         Command::Config(command) => config::run(&command)?,
         Command::Platform(command) => platform::run(&command)?,

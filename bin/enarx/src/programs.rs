@@ -27,7 +27,7 @@ pub(crate) struct Files {
 ///
 /// Hashing them takes longer than a whole warm start, so the cache remembers the result for as long
 /// as this executable stays the file that it is.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 pub(crate) fn digest(cache: &keep_cache::Cache) -> [u8; 32] {
     use sha2::{Digest, Sha256};
 

@@ -21,6 +21,10 @@
 //!   programs/…         left to the backends that execute files
 //! ```
 
+//!
+//! Only Linux has backends that launch anything, so elsewhere this crate is empty.
+
+#![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 
 mod identity;
@@ -301,25 +305,10 @@ impl Pending {
     /// # Errors
     ///
     /// If the system has no memory for it.
-    #[cfg(target_os = "linux")]
     pub fn anonymous() -> io::Result<Self> {
         let flags = rustix::fs::MemfdFlags::CLOEXEC;
         let writer = File::from(rustix::fs::memfd_create("enarx-artifact", flags)?);
         let reader = writer.try_clone()?;
-        Ok(Self { writer, reader, path: Unlink(None) })
-    }
-
-    /// As on Linux, which has no need of this folder.
-    ///
-    /// # Errors
-    ///
-    /// If the file cannot be made.
-    #[cfg(not(target_os = "linux"))]
-    pub fn anonymous() -> io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("enarx-artifact-{}", std::process::id()));
-        let writer = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        let reader = File::open(&path)?;
-        fs::remove_file(&path)?;
         Ok(Self { writer, reader, path: Unlink(None) })
     }
 

@@ -10,10 +10,6 @@ mod artifact;
 mod key;
 mod module;
 mod plan;
-#[cfg(target_os = "linux")]
-mod signals;
-#[cfg(not(target_os = "linux"))]
-#[path = "signals_elsewhere.rs"]
 mod signals;
 
 pub(crate) use signals::die_by;
