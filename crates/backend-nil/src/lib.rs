@@ -65,6 +65,10 @@ impl Backend for Nil {
         false
     }
 
+    fn threads(&self) -> u32 {
+        std::thread::available_parallelism().map_or(1, |threads| threads.get() as u32)
+    }
+
     #[cfg(target_os = "linux")]
     fn probe(&self) -> Vec<Datum> {
         linux::probe()

@@ -116,6 +116,11 @@ pub trait Backend: Send + Sync {
     /// Whether the host is kept out. Only hardware TEEs say yes.
     fn is_confidential(&self) -> bool;
 
+    /// How many threads of one Keep can run at the same time.
+    fn threads(&self) -> u32 {
+        1
+    }
+
     /// Looks at the machine. The backend works if every datum passes.
     fn probe(&self) -> Vec<Datum>;
 

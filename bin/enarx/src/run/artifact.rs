@@ -106,7 +106,7 @@ impl Compiler<'_> {
         let output = pending.output()?;
         let launch = Launch::Compile(Compile {
             signing_key: self.key.seed(),
-            threads: std::thread::available_parallelism().map_or(1, |threads| threads.get() as u32),
+            threads: self.backend.threads(),
         });
         let spec = Spec {
             program: Program::Compiler,
