@@ -6,6 +6,8 @@
 //! [`Launch::Compile`], takes the module from one descriptor, writes the artifact to another, and
 //! reports. Everything it is given is untrusted; its only secret is the signing key.
 
+#![no_main]
+
 mod heap;
 mod inspect;
 
@@ -43,9 +45,12 @@ impl From<Unsupported> for Refused {
     }
 }
 
-fn main() {
+keep_engine::entry!(main);
+
+fn main() -> ! {
     heap::tune();
     program::report_panics();
+    program::ignore_broken_pipes();
     let report = match run() {
         Ok(len) => Report::Compiled { len },
         Err(Refused { reason, message }) => Report::Refused { reason, message },
@@ -70,8 +75,8 @@ fn run() -> Result<u64, Refused> {
     let wasm = binary(&given)?;
     let kind = inspect::inspect(&wasm)?;
 
-    let engine = engine(&launch)
-        .map_err(|error| Refused::new(Refusal::Internal, format!("{error:?}")))?;
+    let engine =
+        engine(&launch).map_err(|error| Refused::new(Refusal::Internal, format!("{error:?}")))?;
     let code = match kind {
         Kind::Module => engine.precompile_module(&wasm),
         Kind::Component => engine.precompile_component(&wasm),
@@ -132,11 +137,15 @@ fn binary(given: &[u8]) -> Result<Cow<'_, [u8]>, Refused> {
 
 /// Says whether the module or this product is to blame.
 fn refuse(error: &wasmtime::Error) -> Refused {
-    let reason = match error.downcast_ref::<WasmError>() {
+    // Which of the causes says so depends on whether a function or what is around it is at fault.
+    let wasm = error.chain().find_map(|cause| cause.downcast_ref::<WasmError>());
+    let reason = match wasm {
         Some(WasmError::InvalidWebAssembly { .. }) => Refusal::Invalid,
         Some(WasmError::Unsupported(_) | WasmError::ImplLimitExceeded) => Refusal::Unsupported,
         Some(WasmError::User(_)) => Refusal::Internal,
-        None if error.is::<wasmparser::BinaryReaderError>() => Refusal::Invalid,
+        None if error.chain().any(|cause| cause.is::<wasmparser::BinaryReaderError>()) => {
+            Refusal::Invalid
+        }
         None => Refusal::Internal,
     };
     let causes: Vec<_> = error.chain().map(ToString::to_string).collect();

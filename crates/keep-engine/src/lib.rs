@@ -34,7 +34,8 @@ mod tests {
     #[test]
     fn the_version_is_the_one_that_is_built() {
         let lock = include_str!("../../../Cargo.lock");
-        let (_, wasmtime) = lock.split_once("name = \"wasmtime\"\nversion = \"").expect("in the lock");
+        let (_, wasmtime) =
+            lock.split_once("name = \"wasmtime\"\nversion = \"").expect("in the lock");
         let (version, _) = wasmtime.split_once('"').expect("a quoted version");
         assert!(super::VERSION.ends_with(&format!("wasmtime {version}")), "built: {version}");
     }

@@ -14,6 +14,23 @@ use std::process;
 use keep_launch::{FD_LAUNCH, FD_REPORT, Launch, MAX_LAUNCH, Refusal, Report};
 use rustix::io::Errno;
 
+/// Makes a function the program's entry, in place of the standard library's.
+///
+/// That one prepares a process for whatever a program may do: it checks three descriptors, reads
+/// `/proc/self/maps` to find the stack's end, and sets up a signal stack and handlers that Wasmtime
+/// then replaces. A Keep needs none of it, and its kernel need not know those calls.
+#[macro_export]
+macro_rules! entry {
+    ($main:path) => {
+        // SAFETY: there is no other `main`, and the C library calls this one as C calls it.
+        #[unsafe(export_name = "main")]
+        extern "C" fn entry(_: core::ffi::c_int, _: *const *const core::ffi::c_char) -> i32 {
+            let main: fn() -> ! = $main;
+            main()
+        }
+    };
+}
+
 /// Longest message in a report. Names of functions come from the workload and may be of any length.
 const MAX_MESSAGE: usize = 256 << 10;
 
@@ -97,6 +114,15 @@ pub fn finish(mut report: Report) -> ! {
     }
     let written = write_all(descriptor(FD_REPORT), &report.encode());
     process::exit(if written.is_ok() { 0 } else { 1 })
+}
+
+/// Makes writing to a pipe that nobody reads an error, not the end of the program.
+pub fn ignore_broken_pipes() {
+    #[allow(unsafe_code, reason = "signal dispositions are set by number")]
+    // SAFETY: to ignore a signal runs no code of ours when it comes.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+    }
 }
 
 /// Makes a panic end the program with a report, so that the host agent can name the cause. A panic

@@ -64,7 +64,8 @@ impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Imports(names) => {
-                let (noun, list) = (if names.len() == 1 { "import" } else { "imports" }, list(names));
+                let (noun, list) =
+                    (if names.len() == 1 { "import" } else { "imports" }, list(names));
                 write!(f, "unknown {noun}: {list}. A workload may import WASI preview 1 or the ")?;
                 f.write_str("interfaces of the WASI 0.2 world `wasi:cli/command`")
             }

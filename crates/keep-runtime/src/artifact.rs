@@ -31,11 +31,7 @@ pub(crate) enum Loaded {
 }
 
 /// Checks the artifact behind a descriptor and loads it.
-pub(crate) fn load(
-    engine: &Engine,
-    launch: &Run,
-    file: BorrowedFd<'_>,
-) -> Result<Loaded, Refused> {
+pub(crate) fn load(engine: &Engine, launch: &Run, file: BorrowedFd<'_>) -> Result<Loaded, Refused> {
     let artifact = map(file)?;
     let Some(isa) = Isa::current() else {
         return Err(Refused::new(Refusal::Internal, "artifacts know no such instruction set"));

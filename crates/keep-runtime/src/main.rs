@@ -6,6 +6,8 @@
 //! thread does everything: what blocks the workload blocks the program, and waiting for several
 //! things at once is left to one event loop.
 
+#![no_main]
+
 mod artifact;
 mod run;
 mod state;
@@ -38,8 +40,11 @@ impl Refused {
     }
 }
 
-fn main() {
+keep_engine::entry!(main);
+
+fn main() -> ! {
     program::report_panics();
+    program::ignore_broken_pipes();
     let report = match program::read_launch() {
         Ok(Launch::Run(launch)) => run::run(launch),
         Ok(Launch::Compile(_)) => Err(Refused::new(

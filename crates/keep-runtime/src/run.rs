@@ -145,11 +145,7 @@ fn link_component(
 }
 
 /// Tells how it ended, in the words of Wasmtime's command line.
-fn report(
-    store: &Store<State>,
-    name: &str,
-    result: Result<(), Failed>,
-) -> Result<Report, Refused> {
+fn report(store: &Store<State>, name: &str, result: Result<(), Failed>) -> Result<Report, Refused> {
     let error = match result {
         Ok(()) => return Ok(Report::Exited { code: 0 }),
         Err(Failed::Running(error)) => error,

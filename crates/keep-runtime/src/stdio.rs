@@ -74,7 +74,11 @@ impl Input {
     /// those are always ready.
     fn watch(&self) -> Option<&AsyncFd<BorrowedFd<'static>>> {
         self.watch
-            .get_or_init(|| AsyncFd::with_interest(Self::fd(), Interest::READABLE).ok())
+            .get_or_init(|| {
+                // SAFETY: the descriptor is open from the start to the end of the program, and is
+                // never made to refer to something else.
+                unsafe { AsyncFd::register_with_interest(Self::fd(), Interest::READABLE) }.ok()
+            })
             .as_ref()
     }
 }

@@ -47,12 +47,12 @@ pub(crate) fn context(launch: &Run, batch: &Batch) -> Result<WasiP1Ctx, Refused>
         builder.stderr(stderr);
     }
     for preopen in &launch.preopens {
-        builder
-            .preopened_dir(&preopen.path, &preopen.guest, FsPerms::ReadWrite)
-            .map_err(|error| {
+        builder.preopened_dir(&preopen.path, &preopen.guest, FsPerms::ReadWrite).map_err(
+            |error| {
                 let what = format!("cannot open the folder for `{}`", preopen.guest);
                 Refused::caused(Refusal::Launch, &what, &error)
-            })?;
+            },
+        )?;
     }
     Ok(builder.build_p1())
 }
