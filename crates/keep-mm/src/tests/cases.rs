@@ -119,6 +119,7 @@ fn small_mappings_share_one_leaf() {
     let Audit { large, small, .. } = keep.audit();
     assert_eq!((large, small, keep.machine.flushes), (1, 0, 0));
     // What is given back is cleared for the next one, without a flush.
+    keep.populate(starts[3], 1, true).unwrap();
     keep.munmap(starts[3], 100 << 10).unwrap();
     assert_eq!(keep.populate(starts[3], 1, false), Err(Errno::EFAULT));
     let next = keep.anonymous(100 << 10, RW);
