@@ -240,8 +240,10 @@ fn allowed() -> bool {
 mod tests {
     use super::*;
 
+    const DOCS: &str = include_str!("../../../docs/cli.md");
+
     #[test]
-    fn help_names_every_code() {
+    fn help_and_docs_name_every_code() {
         for code in [
             Code::Usage,
             Code::Failed,
@@ -254,6 +256,8 @@ mod tests {
         ] {
             let line = format!("\n  {:<6} ", code as i32);
             assert!(HELP.contains(&line), "{code:?} is not in the table");
+            let row = format!("\n| {} |", code as i32);
+            assert!(DOCS.contains(&row), "{code:?} is not in docs/cli.md");
         }
     }
 

@@ -153,14 +153,14 @@ common::on_every_backend! {
 
     fn memory_above_the_limit_is_refused(backend) {
         let scratch = Scratch::new();
-        // 64 MiB from the beginning.
+        // 1 GiB from the beginning.
         let module = scratch.file(
             "big.wat",
-            r#"(module (memory (export "memory") 1024) (func (export "_start")))"#,
+            r#"(module (memory (export "memory") 16384) (func (export "_start")))"#,
         );
-        let enough = run_on(backend).arg("--memory=256MiB").arg(&module).output().unwrap();
+        let enough = run_on(backend).arg("--memory=2GiB").arg(&module).output().unwrap();
         assert!(enough.status.success(), "{}", show(&enough));
-        let little = run_on(backend).arg("--memory=32MiB").arg(&module).output().unwrap();
+        let little = run_on(backend).arg("--memory=512MiB").arg(&module).output().unwrap();
         assert_refused(&little, 122, &["memory"]);
     }
 
