@@ -12,6 +12,8 @@ mod host;
 mod process;
 mod programs;
 mod soak;
+mod tcb;
+mod test;
 mod testsuite;
 
 /// What chores return: their errors are for people only.
@@ -29,6 +31,8 @@ const CHORES: &[Chore] = &[
         programs::main,
     ),
     ("soak", "run the checks that take long: big streams, big memory, many Keeps", soak::main),
+    ("tcb", "count the trusted computing base into docs/tcb.md, or check it", tcb::main),
+    ("test", "run everything that must hold before a change goes in", test::main),
     ("testsuite", "run the WASI test suite and write its table", testsuite::main),
 ];
 
