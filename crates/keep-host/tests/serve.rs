@@ -161,6 +161,26 @@ fn a_non_blocking_descriptor_blocks_all_the_same() {
 }
 
 #[test]
+fn a_write_that_is_taken_in_pieces_is_finished() {
+    let (mut reader, writer) = pipe();
+    // SAFETY: plain calls on a descriptor that is open.
+    unsafe {
+        use std::os::fd::AsRawFd;
+        assert_eq!(libc::fcntl(writer.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK), 0);
+    }
+    let data = noise(700_000);
+    let drain = std::thread::spawn(move || {
+        let mut got = Vec::new();
+        reader.read_to_end(&mut got).unwrap();
+        got
+    });
+    let mut keep = keep(Streams { stdio: [None, Some(writer), None], ..streams() });
+    assert_eq!(keep.port.write(Stream::Stdout, &data), Ok(Ok(data.len())));
+    drop(keep);
+    assert!(drain.join().unwrap() == data);
+}
+
+#[test]
 fn poll_waits_for_time_and_for_streams() {
     let (reader, mut writer) = pipe();
     let mut keep = keep(Streams { stdio: [Some(reader), Some(null()), None], ..streams() });

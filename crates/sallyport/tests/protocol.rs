@@ -161,6 +161,69 @@ fn a_short_write_without_an_error_is_a_lie() {
     assert!(matches!(port.flush(), Err(Lie::Value { .. })));
 }
 
+#[test]
+fn an_answer_must_be_to_the_request_it_stands_for() {
+    struct Tampering<'a>(&'a MemoryWindow, usize, u64);
+    impl Doorbell for Tampering<'_> {
+        fn ring(&mut self) {
+            self.0.store(0x2000, 1);
+            self.0.store(self.1, self.2);
+        }
+    }
+    let read = |at, word| {
+        let window = MemoryWindow::default();
+        Port::new(&window, Tampering(&window, at, word)).read(Stream::Input, &mut [0; 8])
+    };
+    assert_eq!(read(0x2410, 8), Ok(Ok(8)));
+    assert_eq!(read(0x2400, 1), Err(Lie::Sequence { expected: 0, got: 1 }));
+    assert_eq!(read(0x2000, 2), Err(Lie::Completed(2)));
+    assert_eq!(read(0x2000, u64::MAX), Err(Lie::Completed(u64::MAX)));
+}
+
+#[test]
+fn a_stream_goes_one_way() {
+    for &stream in Stream::ALL {
+        let read = Request::Read { stream, at: DATA, len: 1 };
+        let write = Request::Write { stream, at: DATA, len: 1 };
+        let (good, bad) = if stream.is_readable() { (read, write) } else { (write, read) };
+        assert_eq!(Request::decode(&good.encode()), Ok(good));
+        assert_eq!(Request::decode(&bad.encode()), Err(HostErrno::BadStream));
+    }
+}
+
+/// A host that is awake and slow: it answers one request each time that the Keep looks in vain.
+#[test]
+fn writes_wait_for_a_slot_only_when_all_are_taken() {
+    struct Slow<'a>(Scripted<'a>, &'a Cell<u32>);
+    impl Doorbell for Slow<'_> {
+        fn ring(&mut self) {
+            panic!("the host is awake");
+        }
+        fn relax(&mut self) {
+            self.1.set(self.1.get() + 1);
+            let all = self.0.window.load(0x1000);
+            self.0.window.store(0x1000, self.0.answered.get() + 1);
+            self.0.ring();
+            self.0.window.store(0x1000, all);
+        }
+    }
+    let window = MemoryWindow::default();
+    window.store(0x1040, 1);
+    let waits = Cell::new(0);
+    let host = Scripted { window: &window, answered: Cell::new(0), status: 0, value: 1 };
+    let mut port = Port::new(&window, Slow(host, &waits));
+    for _ in 0..SLOT_COUNT {
+        assert_eq!(port.write_later(Stream::Stdout, b"x"), Ok(Ok(1)));
+    }
+    assert_eq!(waits.get(), 0);
+    for n in 1..100 {
+        assert_eq!(port.write_later(Stream::Stdout, b"x"), Ok(Ok(1)));
+        assert_eq!(waits.get(), n, "one more is answered for each that is taken");
+    }
+    port.flush().unwrap();
+    assert_eq!(waits.get(), 99 + SLOT_COUNT as u32);
+}
+
 /// Bytes that went out before an error count; the error is told by the next write.
 #[test]
 fn a_partial_write_is_told_as_such() {
