@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use keep_backend::{BackendError, Keep, Launched, Program, Spec};
 use keep_host::seed::Stream as SeedStream;
-use keep_host::{Server, Stop, Streams};
+use keep_host::{Allow, Filter, FilterError, Poller, Scope, Server, Stop, Streams};
 use keep_image::Image;
 use keep_launch::Report;
 use keep_layout::{CHUNK, IMAGE_PHYS};
@@ -82,7 +82,14 @@ pub(crate) fn launch(image: &Image<'_>, spec: Spec) -> Result<Launched, BackendE
     };
     let stop = Stop::new().map_err(host("prepare to stop the Keep"))?;
     let server = Server::new(memory.window(), streams, Box::new(growth), stop.clone());
-    let keep = KvmKeep { cpu, server, stop: stop.clone(), _memory: memory };
+    let keep = KvmKeep {
+        cpu,
+        _poller: Poller::new(&server),
+        server,
+        stop: stop.clone(),
+        reads_files: boot.seeds,
+        _memory: memory,
+    };
     Ok(Launched { keep: Box::new(keep), killer: Box::new(stop) })
 }
 
@@ -114,20 +121,47 @@ fn tsc_khz(cpu: &VcpuFd) -> u64 {
     if invariant { cpu.get_tsc_khz().map_or(0, u64::from) } else { 0 }
 }
 
+/// Requests that a confined thread may make of the hypervisor: `KVM_RUN`, `KVM_GET_REGS` and
+/// `KVM_SET_USER_MEMORY_REGION` (`linux/kvm.h`).
+const IOCTLS: [u32; 3] = [0xae80, 0x8090_ae81, 0x4020_ae46];
+
 /// A Keep that is ready to run.
 ///
-/// The order of the fields is the order in which they end: the virtual CPU and the server, which
-/// use the memory, before the memory itself.
+/// The order of the fields is the order in which they end: the virtual CPU, the server and the
+/// thread that polls for it use the memory, so it ends last.
 struct KvmKeep {
     cpu: VcpuFd,
+    _poller: Poller,
     server: Server,
     stop: Stop,
+    /// Whether host folders are still to be read.
+    reads_files: bool,
     _memory: Memory,
 }
 
 impl Keep for KvmKeep {
-    fn serve(mut self: Box<Self>) -> Result<Report, BackendError> {
+    /// Runs the Keep on a thread of its own, confined to the system calls that serving takes. The
+    /// thread that launched it goes on to other things afterwards, so it cannot be confined.
+    fn serve(self: Box<Self>) -> Result<Report, BackendError> {
+        let host = |what: &str| {
+            let what = what.to_owned();
+            move |source: io::Error| BackendError::Host { what, source }
+        };
+        let thread = std::thread::Builder::new().name("keep".into());
+        let thread = thread.spawn(move || self.run()).map_err(host("start a thread"))?;
+        thread.join().unwrap_or_else(|_| {
+            Err(BackendError::Keep { cause: "the thread that served it panicked".into() })
+        })
+    }
+}
+
+impl KvmKeep {
+    fn run(mut self) -> Result<Report, BackendError> {
         let _entered = self.stop.enter();
+        self.confine().map_err(|error| BackendError::Host {
+            what: "confine the thread that serves the Keep".into(),
+            source: io::Error::other(error),
+        })?;
         loop {
             if self.stop.is_requested() {
                 return Err(BackendError::Killed);
@@ -143,5 +177,15 @@ impl Keep for KvmKeep {
                 Exit::Dead(cause) => return Err(BackendError::Keep { cause }),
             }
         }
+    }
+
+    fn confine(&self) -> Result<(), FilterError> {
+        let allow = Allow {
+            ioctls: IOCTLS.to_vec(),
+            read_files: self.reads_files,
+            threads: true,
+            syscalls: Vec::new(),
+        };
+        Filter::new(&allow)?.install(Scope::Thread)
     }
 }
