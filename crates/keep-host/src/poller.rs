@@ -150,7 +150,6 @@ impl Drop for Poller {
 }
 
 fn run(shared: &Shared) {
-    let _entered = shared.stop.enter();
     let wake = &shared.wake;
     let mut pause = Duration::ZERO;
     while !wake.closing.load(Ordering::Acquire) {
@@ -175,6 +174,8 @@ fn run(shared: &Shared) {
 /// Serves until the Keep has been quiet for a while; how many requests, or `None` once it has
 /// ended.
 fn watch(shared: &Shared) -> Option<u64> {
+    // Only here can it be in a call that blocks; asleep, it needs no signal.
+    let _entered = shared.stop.enter();
     shared.watch.set_awake(true);
     let served = linger(shared);
     shared.watch.set_awake(false);

@@ -15,7 +15,9 @@ use common::{keep, null, streams};
 use keep_backend::BackendError;
 use keep_host::{Ended, Streams};
 use keep_launch::Report;
-use sallyport::{ClockId, ExitKind, FOREVER, HostErrno, MAX_TRANSFER, SLOT, SLOT_COUNT, Stream};
+use sallyport::{
+    ClockId, ExitKind, FOREVER, HostErrno, MAX_TRANSFER, SLOT, SLOT_COUNT, Stream, Window,
+};
 
 fn pipe() -> (File, File) {
     let mut fds = [0; 2];
@@ -132,6 +134,25 @@ fn a_broken_pipe_is_told_once_to_each_later_write() {
     assert_eq!(keep.port.write(Stream::Stdout, b"x"), Ok(Err(HostErrno::Pipe)));
     keep.port.flush().unwrap();
     assert_eq!(keep.port.take_error(Stream::Stdout), None);
+}
+
+/// What was submitted behind a write that failed must not be written after a gap.
+#[test]
+fn a_stream_that_failed_stays_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    let name = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).unwrap();
+    // SAFETY: the name ends with null.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    let open = || File::options().read(true).write(true).open(&path).unwrap();
+    let both = open();
+    let writer = File::options().write(true).open(&path).unwrap();
+    drop(both);
+    let mut keep = keep(Streams { stdio: [None, Some(writer), None], ..streams() });
+    assert_eq!(keep.port.write(Stream::Stdout, b"lost"), Ok(Err(HostErrno::Pipe)));
+    // There is a reader again.
+    let _reader = open();
+    assert_eq!(keep.port.write(Stream::Stdout, b"after a gap"), Ok(Err(HostErrno::Pipe)));
 }
 
 #[test]
@@ -265,6 +286,19 @@ fn a_panic_carries_its_message_and_ends_all_service() {
 }
 
 #[test]
+fn a_breach_ends_all_service() {
+    let mut out = tempfile::tempfile().unwrap();
+    let mut keep =
+        keep(Streams { stdio: [None, Some(out.try_clone().unwrap()), None], ..streams() });
+    keep.window.store(0x1000, 33);
+    let breach = keep.server.doorbell();
+    assert!(matches!(breach, Err(BackendError::Keep { .. })), "{breach:?}");
+    keep.window.store(0x1000, 0);
+    assert!(keep.port.write(Stream::Stdout, b"after").is_err());
+    assert_eq!(out.seek(std::io::SeekFrom::End(0)).unwrap(), 0);
+}
+
+#[test]
 fn a_reader_that_stops_holds_up_the_writer() {
     let (mut reader, writer) = pipe();
     let mut keep = keep(Streams { stdio: [None, Some(writer), None], ..streams() });
@@ -310,6 +344,6 @@ fn a_blocked_call_ends_when_the_keep_is_stopped() {
         block(&mut keep);
         drop(entered);
         assert!(matches!(keep.last.lock().unwrap().take(), Some(Err(BackendError::Killed))));
-        assert!(killer.join().unwrap() < Duration::from_millis(100));
+        assert!(killer.join().unwrap() < Duration::from_secs(1));
     }
 }
