@@ -7,6 +7,7 @@
 //! stderr; with `CI` set that is a failure, because nobody reads the reason there.
 
 #![allow(dead_code, reason = "each test program uses another part of this module")]
+#![allow(unreachable_pub, reason = "a module of a program has nobody outside")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
