@@ -11,13 +11,7 @@ use super::*;
 const SEED: [u8; 32] = [7; 32];
 
 fn claims() -> Claims {
-    Claims {
-        kind: Kind::Module,
-        module: [1; 32],
-        engine: [2; 32],
-        isa: Isa::X86_64,
-        cpu: 0b1011,
-    }
+    Claims { kind: Kind::Module, module: [1; 32], engine: [2; 32], isa: Isa::X86_64, cpu: 0b1011 }
 }
 
 fn artifact(code: &[u8]) -> Vec<u8> {
@@ -26,13 +20,8 @@ fn artifact(code: &[u8]) -> Vec<u8> {
 
 fn check(bytes: &[u8], change: impl FnOnce(&mut Expected<'_>)) -> Result<Kind, ArtifactError> {
     let keys = [[9; 32], public_key(&SEED)];
-    let mut expected = Expected {
-        keys: &keys,
-        module: [1; 32],
-        engine: [2; 32],
-        isa: Isa::X86_64,
-        cpu: 0b1111,
-    };
+    let mut expected =
+        Expected { keys: &keys, module: [1; 32], engine: [2; 32], isa: Isa::X86_64, cpu: 0b1111 };
     change(&mut expected);
     let verified = verify(bytes, &expected)?;
     assert_eq!(verified.code, &bytes[HEADER_LEN..]);
@@ -54,10 +43,7 @@ fn every_mismatch_has_its_own_name() {
     assert_eq!(check(&bytes, |e| e.module = [0; 32]), Err(ArtifactError::WrongModule));
     assert_eq!(check(&bytes, |e| e.engine = [0; 32]), Err(ArtifactError::WrongEngine));
     assert_eq!(check(&bytes, |e| e.isa = Isa::Aarch64), Err(ArtifactError::WrongIsa));
-    assert_eq!(
-        check(&bytes, |e| e.cpu = 0b0110),
-        Err(ArtifactError::WrongCpu { missing: 0b1001 })
-    );
+    assert_eq!(check(&bytes, |e| e.cpu = 0b0110), Err(ArtifactError::WrongCpu { missing: 0b1001 }));
 }
 
 #[test]

@@ -112,9 +112,8 @@ pub fn check_module<'a>(
             Unsupported::NoStart
         });
     }
-    missing(imports.into_iter().filter_map(|(module, name)| {
-        (![PREVIEW0, PREVIEW1].contains(&module)).then(|| format!("{module}::{name}"))
-    }))
+    let foreign = imports.into_iter().filter(|(module, _)| ![PREVIEW0, PREVIEW1].contains(module));
+    missing(foreign.map(|(module, name)| format!("{module}::{name}")))
 }
 
 /// Checks the names a component imports and exports.

@@ -9,6 +9,7 @@
 #![no_main]
 
 mod artifact;
+mod direct;
 mod run;
 mod state;
 mod stdio;

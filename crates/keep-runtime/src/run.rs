@@ -2,20 +2,20 @@
 
 //! From a launch to a report: instantiate, call, and tell how it ended.
 
+use std::sync::Arc;
+
 use keep_engine::program::descriptor;
 use keep_engine::world::{self, Unsupported};
 use keep_launch::{FD_INPUT, Refusal, Report, Run};
 use keep_runtime::budget::Budget;
-use std::sync::Arc;
-
 use wasmtime::component::{self, Component};
 use wasmtime::error::Context as _;
 use wasmtime::{Engine, Error, Linker, Module, Store};
 use wasmtime_wasi::{I32Exit, p2};
 
 use crate::artifact::{self, Loaded, Text};
+use crate::direct::Direct;
 use crate::state::State;
-use crate::stdio::Batch;
 use crate::{Refused, wasi};
 
 /// Runs the workload to its end.
@@ -32,9 +32,9 @@ pub(crate) fn run(launch: Run) -> Result<Report, Refused> {
         .build()
         .map_err(|e| internal("cannot set up the event loop", e.into()))?;
     let name = launch.args.first().cloned().unwrap_or_default();
-    let batch = Batch::default();
-    let wasi = wasi::context(&launch, &batch)?;
-    let state = State { wasi, budget: Budget::new(launch.max_memory), batch };
+    let wasi = wasi::context(&launch)?;
+    let budget = Budget::new(launch.max_memory);
+    let state = State { wasi, budget, direct: Direct::new(launch.stdio) };
     let mut store = Store::new(&engine, state);
     store.limiter(|state| state);
 

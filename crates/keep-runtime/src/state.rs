@@ -7,15 +7,15 @@ use wasmtime::ResourceLimiter;
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtxView, WasiView};
 
-use crate::stdio::Batch;
+use crate::direct::Direct;
 
 #[allow(missing_debug_implementations, reason = "Wasmtime's types have none to show")]
 pub(crate) struct State {
     /// Serves components too: preview 1 is a layer over the same context.
     pub(crate) wasi: WasiP1Ctx,
     pub(crate) budget: Budget,
-    /// Gathers what one `fd_write` of preview 1 writes.
-    pub(crate) batch: Batch,
+    /// Which of a module's descriptors may be served without the layers between.
+    pub(crate) direct: Direct,
 }
 
 impl WasiView for State {

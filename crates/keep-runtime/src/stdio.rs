@@ -9,10 +9,10 @@
 //! workload returns, all that it wrote was taken by the descriptor. A full pipe blocks the
 //! workload, which is the back-pressure.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -26,9 +26,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
 /// Most that one read takes, whatever room the workload offers.
-const MAX_READ: usize = 256 << 10;
-/// Most that is gathered before it is written: bounds the program's memory, not the workload's.
-const MAX_BATCH: usize = 1 << 20;
+const MAX_READ: usize = 64 << 10;
 /// Most that a component may write in one call, as in Wasmtime.
 const MAX_WRITE: usize = 64 << 10;
 
@@ -54,19 +52,13 @@ impl Input {
 
     fn read_now(size: usize) -> StreamResult<Bytes> {
         let mut buffer = vec![0; size.min(MAX_READ)];
-        loop {
-            match rustix::io::read(Self::fd(), &mut buffer) {
-                Ok(0) => return Err(StreamError::Closed),
-                Ok(count) => {
-                    buffer.truncate(count);
-                    return Ok(buffer.into());
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => {
-                    ready(Self::fd(), PollFlags::IN, None);
-                }
-                Err(error) => return Err(failed(error.into())),
+        match read(Self::fd(), &mut buffer) {
+            Ok(0) => Err(StreamError::Closed),
+            Ok(count) => {
+                buffer.truncate(count);
+                Ok(buffer.into())
             }
+            Err(error) => Err(failed(error.into())),
         }
     }
 
@@ -143,78 +135,20 @@ impl AsyncRead for Input {
     }
 }
 
-/// Gathers what is written to the outputs between [`begin`](Batch::begin) and [`end`](Batch::end),
-/// that is, within one host call.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Batch(Arc<Mutex<Gathered>>);
-
-#[derive(Debug, Default)]
-struct Gathered {
-    open: bool,
-    /// The descriptor that the bytes are for. One host call writes to one descriptor.
-    to: i32,
-    bytes: Vec<u8>,
-}
-
-impl Batch {
-    fn lock(&self) -> MutexGuard<'_, Gathered> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// From now on output is gathered.
-    pub(crate) fn begin(&self) {
-        self.lock().open = true;
-    }
-
-    /// Writes what was gathered; from now on output is written at once.
-    pub(crate) fn end(&self) -> StreamResult<()> {
-        let mut gathered = self.lock();
-        gathered.open = false;
-        gathered.flush()
-    }
-
-    fn write(&self, to: i32, bytes: &[u8]) -> StreamResult<()> {
-        let mut gathered = self.lock();
-        if !gathered.open {
-            return write_all(to, bytes);
-        }
-        if gathered.to != to || gathered.bytes.len() + bytes.len() > MAX_BATCH {
-            gathered.flush()?;
-        }
-        gathered.to = to;
-        gathered.bytes.extend_from_slice(bytes);
-        Ok(())
-    }
-}
-
-impl Gathered {
-    fn flush(&mut self) -> StreamResult<()> {
-        let result = write_all(self.to, &self.bytes);
-        self.bytes.clear();
-        result
-    }
-}
-
 /// Stdout or stderr.
 #[derive(Debug, Clone)]
-pub(crate) struct Output {
-    to: i32,
-    batch: Batch,
-}
+pub(crate) struct Output(i32);
 
 impl Output {
-    pub(crate) fn stdout(batch: &Batch) -> Self {
-        Self { to: 1, batch: batch.clone() }
-    }
-
-    pub(crate) fn stderr(batch: &Batch) -> Self {
-        Self { to: 2, batch: batch.clone() }
+    /// For the program's descriptor of this number.
+    pub(crate) fn new(to: i32) -> Self {
+        Self(to)
     }
 }
 
 impl IsTerminal for Output {
     fn is_terminal(&self) -> bool {
-        rustix::termios::isatty(descriptor(self.to))
+        rustix::termios::isatty(descriptor(self.0))
     }
 }
 
@@ -231,7 +165,7 @@ impl StdoutStream for Output {
 #[async_trait]
 impl OutputStream for Output {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.batch.write(self.to, &bytes)
+        write_all(descriptor(self.0), &bytes)
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -254,7 +188,7 @@ impl AsyncWrite for Output {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Poll::Ready(match self.batch.write(self.to, bytes) {
+        Poll::Ready(match write_all(descriptor(self.0), bytes) {
             Ok(()) => Ok(bytes.len()),
             Err(StreamError::Closed) => Err(io::ErrorKind::BrokenPipe.into()),
             Err(StreamError::LastOperationFailed(error) | StreamError::Trap(error)) => {
@@ -272,17 +206,42 @@ impl AsyncWrite for Output {
     }
 }
 
-/// Writes all, also to a descriptor that somebody else made non-blocking.
-fn write_all(to: i32, mut bytes: &[u8]) -> StreamResult<()> {
-    let fd = descriptor(to);
-    while !bytes.is_empty() {
-        match rustix::io::write(fd, bytes) {
-            Ok(0) => return Err(failed(io::ErrorKind::WriteZero.into())),
-            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+/// Reads into a buffer until one read succeeds; nothing read is the end.
+pub(crate) fn read(from: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+    loop {
+        match rustix::io::read(from, &mut *buffer) {
+            Err(Errno::INTR) => {}
+            // Somebody else made the descriptor non-blocking.
+            Err(Errno::AGAIN) => {
+                ready(from, PollFlags::IN, None);
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Writes some bytes of these, at least one, and waits until there is room.
+pub(crate) fn write(to: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
+    loop {
+        let result = match parts {
+            [part] => rustix::io::write(to, part),
+            parts => rustix::io::writev(to, parts),
+        };
+        match result {
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => {
-                ready(fd, PollFlags::OUT, None);
+                ready(to, PollFlags::OUT, None);
             }
+            result => return result,
+        }
+    }
+}
+
+fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> StreamResult<()> {
+    while !bytes.is_empty() {
+        match write(to, &[IoSlice::new(bytes)]) {
+            Ok(0) => return Err(failed(io::ErrorKind::WriteZero.into())),
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
             Err(error) => return Err(failed(error.into())),
         }
     }
@@ -302,7 +261,7 @@ fn ready(fd: BorrowedFd<'_>, what: PollFlags, timeout: Option<&Timespec>) -> boo
 }
 
 /// As Wasmtime reports it: a reader that went away closes the stream, everything else is an error.
-fn failed(error: io::Error) -> StreamError {
+pub(crate) fn failed(error: io::Error) -> StreamError {
     if error.kind() == io::ErrorKind::BrokenPipe {
         StreamError::Closed
     } else {

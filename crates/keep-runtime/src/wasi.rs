@@ -4,18 +4,16 @@
 
 use keep_engine::world::{PREVIEW0, PREVIEW1};
 use keep_launch::{Refusal, Run, Stdio};
-use wasmtime::{AsContextMut as _, Caller, Engine, Extern, Linker, Module};
-use wasmtime_wasi::p1::wasi_snapshot_preview1;
+use wasmtime::{Engine, Linker, Module};
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder, p0};
-use wiggle::GuestMemory;
 
-use crate::Refused;
 use crate::state::State;
-use crate::stdio::{Batch, Input, Output};
+use crate::stdio::{Input, Output};
+use crate::{Refused, direct};
 
 /// Builds the context. There is no network: every address and every name look-up is refused.
-pub(crate) fn context(launch: &Run, batch: &Batch) -> Result<WasiP1Ctx, Refused> {
+pub(crate) fn context(launch: &Run) -> Result<WasiP1Ctx, Refused> {
     let mut builder = WasiCtxBuilder::new();
     // One thread does everything, so a file operation may as well block it.
     builder.allow_blocking_current_thread(true);
@@ -33,8 +31,8 @@ pub(crate) fn context(launch: &Run, batch: &Batch) -> Result<WasiP1Ctx, Refused>
     }
     let output = |stdio| match stdio {
         Stdio::Null => Ok(None),
-        Stdio::Stdout => Ok(Some(Output::stdout(batch))),
-        Stdio::Stderr => Ok(Some(Output::stderr(batch))),
+        Stdio::Stdout => Ok(Some(Output::new(1))),
+        Stdio::Stderr => Ok(Some(Output::new(2))),
         Stdio::Stdin => Err(Refused::new(
             Refusal::Launch,
             "the workload's outputs cannot be the program's stdin",
@@ -63,47 +61,13 @@ pub(crate) fn linker(engine: &Engine, module: &Module) -> wasmtime::Result<Linke
     let imports = |name| module.imports().any(|import| import.module() == name);
     if imports(PREVIEW1) {
         p1::add_to_linker_async(&mut linker, |state: &mut State| &mut state.wasi)?;
-        linker.allow_shadowing(true);
-        linker.func_wrap_async(PREVIEW1, "fd_write", |caller, arguments| {
-            Box::new(fd_write(caller, arguments))
-        })?;
+        // A module that uses both previews may close a descriptor behind our back.
+        if !imports(PREVIEW0) {
+            direct::shadow(&mut linker)?;
+        }
     }
     if imports(PREVIEW0) {
         p0::add_to_linker_async(&mut linker, |state: &mut State| &mut state.wasi)?;
     }
     Ok(linker)
-}
-
-/// Wasmtime's `fd_write`, but what one call writes to stdout or stderr leaves in one piece.
-/// Wasmtime by itself cuts it into pieces of 4 KiB, each of which would cross the Keep's boundary.
-async fn fd_write(
-    mut caller: Caller<'_, State>,
-    (fd, iovs, count, written): (i32, i32, i32, i32),
-) -> wasmtime::Result<i32> {
-    let memory = caller.get_export("memory");
-    let fuel = caller.as_context_mut().hostcall_fuel();
-    let (mut memory, state) = match &memory {
-        Some(Extern::Memory(memory)) => {
-            let (bytes, state) = memory.data_and_store_mut(&mut caller);
-            (GuestMemory::Unshared(bytes), state)
-        }
-        Some(Extern::SharedMemory(memory)) => {
-            (GuestMemory::Shared(memory.data()), caller.data_mut())
-        }
-        _ => wasmtime::bail!("missing required memory export"),
-    };
-    wasi_snapshot_preview1::WasiSnapshotPreview1::set_hostcall_fuel(&mut state.wasi, fuel);
-    state.batch.begin();
-    let result =
-        wasi_snapshot_preview1::fd_write(&mut state.wasi, &mut memory, fd, iovs, count, written)
-            .await;
-    let flushed = state.batch.end();
-    let errno = result?;
-    match flushed {
-        Err(error) if errno == 0 => {
-            let error = p1::types::Error::from(error).downcast()?;
-            Ok(error as i32)
-        }
-        _ => Ok(errno),
-    }
 }

@@ -190,3 +190,96 @@ fn nothing_else_is_executable_and_nothing_is_both() {
     assert!(executable.iter().all(|line| line.contains(" r-xp ")), "{maps}");
     assert!(!maps.contains("wx"), "{maps}");
 }
+
+#[test]
+fn all_parts_of_one_write_leave_together() {
+    let module = r#"(module
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (import "wasi_snapshot_preview1" "fd_write"
+            (func $write (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 0) "\40\00\00\00\02\00\00\00\00\00\00\00\00\00\00\00\42\00\00\00\03\00\00\00")
+        (data (i32.const 64) "ab\nc\n")
+        (func (export "_start")
+            (if (call $write (i32.const 1) (i32.const 0) (i32.const 3) (i32.const 32))
+                (then (call $exit (i32.const 1))))
+            (call $exit (i32.load (i32.const 32)))))"#;
+    let (here, there) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .expect("a socket pair");
+    let mut command = Workload::command();
+    command.stdout(Pipe::from(there));
+    let ended = Workload::new(module).start(command).finish();
+    assert_eq!(ended.code(), 5);
+    let mut got = [0; 16];
+    let (received, _) = recv(&here, &mut got[..], RecvFlags::empty()).expect("received");
+    assert_eq!(&got[..received], b"ab\nc\n");
+}
+
+#[test]
+fn wrong_pointers_are_errors_as_in_wasmtime() {
+    let run = |call: &str| {
+        let module = format!(
+            r#"(module
+                (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+                (import "wasi_snapshot_preview1" "fd_write"
+                    (func $write (param i32 i32 i32 i32) (result i32)))
+                (memory (export "memory") 1)
+                (data (i32.const 16) "\ff\ff\00\00\02\00\00\00")
+                (func (export "_start") (call $exit {call})))"#
+        );
+        let ended = Workload::new(module).run();
+        assert_eq!(ended.stdout, b"", "{call}");
+        ended
+    };
+    for (call, message) in [
+        (
+            "(call $write (i32.const 1) (i32.const 65534) (i32.const 1) (i32.const 0))",
+            "Pointer out of bounds",
+        ),
+        (
+            "(call $write (i32.const 1) (i32.const 65536) (i32.const 1) (i32.const 0))",
+            "Pointer out of bounds",
+        ),
+        (
+            "(call $write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 0))",
+            "Pointer out of bounds",
+        ),
+        (
+            "(call $write (i32.const 1) (i32.const 17) (i32.const 1) (i32.const 0))",
+            "Pointer not aligned",
+        ),
+    ] {
+        let ended = run(call);
+        assert!(ended.trap().contains(message), "{call}: {}", ended.trap());
+    }
+    for fd in [0, 9, -1] {
+        let call =
+            format!("(call $write (i32.const {fd}) (i32.const 0) (i32.const 1) (i32.const 8))");
+        assert_eq!(run(&call).code(), 8, "no descriptor {fd} to write to");
+    }
+}
+
+#[test]
+fn a_closed_stream_stays_closed() {
+    let module = r#"(module
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (import "wasi_snapshot_preview1" "fd_close" (func $close (param i32) (result i32)))
+        (import "wasi_snapshot_preview1" "fd_renumber" (func $renumber (param i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "fd_write"
+            (func $write (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 0) "\10\00\00\00\01\00\00\00")
+        (data (i32.const 16) "x")
+        (func (export "_start")
+            ;; stdout takes the place of stderr, and its own place is closed by that.
+            (if (call $renumber (i32.const 1) (i32.const 2)) (then (call $exit (i32.const 1))))
+            (if (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8))
+                (then (call $exit (i32.const 2))))
+            (if (i32.ne (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)) (i32.const 8))
+                (then (call $exit (i32.const 3))))
+            (if (call $close (i32.const 2)) (then (call $exit (i32.const 4))))
+            (call $exit (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8)))))"#;
+    let ended = Workload::new(module).run();
+    assert_eq!((ended.code(), &ended.stdout[..], &ended.stderr[..]), (8, &b"x"[..], &b""[..]));
+}
