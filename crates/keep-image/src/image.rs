@@ -118,7 +118,7 @@ impl Image<'static> {
         memory.load(&kernel, 0);
         memory.load(&program, place.base);
         memory.forget_sections(&program, place.base);
-        plan.apply(place.base, header.syscall_entry, |at, bytes| {
+        plan.apply(place.base, &header, |at, bytes| {
             memory.put(at, PageKind::Text, bytes);
         });
         let page = cpu::info_page(&info, &header, place.info);
@@ -206,7 +206,8 @@ fn read_header(kernel: &Elf<'_>) -> Result<KernelHeader, BuildError> {
     }
     let text = |address: u64| kernel.bytes(address..address.saturating_add(1)).is_some();
     let handlers = header.vectors.iter().copied().filter(|handler| *handler != 0);
-    for address in [header.entry, header.lstar, header.syscall_entry].into_iter().chain(handlers) {
+    let entries = [header.entry, header.lstar, header.syscall_entry, header.cpuid_entry];
+    for address in entries.into_iter().chain(handlers) {
         if !text(address) {
             return Err(BuildError::header(format!("{address:#x} is not in the kernel's text")));
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! Turns the program's `syscall` instructions into calls of the kernel.
+//! Turns the program's `syscall` and `cpuid` instructions into calls of the kernel.
 //!
 //! A `syscall` is two bytes long and a jump takes five, so some neighbours have to move with it:
 //! the jump goes to a trampoline behind the program's text that runs the neighbours and calls the
@@ -23,6 +23,9 @@
 //! (Landing pads of exceptions need no look: only the unwinder enters them, so what stands before
 //! one is a branch or never returns, and neither moves.)
 //!
+//! A `cpuid` goes the same way, to another entry of the kernel that keeps all registers but those of
+//! the answer: where it traps it is dear, and where the host answers it, it has to be checked.
+//!
 //! A `syscall` that cannot be rewritten stays, traps, and works all the same; so does each that
 //! lies outside of the functions that the program's tables for unwinding name, because there
 //! nothing says which bytes are instructions.
@@ -30,6 +33,8 @@
 use std::ops::Range;
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
+
+use keep_layout::KernelHeader;
 
 use crate::elf::Elf;
 use crate::error::BuildError;
@@ -70,6 +75,7 @@ pub(crate) struct Plan {
 /// One stretch of text that is replaced by a jump.
 #[derive(Debug)]
 struct Site {
+    kind: Kind,
     start: u64,
     len: u64,
     trampoline: u64,
@@ -77,12 +83,20 @@ struct Site {
     after: Vec<u8>,
 }
 
-/// A `syscall` with the instructions around it.
+/// Which instruction calls the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Cpuid,
+    Syscall,
+}
+
+/// A `syscall` or `cpuid` with the instructions around it.
 #[derive(Debug)]
 struct Found {
-    /// The neighbours before it, the `syscall`, the neighbours behind it.
+    kind: Kind,
+    /// The neighbours before it, the instruction, the neighbours behind it.
     window: Vec<Instruction>,
-    /// Index of the `syscall` in the window.
+    /// Index of the instruction in the window.
     at: usize,
 }
 
@@ -99,10 +113,10 @@ impl Plan {
             match plan.site(program, &found, &targets) {
                 Some(site) => {
                     plan.end = (site.trampoline + site.trampoline_len()).next_multiple_of(ALIGN);
-                    plan.syscalls.rewritten += 1;
+                    plan.syscalls.rewritten += u64::from(found.kind == Kind::Syscall);
                     plan.sites.push(site);
                 }
-                None => plan.syscalls.left += 1,
+                None => plan.syscalls.left += u64::from(found.kind == Kind::Syscall),
             }
         }
         Ok(plan)
@@ -111,14 +125,15 @@ impl Plan {
     /// Chooses which neighbours move. Sites are asked for by ascending address, and no neighbour
     /// moves twice.
     fn site(&self, program: &Elf<'_>, found: &Found, targets: &[u64]) -> Option<Site> {
-        let Found { window, at } = found;
+        let Found { kind, window, at } = found;
         let number = at.checked_sub(1).map(|before| &window[before]);
-        if number.is_some_and(|i| {
+        let is_sigreturn = number.is_some_and(|i| {
             i.mnemonic() == Mnemonic::Mov
                 && i.op0_kind() == OpKind::Register
                 && i.op0_register().full_register() == Register::RAX
                 && i.try_immediate(1).is_ok_and(|number| number == SIGRETURN)
-        }) {
+        });
+        if is_sigreturn && *kind == Kind::Syscall {
             return None;
         }
         // The fewest neighbours, those behind the syscall first.
@@ -143,6 +158,7 @@ impl Plan {
             let behind = call + JUMP + UNSKIP_RED_ZONE.len() as u64;
             let after_bytes = relocate(program, after, behind)?;
             let site = Site {
+                kind: *kind,
                 start,
                 len: end - start,
                 trampoline,
@@ -155,9 +171,13 @@ impl Plan {
     }
 
     /// Gives each changed stretch of text and its new bytes, for a program that is loaded at
-    /// `base` and whose kernel is called at `syscall_entry`.
-    pub(crate) fn apply(&self, base: u64, syscall_entry: u64, mut put: impl FnMut(u64, &[u8])) {
+    /// `base` and runs on this kernel.
+    pub(crate) fn apply(&self, base: u64, kernel: &KernelHeader, mut put: impl FnMut(u64, &[u8])) {
         for site in &self.sites {
+            let entry = match site.kind {
+                Kind::Cpuid => kernel.cpuid_entry,
+                Kind::Syscall => kernel.syscall_entry,
+            };
             let start = base.wrapping_add(site.start);
             let trampoline = base.wrapping_add(site.trampoline);
             let mut jump = vec![0xcc; site.len as usize];
@@ -166,7 +186,7 @@ impl Plan {
 
             let mut code = site.before.clone();
             code.extend(SKIP_RED_ZONE);
-            code.extend(branch(0xe8, trampoline + code.len() as u64, syscall_entry));
+            code.extend(branch(0xe8, trampoline + code.len() as u64, entry));
             code.extend(UNSKIP_RED_ZONE);
             code.extend(&site.after);
             code.extend(branch(0xe9, trampoline + code.len() as u64, start + site.len));
@@ -196,7 +216,10 @@ fn relocate(program: &Elf<'_>, instructions: &[Instruction], to: u64) -> Option<
         let from = instruction.ip();
         let mut bytes = program.bytes(from..instruction.next_ip())?.to_vec();
         let plain = instruction.flow_control() == FlowControl::Next
-            && !matches!(instruction.mnemonic(), Mnemonic::Endbr64 | Mnemonic::Syscall);
+            && !matches!(
+                instruction.mnemonic(),
+                Mnemonic::Endbr64 | Mnemonic::Syscall | Mnemonic::Cpuid
+            );
         if !plain {
             return None;
         }
@@ -217,7 +240,7 @@ fn relocate(program: &Elf<'_>, instructions: &[Instruction], to: u64) -> Option<
 /// What a look at all code finds.
 #[derive(Debug, Default)]
 struct Survey {
-    /// All `syscall`s in functions, ascending.
+    /// All `syscall`s and `cpuid`s in functions, ascending.
     found: Vec<Found>,
     /// The number of other byte pairs that look like one.
     unknown: u64,
@@ -287,11 +310,15 @@ impl Survey {
             return;
         }
         for (at, instruction) in function.iter().enumerate() {
-            if instruction.mnemonic() == Mnemonic::Syscall {
-                let first = at.saturating_sub(NEIGHBOURS);
-                let last = (at + NEIGHBOURS + 1).min(function.len());
-                self.found.push(Found { window: function[first..last].to_vec(), at: at - first });
-            }
+            let kind = match instruction.mnemonic() {
+                Mnemonic::Syscall => Kind::Syscall,
+                Mnemonic::Cpuid => Kind::Cpuid,
+                _ => continue,
+            };
+            let first = at.saturating_sub(NEIGHBOURS);
+            let last = (at + NEIGHBOURS + 1).min(function.len());
+            let window = function[first..last].to_vec();
+            self.found.push(Found { kind, window, at: at - first });
         }
     }
 }

@@ -29,6 +29,9 @@ pub struct KernelHeader {
     /// pointer at the time of the system call is `RSP + 8 + 128` on entry. All registers but
     /// `RAX`, `RCX` and `R11` are kept, and so are the flags.
     pub syscall_entry: u64,
+    /// Where the program's rewritten `cpuid`s call to; returns by `ret`, with the answer in the
+    /// registers of the instruction and all others as they were.
+    pub cpuid_entry: u64,
     /// The stack that the processor switches to when an exception leaves ring 3 (`RSP0`).
     pub stub_stack_top: u64,
     /// Handlers of the exceptions 0 to 31. Zero means that there is none.
@@ -42,14 +45,23 @@ impl KernelHeader {
     /// `KEEPKRNL`, read as a little-endian word.
     pub const MAGIC: u64 = u64::from_le_bytes(*b"KEEPKRNL");
     /// Changes with the meaning of any field.
-    pub const VERSION: u64 = 1;
+    pub const VERSION: u64 = 2;
     /// Its length in words.
-    pub const WORDS: usize = 6 + VECTORS;
+    pub const WORDS: usize = 7 + VECTORS;
 
     /// Reads the header from the kernel's first words; magic and version are the caller's to check.
     pub fn from_words(words: &[u64; Self::WORDS]) -> Self {
-        let [magic, version, entry, lstar, syscall_entry, stub_stack_top, vectors @ ..] = *words;
-        Self { magic, version, entry, lstar, syscall_entry, stub_stack_top, vectors }
+        let [
+            magic,
+            version,
+            entry,
+            lstar,
+            syscall_entry,
+            cpuid_entry,
+            stub_stack_top,
+            vectors @ ..,
+        ] = *words;
+        Self { magic, version, entry, lstar, syscall_entry, cpuid_entry, stub_stack_top, vectors }
     }
 }
 

@@ -48,6 +48,7 @@ pub(crate) fn kernel_header() -> KernelHeader {
         entry: code,
         lstar: code + 0x10,
         syscall_entry: code + 0x20,
+        cpuid_entry: code + 0x28,
         stub_stack_top: KERNEL_DATA + 0x3000,
         vectors,
     }
@@ -61,6 +62,7 @@ pub(crate) fn kernel(header: &KernelHeader) -> Vec<u8> {
         header.entry,
         header.lstar,
         header.syscall_entry,
+        header.cpuid_entry,
         header.stub_stack_top,
     ]
     .iter()

@@ -5,10 +5,11 @@
 
         .section .header, "a"
         .ascii  "KEEPKRNL"
-        .quad   1
+        .quad   2
         .quad   entry
         .quad   trap
         .quad   syscall_entry
+        .quad   cpuid_entry
         .quad   stack_top
         .rept   14
         .quad   trap
@@ -19,6 +20,12 @@
         .endr
 
         .text
+cpuid_entry:
+        pushfq
+        cpuid
+        popfq
+        ret
+
 // Corrects what Linux told about the program's headers, then enters the program.
 entry:  mov     %rsp, %rsi
         mov     (%rsi), %rax

@@ -16,6 +16,9 @@ use crate::user::UserMemory;
 /// Most bytes that one read or write moves; the program comes again for the rest.
 const MOVE_MAX: u64 = 1 << 20;
 
+/// Writes to a stream from this size on are not waited for.
+const STREAMING: u64 = 32 << 10;
+
 /// Most parts of a vectored call (`UIO_MAXIOV`).
 const VECTOR_MAX: u64 = 1024;
 
@@ -84,7 +87,19 @@ impl<P: Platform> Kernel<P> {
             Object::Stream(stream) => {
                 let stream = *stream;
                 let bytes = self.space.bytes(from, len)?;
-                match P::with_port(|port| port.write_later(stream, bytes)) {
+                let written = P::with_port(|port| {
+                    let written = port.write_later(stream, bytes)?;
+                    // Whoever streams in large pieces goes on while the host writes, and hears of
+                    // an error with the next piece. All others hear of it at once.
+                    if len < STREAMING {
+                        port.flush()?;
+                        if let Some(errno) = port.take_error(stream) {
+                            return Ok(Err(errno));
+                        }
+                    }
+                    Ok(written)
+                });
+                match written {
                     Ok(Ok(done)) => done as u64,
                     Ok(Err(errno)) => return Err(host_errno(errno)),
                     Err(lie) => panic!("the host lied about a write: {lie}"),

@@ -101,6 +101,58 @@ keep_syscall_trap:
     popq    %rsp
     jmpq    *%rcx
 
+# A `cpuid` that was rewritten to a call. Hypervisors take tens of microseconds for it, and a C
+# library asks the same questions again and again: each is asked once and remembered, which also
+# keeps the host from giving two answers. Every register but the answer's, and the flags, stay.
+    .globl  keep_cpuid
+keep_cpuid:
+    pushfq
+    pushq   %rsi
+    pushq   %rdi
+    pushq   %r8
+    # Leaves 0 to 3 and the extended ones up to 8000_0008 do not look at ECX, which may hold
+    # anything then.
+    movl    %ecx, %r8d
+    cmpl    $4, %eax
+    jb      1f
+    leal    -0x80000000(%rax), %edi
+    cmpl    $9, %edi
+    jae     2f
+1:  xorl    %r8d, %r8d
+2:  leaq    CPUID_CACHE(%rip), %rsi
+    movl    CPUID_COUNT(%rip), %edi
+3:  testl   %edi, %edi
+    jz      5f
+    cmpl    %eax, (%rsi)
+    jne     4f
+    cmpl    %r8d, 4(%rsi)
+    jne     4f
+    movl    8(%rsi), %eax
+    movl    12(%rsi), %ebx
+    movl    16(%rsi), %ecx
+    movl    20(%rsi), %edx
+    jmp     7f
+4:  addq    $24, %rsi
+    decl    %edi
+    jmp     3b
+5:  cmpl    $CPUID_MAX, CPUID_COUNT(%rip)
+    jae     6f
+    movl    %eax, (%rsi)
+    movl    %r8d, 4(%rsi)
+    cpuid
+    movl    %eax, 8(%rsi)
+    movl    %ebx, 12(%rsi)
+    movl    %ecx, 16(%rsi)
+    movl    %edx, 20(%rsi)
+    incl    CPUID_COUNT(%rip)
+    jmp     7f
+6:  cpuid
+7:  popq    %r8
+    popq    %rdi
+    popq    %rsi
+    popfq
+    ret
+
 # An exception, handed over by the stub. The state it saved is below STUB_STACK_TOP; RAX holds CR2.
     .globl  keep_exception
 keep_exception:
@@ -139,7 +191,13 @@ keep_flush_tlb:
     hlt
     ret
 
+    .set    CPUID_MAX, 96
     .section .bss.stacks, "aw", @nobits
+    .balign 64
+CPUID_CACHE:
+    .skip   24 * CPUID_MAX
+CPUID_COUNT:
+    .skip   4
     .balign 64
     .skip   64
 RESUME_FRAME:
