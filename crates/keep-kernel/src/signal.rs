@@ -365,7 +365,7 @@ mod tests {
             code: 6,
             rip: 0x1000,
             cs: 0x33,
-            rflags: 0x246,
+            rflags: 0x46,
             rsp: 0x9000,
             ss: 0x2b,
         }
@@ -385,7 +385,7 @@ mod tests {
     fn a_handler_that_returns_finds_all_as_it_was() {
         let mut signals = handled(SA_SIGINFO | SA_ONSTACK);
         let mut frame = Frame::zero();
-        (frame.rip, frame.rsp, frame.rflags, frame.r15) = (0x1000, 0x9000, 0x246, 99);
+        (frame.rip, frame.rsp, frame.rflags, frame.r15) = (0x1000, 0x9000, 0x46, 99);
         frame.xmm[15] = 7;
         let before = frame.clone();
         let delivery = signals.plan(SIGSEGV, frame.rsp).unwrap();

@@ -87,7 +87,7 @@ impl<P: Platform> Kernel<P> {
             Object::Stream(stream) => {
                 let stream = *stream;
                 let bytes = self.space.bytes(from, len)?;
-                let written = P::with_port(|port| {
+                let written: sallyport::Outcome<usize> = P::with_port(|port| {
                     let written = port.write_later(stream, bytes)?;
                     // Whoever streams in large pieces goes on while the host writes, and hears of
                     // an error with the next piece. All others hear of it at once.
