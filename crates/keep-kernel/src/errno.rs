@@ -24,8 +24,6 @@ pub const ENOTTY: Errno = Errno(25);
 pub const ESPIPE: Errno = Errno(29);
 /// Nobody reads any more.
 pub const EPIPE: Errno = Errno(32);
-/// Result too large.
-pub const ERANGE: Errno = Errno(34);
 /// No such call.
 pub const ENOSYS: Errno = Errno(38);
 /// Timed out.

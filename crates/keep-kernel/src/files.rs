@@ -155,30 +155,6 @@ impl Files {
         Ok(number as i32)
     }
 
-    /// Gives a description this number, closing what had it.
-    ///
-    /// # Errors
-    ///
-    /// `EBADF`.
-    pub fn duplicate_to(
-        &mut self,
-        fd: i32,
-        to: i32,
-        close_on_exec: bool,
-        fs: &mut Fs,
-    ) -> Result<i32, Errno> {
-        let description = self.index(fd)?;
-        let number = usize::try_from(to).ok().filter(|n| *n < LIMIT).ok_or(EBADF)?;
-        if self.name(to).is_ok() {
-            self.close(to, fs)?;
-        }
-        if self.names.len() <= number {
-            self.names.resize(number + 1, None);
-        }
-        self.add_name(number, description, close_on_exec);
-        Ok(to)
-    }
-
     /// Closes a number, and the description with its last number.
     ///
     /// # Errors

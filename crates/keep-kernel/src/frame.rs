@@ -6,7 +6,7 @@
 
 /// All registers that the kernel can change.
 #[repr(C, align(16))]
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Frame {
     /// XMM0 to XMM15. The kernel is compiled for SSE2 and leaves the upper halves alone.
     pub xmm: [u128; 16],
@@ -51,35 +51,6 @@ pub struct Frame {
     pub rsp: u64,
     /// Its flags.
     pub rflags: u64,
-}
-
-impl Frame {
-    /// All registers zero.
-    pub const fn zero() -> Self {
-        Self {
-            xmm: [0; 16],
-            red_zone: 0,
-            padding: 0,
-            rax: 0,
-            rcx: 0,
-            rdx: 0,
-            rbx: 0,
-            rbp: 0,
-            rsi: 0,
-            rdi: 0,
-            r8: 0,
-            r9: 0,
-            r10: 0,
-            r11: 0,
-            r12: 0,
-            r13: 0,
-            r14: 0,
-            r15: 0,
-            rip: 0,
-            rsp: 0,
-            rflags: 0,
-        }
-    }
 }
 
 /// What the ring-0 stub saved of an exception, lowest address first.

@@ -67,20 +67,27 @@ impl Heap {
     pub unsafe fn add(&self, start: usize, len: usize) {
         // SAFETY: see `Sync`: nobody else is using the state.
         let state = unsafe { &mut *self.state.get() };
-        while state.next < state.end {
-            // The largest block that is aligned where the region begins, and fits.
-            let fit = state.next.trailing_zeros().min((state.end - state.next).ilog2());
-            let class = fit.clamp(SMALLEST, LARGEST);
-            let block = state.next as *mut Node;
-            state.next += 1 << class;
-            let list = &mut state.free[(class - SMALLEST) as usize];
-            // SAFETY: the block is part of the former region, unused, aligned to its size.
-            unsafe { block.write(Node { next: *list }) };
-            *list = block;
-        }
+        state.skip_to(state.end);
         state.next = start;
         state.end = start + len;
         state.available += len;
+    }
+}
+
+impl State {
+    /// Puts what lies before `end` in the region onto the lists of its sizes.
+    fn skip_to(&mut self, end: usize) {
+        while self.next < end {
+            // The largest block that is aligned where the region begins, and fits.
+            let fit = self.next.trailing_zeros().min((end - self.next).ilog2());
+            let class = fit.clamp(SMALLEST, LARGEST);
+            let block = self.next as *mut Node;
+            self.next += 1 << class;
+            let list = &mut self.free[(class - SMALLEST) as usize];
+            // SAFETY: the block is an unused part of the region, aligned to its size.
+            unsafe { block.write(Node { next: *list }) };
+            *list = block;
+        }
     }
 }
 
@@ -115,16 +122,7 @@ unsafe impl GlobalAlloc for Heap {
         }
         let start = state.next.next_multiple_of(size);
         if start + size <= state.end {
-            // What alignment skips is put on the lists of its sizes.
-            while state.next < start {
-                let class = state.next.trailing_zeros().clamp(SMALLEST, LARGEST);
-                let block = state.next as *mut Node;
-                state.next += 1 << class;
-                let list = &mut state.free[(class - SMALLEST) as usize];
-                // SAFETY: the block lies in the unused part of the region, aligned to its size.
-                unsafe { block.write(Node { next: *list }) };
-                *list = block;
-            }
+            state.skip_to(start);
             state.next = start + size;
             state.available -= size;
             return start as *mut u8;

@@ -299,57 +299,29 @@ impl Signals {
     }
 }
 
+/// The registers that [`Frame`] and [`Context`] have in common under the same names.
+macro_rules! copied {
+    ($to:ident, $from:expr, $rest:expr) => {
+        copied!(@ $to, $from, $rest,
+            rax rcx rdx rbx rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15 rip rsp rflags)
+    };
+    (@ $to:ident, $from:expr, $rest:expr, $($register:ident)*) => {
+        $to { $($register: $from.$register,)* ..$rest }
+    };
+}
+
 impl From<&Frame> for Context {
-    fn from(f: &Frame) -> Self {
-        Self {
-            r8: f.r8,
-            r9: f.r9,
-            r10: f.r10,
-            r11: f.r11,
-            r12: f.r12,
-            r13: f.r13,
-            r14: f.r14,
-            r15: f.r15,
-            rdi: f.rdi,
-            rsi: f.rsi,
-            rbp: f.rbp,
-            rbx: f.rbx,
-            rdx: f.rdx,
-            rax: f.rax,
-            rcx: f.rcx,
-            rsp: f.rsp,
-            rip: f.rip,
-            rflags: f.rflags,
-            cs: keep_layout::USER_CODE,
-            ss: keep_layout::USER_DATA,
-            ..Self::default()
-        }
+    fn from(frame: &Frame) -> Self {
+        let (cs, ss) = (keep_layout::USER_CODE, keep_layout::USER_DATA);
+        copied!(Self, frame, Self { cs, ss, ..Self::default() })
     }
 }
 
 impl From<&Context> for Frame {
-    fn from(c: &Context) -> Self {
-        Self {
-            rax: c.rax,
-            rcx: c.rcx,
-            rdx: c.rdx,
-            rbx: c.rbx,
-            rbp: c.rbp,
-            rsi: c.rsi,
-            rdi: c.rdi,
-            r8: c.r8,
-            r9: c.r9,
-            r10: c.r10,
-            r11: c.r11,
-            r12: c.r12,
-            r13: c.r13,
-            r14: c.r14,
-            r15: c.r15,
-            rip: c.rip,
-            rsp: c.rsp,
-            rflags: c.rflags & RFLAGS_USER | RFLAGS_FIXED,
-            ..Self::zero()
-        }
+    fn from(context: &Context) -> Self {
+        let mut frame = copied!(Self, context, Self::default());
+        frame.rflags = frame.rflags & RFLAGS_USER | RFLAGS_FIXED;
+        frame
     }
 }
 
@@ -384,7 +356,7 @@ mod tests {
     #[test]
     fn a_handler_that_returns_finds_all_as_it_was() {
         let mut signals = handled(SA_SIGINFO | SA_ONSTACK);
-        let mut frame = Frame::zero();
+        let mut frame = Frame::default();
         (frame.rip, frame.rsp, frame.rflags, frame.r15) = (0x1000, 0x9000, 0x46, 99);
         frame.xmm[15] = 7;
         let before = frame.clone();
@@ -406,7 +378,7 @@ mod tests {
     #[test]
     fn a_handler_cannot_raise_its_flags() {
         let mut signals = handled(0);
-        let mut frame = Frame::zero();
+        let mut frame = Frame::default();
         frame.rsp = 0x9000;
         let delivery = signals.plan(SIGSEGV, frame.rsp).unwrap();
         assert!(delivery.at < 0x9000 - 128);

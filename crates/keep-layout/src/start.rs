@@ -119,79 +119,32 @@ impl StartInfo {
     pub const MAGIC: u64 = u64::from_le_bytes(*b"KEEPINFO");
     /// Changes with the meaning of any field.
     pub const VERSION: u64 = 1;
-    /// Its length in words.
-    pub const WORDS: usize = 19;
+}
 
-    /// The words in the order in which they lie in memory.
-    pub fn to_words(&self) -> [u64; Self::WORDS] {
-        [
-            self.magic,
-            self.version,
-            self.program_base,
-            self.program_entry,
-            self.program_phdr,
-            self.program_phent,
-            self.program_phnum,
-            self.text_start,
-            self.text_end,
-            self.text_phys,
-            self.data_start,
-            self.data_end,
-            self.data_phys,
-            self.brk_start,
-            self.image_end,
-            self.trampolines_start,
-            self.trampolines_end,
-            self.tables_root,
-            self.tables_next,
-        ]
-    }
+/// Converts between the struct and its words; the fields are named once, in memory's order.
+macro_rules! words {
+    ($count:literal: $($field:ident)*) => {
+        impl StartInfo {
+            /// Its length in words.
+            pub const WORDS: usize = $count;
 
-    /// The opposite of [`StartInfo::to_words`].
-    pub fn from_words(words: &[u64; Self::WORDS]) -> Self {
-        let [
-            magic,
-            version,
-            program_base,
-            program_entry,
-            program_phdr,
-            program_phent,
-            program_phnum,
-            text_start,
-            text_end,
-            text_phys,
-            data_start,
-            data_end,
-            data_phys,
-            brk_start,
-            image_end,
-            trampolines_start,
-            trampolines_end,
-            tables_root,
-            tables_next,
-        ] = *words;
-        Self {
-            magic,
-            version,
-            program_base,
-            program_entry,
-            program_phdr,
-            program_phent,
-            program_phnum,
-            text_start,
-            text_end,
-            text_phys,
-            data_start,
-            data_end,
-            data_phys,
-            brk_start,
-            image_end,
-            trampolines_start,
-            trampolines_end,
-            tables_root,
-            tables_next,
+            /// The words in the order in which they lie in memory.
+            pub fn to_words(&self) -> [u64; Self::WORDS] {
+                [$(self.$field),*]
+            }
+
+            /// The opposite of [`StartInfo::to_words`].
+            pub fn from_words(&[$($field),*]: &[u64; Self::WORDS]) -> Self {
+                Self { $($field),* }
+            }
         }
-    }
+    };
+}
+
+words! { 19:
+    magic version program_base program_entry program_phdr program_phent program_phnum
+    text_start text_end text_phys data_start data_end data_phys brk_start image_end
+    trampolines_start trampolines_end tables_root tables_next
 }
 
 const _: () = assert!(size_of::<KernelHeader>() == KernelHeader::WORDS * 8);

@@ -238,16 +238,6 @@ impl<P: Platform> Kernel<P> {
         Ok(0)
     }
 
-    pub(super) fn dup3(&mut self, fd: i32, to: i32, flags: Option<u32>) -> Result<u64, Errno> {
-        let close_on_exec = flags.is_some_and(|flags| flags & abi::O_CLOEXEC != 0);
-        if fd == to {
-            // `dup2` gives the same descriptor back, `dup3` refuses.
-            self.files.index(fd)?;
-            return if flags.is_none() { Ok(fd as u64) } else { Err(EINVAL) };
-        }
-        Ok(self.files.duplicate_to(fd, to, close_on_exec, &mut self.fs)? as u64)
-    }
-
     pub(super) fn fcntl(&mut self, fd: i32, command: i32, argument: u64) -> Result<u64, Errno> {
         const F_DUPFD: i32 = 0;
         const F_GETFD: i32 = 1;
@@ -308,45 +298,6 @@ impl<P: Platform> Kernel<P> {
         match &self.files.get(fd)?.object {
             Object::File(file) => self.fs.truncate(file, size, now).map(|()| 0),
             _ => Err(EINVAL),
-        }
-    }
-
-    pub(super) fn fallocate(
-        &mut self,
-        fd: i32,
-        mode: u32,
-        offset: i64,
-        len: i64,
-    ) -> Result<u64, Errno> {
-        let mut now = self.now();
-        let (mut offset, mut len) = (offset, len);
-        // Piece by piece, so that the heap is provided for each.
-        while let Ok(left @ 1..) = u64::try_from(len)
-            && left > MOVE_MAX
-        {
-            now = self.content(MOVE_MAX);
-            self.fallocate_piece(fd, mode, offset, MOVE_MAX as i64, now)?;
-            offset = offset.checked_add(MOVE_MAX as i64).ok_or(Errno::EFBIG)?;
-            len -= MOVE_MAX as i64;
-        }
-        if len > 0 {
-            now = self.content(len as u64);
-        }
-        self.fallocate_piece(fd, mode, offset, len, now)
-    }
-
-    fn fallocate_piece(
-        &mut self,
-        fd: i32,
-        mode: u32,
-        offset: i64,
-        len: i64,
-        now: keep_fs::Timespec,
-    ) -> Result<u64, Errno> {
-        match &self.files.get(fd)?.object {
-            Object::File(file) => self.fs.allocate(file, mode, offset, len, now).map(|()| 0),
-            Object::Stream(_) => Self::no_position(),
-            _ => Err(Errno::ENODEV),
         }
     }
 

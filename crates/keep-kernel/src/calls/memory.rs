@@ -3,7 +3,7 @@
 //! Calls on the address space: `keep-mm` does the work, this reads the flags.
 
 use keep_fs::Errno;
-use keep_mm::{Backing, Move, Place, Prot};
+use keep_mm::{Backing, Place, Prot};
 
 use crate::errno::EINVAL;
 use crate::files::Object;
@@ -58,23 +58,6 @@ impl<P: Platform> Kernel<P> {
     pub(super) fn munmap(&mut self, address: u64, len: u64) -> Result<u64, Errno> {
         self.space.munmap(address, len).map_err(errno)?;
         Ok(0)
-    }
-
-    pub(super) fn mremap(
-        &mut self,
-        address: u64,
-        old: u64,
-        new: u64,
-        flags: u32,
-        to: u64,
-    ) -> Result<u64, Errno> {
-        let how = match flags {
-            0 => Move::No,
-            1 => Move::May,
-            3 => Move::To(to),
-            _ => return Err(EINVAL),
-        };
-        self.space.mremap(address, old, new, how).map_err(errno)
     }
 
     pub(super) fn madvise(&mut self, address: u64, len: u64, advice: i32) -> Result<u64, Errno> {

@@ -4,7 +4,7 @@
 
 use keep_fs::{Errno, OpenHow, SetTime, Stat, abi};
 
-use crate::errno::{EFAULT, EINVAL, ERANGE};
+use crate::errno::{EFAULT, EINVAL};
 use crate::files::Object;
 use crate::kernel::{Kernel, Platform};
 use crate::user::UserMemory;
@@ -13,7 +13,6 @@ const STATX_BASIC: u32 = 0x7ff;
 const STATX_BTIME: u32 = 0x800;
 const AT_STATX_SYNC: u32 = 0x6000;
 const AT_NO_AUTOMOUNT: u32 = 0x800;
-const AT_EACCESS: u32 = 0x200;
 
 impl<P: Platform> Kernel<P> {
     pub(super) fn openat(
@@ -118,27 +117,6 @@ impl<P: Platform> Kernel<P> {
         Ok(self.fs.readlink(dir, &path, to)? as u64)
     }
 
-    pub(super) fn fchmodat(&mut self, dir: i32, path: u64, mode: u32) -> Result<u64, Errno> {
-        let now = self.now();
-        let dir = self.directory(dir)?;
-        let inode = self.fs.lookup(dir, self.space.path(path)?, 0)?;
-        self.fs.set_mode(inode, mode, now)?;
-        Ok(0)
-    }
-
-    pub(super) fn faccessat(
-        &mut self,
-        dir: i32,
-        path: u64,
-        mode: u32,
-        flags: u32,
-    ) -> Result<u64, Errno> {
-        let dir = self.directory(dir)?;
-        let inode = self.fs.lookup(dir, self.space.path(path)?, flags & !AT_EACCESS)?;
-        self.fs.access(inode, mode)?;
-        Ok(0)
-    }
-
     pub(super) fn utimensat(
         &mut self,
         dir: i32,
@@ -166,15 +144,6 @@ impl<P: Platform> Kernel<P> {
         };
         self.fs.set_times(inode, atime, mtime, now)?;
         Ok(0)
-    }
-
-    pub(super) fn getcwd(&mut self, to: u64, len: u64) -> Result<u64, Errno> {
-        // There is no `chdir`, so it is always the root.
-        if len < 2 {
-            return Err(ERANGE);
-        }
-        self.space.bytes_mut(to, 2)?.copy_from_slice(b"/\0");
-        Ok(2)
     }
 
     pub(super) fn fstat(&mut self, fd: i32, to: u64) -> Result<u64, Errno> {

@@ -147,20 +147,6 @@ impl<P: Platform> Kernel<P> {
         self.epoll_wait_for(epoll, events, max, timeout)
     }
 
-    pub(super) fn epoll_pwait2(
-        &mut self,
-        epoll: i32,
-        events: u64,
-        max: i32,
-        timeout: u64,
-    ) -> Result<u64, Errno> {
-        let timeout = match timeout {
-            0 => None,
-            _ => Some(nanos(self.space.load(timeout)?)?),
-        };
-        self.epoll_wait_for(epoll, events, max, timeout)
-    }
-
     fn epoll_wait_for(
         &mut self,
         epoll: i32,

@@ -39,16 +39,6 @@ impl<P: Platform> Kernel<P> {
         }
     }
 
-    pub(super) fn uname(&mut self, to: u64) -> Result<u64, Errno> {
-        let mut out = [0; 390];
-        let fields = ["Linux", "keep", "6.1.0", "Enarx", "x86_64", "(none)"];
-        for (index, field) in fields.iter().enumerate() {
-            out[index * 65..index * 65 + field.len()].copy_from_slice(field.as_bytes());
-        }
-        self.space.store(to, &out)?;
-        Ok(0)
-    }
-
     pub(super) fn prlimit(&mut self, resource: i32, new: u64, old: u64) -> Result<u64, Errno> {
         const STACK: i32 = 3;
         const FILES: i32 = 7;
@@ -84,15 +74,6 @@ impl<P: Platform> Kernel<P> {
         }
         self.space.store(to, &1_u64)?;
         Ok(8)
-    }
-
-    pub(super) fn getcpu(&mut self, cpu: u64, node: u64) -> Result<u64, Errno> {
-        for at in [cpu, node] {
-            if at != 0 {
-                self.space.store(at, &0_u32)?;
-            }
-        }
-        Ok(0)
     }
 
     pub(super) fn getrandom(&mut self, to: u64, len: u64) -> Result<u64, Errno> {

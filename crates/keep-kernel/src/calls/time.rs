@@ -57,28 +57,6 @@ impl<P: Platform> Kernel<P> {
         Ok(0)
     }
 
-    pub(super) fn gettimeofday(&mut self, to: u64) -> Result<u64, Errno> {
-        let nanos = self.realtime();
-        if to != 0 {
-            self.space.store(to, &[nanos / NANOS, nanos % NANOS / 1000])?;
-        }
-        Ok(0)
-    }
-
-    pub(super) fn time(&mut self, to: u64) -> Result<u64, Errno> {
-        let seconds = self.realtime() / NANOS;
-        if to != 0 {
-            self.space.store(to, &seconds)?;
-        }
-        Ok(seconds)
-    }
-
-    pub(super) fn nanosleep(&mut self, request: u64, _remaining: u64) -> Result<u64, Errno> {
-        let duration = nanos(self.space.load(request)?)?;
-        self.sleep(duration);
-        Ok(0)
-    }
-
     pub(super) fn clock_nanosleep(
         &mut self,
         clock: i32,

@@ -2,8 +2,8 @@
 
 //! The four functions that a compiler assumes to exist.
 //!
-//! `rep movsb` and `rep stosb` are fast for anything but a few bytes on each processor that has
-//! a TEE; short copies go by words.
+//! `rep movsb` and `rep stosb` are fast on each processor that has a TEE, and a kernel that mostly
+//! moves pages has no use for anything quicker with a few bytes.
 
 use core::arch::asm;
 
@@ -14,28 +14,6 @@ use core::arch::asm;
 /// As in C.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
-    if len <= 32 {
-        let mut at = 0;
-        while at + 8 <= len {
-            // SAFETY: the caller vouches for both ranges; words may lie at any address.
-            unsafe {
-                let word = from.add(at).cast::<u64>().read_unaligned();
-                to.add(at).cast::<u64>().write_unaligned(word);
-            }
-            at += 8;
-        }
-        while at < len {
-            // SAFETY: as above. The assembly keeps the compiler from making this a call of
-            // `memcpy` again.
-            unsafe {
-                let byte: u8;
-                asm!("mov {0}, [{1}]", out(reg_byte) byte, in(reg) from.add(at), options(nostack, preserves_flags, readonly));
-                to.add(at).write_volatile(byte);
-            }
-            at += 1;
-        }
-        return to;
-    }
     // SAFETY: the caller vouches for both ranges.
     unsafe {
         asm!(
@@ -58,16 +36,7 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8
 unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
     if (to as usize).wrapping_sub(from as usize) >= len {
         // SAFETY: copying upwards never overwrites what is still to be read.
-        unsafe {
-            asm!(
-                "rep movsb",
-                inout("rcx") len => _,
-                inout("rdi") to => _,
-                inout("rsi") from => _,
-                options(nostack, preserves_flags),
-            );
-        }
-        return to;
+        return unsafe { memcpy(to, from, len) };
     }
     // SAFETY: as above, downwards; the direction flag is cleared again.
     unsafe {
