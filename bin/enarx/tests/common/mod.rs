@@ -75,6 +75,18 @@ pub fn enarx() -> Command {
     let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("home");
     set_home(&mut command, &home);
     command.stdin(Stdio::null());
+    // Whoever runs the tests in the background may ignore signals, and a program that inherits
+    // that goes on ignoring them.
+    #[cfg(target_os = "linux")]
+    // SAFETY: `signal` may be called between `fork` and `exec`, and changes nothing of ours.
+    unsafe {
+        std::os::unix::process::CommandExt::pre_exec(&mut command, || {
+            for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            Ok(())
+        });
+    }
     command
 }
 
