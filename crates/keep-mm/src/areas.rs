@@ -66,10 +66,6 @@ impl Areas {
         self.committed
     }
 
-    pub(crate) fn count(&self) -> usize {
-        self.map.len()
-    }
-
     /// Whether a call can split the two areas at its ends and add one.
     pub(crate) fn room(&self) -> Result<(), Errno> {
         if self.map.len() + 3 > MAX_MAPPINGS { Err(Errno::ENOMEM) } else { Ok(()) }

@@ -5,7 +5,8 @@
 //! An arena is an aligned chunk of addresses whose mappings are all plain readable and writable
 //! memory. When one of them is first touched, the whole chunk gets one leaf, and what is unmapped
 //! later stays under it. The moment one page of it is to have other rights, or is mapped over,
-//! the arena is *closed*: split into pages, those that nobody has freed, and forgotten.
+//! the arena is *closed*: split into pages, those that nobody has freed, and forgotten. An arena that
+//! nobody uses any more waits for the next small mapping, and goes when memory runs out.
 //!
 //! Very small mappings have arenas of their own: they are mostly stacks for signal handlers,
 //! which get a guard page right after they are made and so close their arena before it has cost
@@ -36,8 +37,6 @@ pub(crate) struct Arenas(BTreeMap<u64, Arena>);
 struct Arena {
     tiny: bool,
     used: Bits,
-    /// Pages that are or were in use, and so need not be zero.
-    dirty: Bits,
 }
 
 impl Arenas {
@@ -69,18 +68,6 @@ impl<M: Machine> Space<M> {
         Some(chunk + first as u64 * PAGE)
     }
 
-    /// Takes the pages after a mapping in an arena, if they are free.
-    pub(crate) fn arena_extend(&mut self, range: &Range<u64>) -> bool {
-        let chunk = down(range.start, CHUNK);
-        let Some(arena) = self.arenas.0.get(&chunk) else { return false };
-        let pages = pages(chunk, range);
-        if range.end > chunk + CHUNK || pages.clone().any(|page| arena.used.get(page)) {
-            return false;
-        }
-        self.arena_take(chunk, pages);
-        true
-    }
-
     /// Unmaps a range in which there may be arenas.
     pub(crate) fn clear_around_arenas(&mut self, range: Range<u64>) {
         let mut start = range.start;
@@ -90,12 +77,6 @@ impl<M: Machine> Space<M> {
             start = part.end;
             let Some(arena) = self.arenas.0.get_mut(&chunk) else { continue };
             arena.used.fill(pages(chunk, &part), false);
-            let (tiny, empty) = (arena.tiny, arena.used == Bits::NONE);
-            // One empty arena of each sort is kept, for programs that map and unmap in turn.
-            let mut others = self.arenas.0.iter().filter(|(other, _)| **other != chunk);
-            if empty && others.any(|(_, arena)| arena.tiny == tiny && arena.used.count() < 384) {
-                self.drop_arena(chunk);
-            }
         }
         self.clear(start..range.end);
     }
@@ -124,14 +105,11 @@ impl<M: Machine> Space<M> {
     pub(crate) fn drop_empty_arenas(&mut self) -> bool {
         let empty = self.arenas.0.iter().filter(|(_, arena)| arena.used == Bits::NONE);
         let empty: Vec<u64> = empty.map(|(&chunk, _)| chunk).collect();
-        let used = self.frames.used();
-        empty.into_iter().for_each(|chunk| self.drop_arena(chunk));
-        self.frames.used() < used
-    }
-
-    fn drop_arena(&mut self, chunk: u64) {
-        self.arenas.remove(chunk);
-        self.clear(chunk..chunk + CHUNK);
+        for &chunk in &empty {
+            self.arenas.remove(chunk);
+            self.clear(chunk..chunk + CHUNK);
+        }
+        !empty.is_empty()
     }
 
     fn new_arena(&mut self, tiny: bool) -> Option<u64> {
@@ -143,19 +121,18 @@ impl<M: Machine> Space<M> {
         if chunk >= zone.end {
             return None;
         }
-        self.arenas.0.insert(chunk, Arena { tiny, used: Bits::NONE, dirty: Bits::NONE });
+        self.arenas.0.insert(chunk, Arena { tiny, used: Bits::NONE });
         Some(chunk)
     }
 
     fn arena_take(&mut self, chunk: u64, pages: Range<usize>) {
         let step = self.tables.walk(&self.machine, chunk);
-        let Some(arena) = self.arenas.0.get_mut(&chunk) else { return };
-        for page in pages {
-            arena.used.set(page, true);
-            if step.entry != Entry::EMPTY && arena.dirty.get(page) {
-                self.machine.zero(step.entry.phys() + page as u64 * PAGE, PAGE);
-            }
-            arena.dirty.set(page, true);
+        if step.entry != Entry::EMPTY {
+            let (first, count) = (pages.start as u64, pages.len() as u64);
+            self.machine.zero(step.entry.phys() + first * PAGE, count * PAGE);
+        }
+        if let Some(arena) = self.arenas.0.get_mut(&chunk) {
+            arena.used.fill(pages, true);
         }
     }
 

@@ -32,10 +32,6 @@ impl Bits {
         range.for_each(|index| self.set(index, value));
     }
 
-    pub(crate) fn count(&self) -> u32 {
-        self.0.iter().map(|word| word.count_ones()).sum()
-    }
-
     /// The first page in the set.
     pub(crate) fn first(&self) -> Option<usize> {
         let word = self.0.iter().position(|&word| word != 0)?;

@@ -22,10 +22,10 @@ impl<M: Machine> Space<M> {
     ///
     /// # Errors
     ///
-    /// `EINVAL`: no length, an unaligned address or offset, an object that is not the kernel's or
-    /// too short. `EACCES`: executable memory that is not an executable object, or executable
-    /// memory locked. `EEXIST`: something is there. `ENOMEM`: no room, or more writable memory
-    /// than there will ever be.
+    /// `EINVAL`: no length, an unaligned address or offset, an object that is too short.
+    /// `EACCES`: executable memory that is not an executable object, or executable memory locked.
+    /// `EEXIST`: something is there. `ENOMEM`: no room, or more writable memory than there will
+    /// ever be.
     pub fn mmap(
         &mut self,
         place: Place,
@@ -77,6 +77,8 @@ impl<M: Machine> Space<M> {
 
     /// `madvise`: `MADV_DONTNEED` resets memory to its initial content, other advice is heard.
     ///
+    /// Memory is cleared in place: cheaper than to free it, with its flush, fault and new leaf.
+    ///
     /// # Errors
     ///
     /// `EINVAL`: an unaligned address or unknown advice. `ENOMEM`: a hole in the range.
@@ -122,13 +124,7 @@ impl<M: Machine> Space<M> {
         address
     }
 
-    pub(crate) fn map(
-        &mut self,
-        place: Place,
-        len: u64,
-        prot: Prot,
-        backing: Backing,
-    ) -> Result<u64, Errno> {
+    fn map(&mut self, place: Place, len: u64, prot: Prot, backing: Backing) -> Result<u64, Errno> {
         if len == 0 {
             return Err(Errno::EINVAL);
         }
@@ -138,7 +134,10 @@ impl<M: Machine> Space<M> {
             Place::Fixed(start) | Place::FixedNoReplace(start) => Some(start),
             Place::Anywhere | Place::Hint(_) => None,
         };
-        let target = fixed.map(|start| self.fixed(start, len)).transpose()?;
+        let target = fixed.map(|start| range(start, len, Errno::ENOMEM)).transpose()?;
+        if target.as_ref().is_some_and(|range| !self.is_in_zone(range)) {
+            return Err(Errno::ENOMEM);
+        }
         if let (Place::FixedNoReplace(_), Some(range)) = (place, &target)
             && self.areas.within(range.clone()).next().is_some()
         {
@@ -146,10 +145,7 @@ impl<M: Machine> Space<M> {
         }
         if let Backing::Object { object, offset } = backing {
             let end = offset.checked_add(len).ok_or(Errno::EINVAL)?;
-            if !offset.is_multiple_of(PAGE)
-                || !self.frames.is_held(object.phys, object.len)
-                || end > up(object.len, CHUNK).ok_or(Errno::EINVAL)?
-            {
+            if !offset.is_multiple_of(PAGE) || end > up(object.len, CHUNK).ok_or(Errno::EINVAL)? {
                 return Err(Errno::EINVAL);
             }
         }
@@ -168,7 +164,8 @@ impl<M: Machine> Space<M> {
         }
         let start = match target {
             Some(range) => {
-                self.replace(range.clone())?;
+                self.close_arenas(&range)?;
+                self.unmap(range.clone())?;
                 range.start
             }
             None => self.place(place, len, prot, backing).ok_or(Errno::ENOMEM)?,
@@ -184,13 +181,15 @@ impl<M: Machine> Space<M> {
             },
         };
         self.areas.insert(start, Area { end: start + len, prot, kind });
-        if prot.exec() {
-            self.seal_range(start..start + len);
+        if let Backing::Object { object, .. } = backing
+            && object.executable
+        {
+            self.seal(object);
         }
         Ok(start)
     }
 
-    pub(crate) fn unmap(&mut self, range: Range<u64>) -> Result<(), Errno> {
+    fn unmap(&mut self, range: Range<u64>) -> Result<(), Errno> {
         self.areas.room()?;
         self.isolate(&range)?;
         self.remove(range);
@@ -198,27 +197,13 @@ impl<M: Machine> Space<M> {
     }
 
     /// Unmaps a range that has been isolated.
-    pub(crate) fn remove(&mut self, range: Range<u64>) {
+    fn remove(&mut self, range: Range<u64>) {
         self.forget_recent();
         self.areas.remove(range.clone());
-        self.zones.large.freed(range.start);
-        self.zones.small.freed(range.start);
         self.clear_around_arenas(range);
     }
 
-    /// Makes way for a mapping at a fixed place.
-    pub(crate) fn replace(&mut self, range: Range<u64>) -> Result<(), Errno> {
-        self.close_arenas(&range)?;
-        self.unmap(range)
-    }
-
-    /// Checks the range of a mapping at a fixed place.
-    pub(crate) fn fixed(&self, start: u64, len: u64) -> Result<Range<u64>, Errno> {
-        let range = range(start, len, Errno::ENOMEM)?;
-        if self.is_in_zone(&range) { Ok(range) } else { Err(Errno::ENOMEM) }
-    }
-
-    pub(crate) fn is_in_zone(&self, range: &Range<u64>) -> bool {
+    fn is_in_zone(&self, range: &Range<u64>) -> bool {
         self.zones.all.start <= range.start && range.end <= self.zones.all.end
     }
 
@@ -226,11 +211,9 @@ impl<M: Machine> Space<M> {
     ///
     /// WebAssembly's `memory.grow` turns an error here into an answer that a guest understands;
     /// running out of memory at a later touch could only end the program.
-    pub(crate) fn can_commit(&self, len: u64) -> bool {
-        let usage = self.usage();
-        let kernel = self.frames.start().saturating_add(usage.held);
-        let total = usage.committed.checked_add(len).and_then(|sum| sum.checked_add(kernel));
-        total.is_some_and(|total| total <= usage.limit)
+    fn can_commit(&self, len: u64) -> bool {
+        let taken = self.frames.start() + self.held + self.areas.committed();
+        taken.checked_add(len).is_some_and(|total| total <= self.ram_limit)
     }
 
     /// Chooses where a mapping goes.
@@ -250,18 +233,12 @@ impl<M: Machine> Space<M> {
             // A stack with a guard page below: the stack is whole chunks.
             Backing::Anonymous => CHUNK - len % CHUNK,
         };
-        self.find_place(small, len, skew)
-    }
-
-    pub(crate) fn find_place(&mut self, small: bool, len: u64, skew: u64) -> Option<u64> {
-        let zone = if small { &mut self.zones.small } else { &mut self.zones.large };
-        let fit = if small { Fit::PAGES } else { Fit::chunks(skew) };
-        let start = self
-            .areas
-            .find(zone.next..zone.range.end, len, fit)
-            .or_else(|| self.areas.find(zone.range.clone(), len, fit))?;
-        zone.next = start + len;
-        Some(start)
+        let (zone, fit) = if small {
+            (&self.zones.small, Fit::PAGES)
+        } else {
+            (&self.zones.large, Fit::chunks(skew))
+        };
+        self.areas.find(zone.clone(), len, fit)
     }
 
     fn protect(&mut self, range: Range<u64>, prot: Prot) -> Result<(), Errno> {
@@ -297,10 +274,7 @@ impl<M: Machine> Space<M> {
         }
         self.isolate(&range)?;
         self.areas.protect(range.clone(), prot);
-        self.apply(range.clone());
-        if prot.exec() {
-            self.seal_range(range);
-        }
+        self.apply(range);
         Ok(())
     }
 
@@ -352,41 +326,21 @@ impl<M: Machine> Space<M> {
         }
     }
 
-    /// Takes from the direct map the right to write to what has become executable.
-    fn seal_range(&mut self, range: Range<u64>) {
-        let mut address = range.start;
-        while let Some((start, area)) = self.areas.at(address)
-            && address < range.end
-        {
-            let part = start.max(range.start)..area.end.min(range.end);
-            if let Kind::Object { shift, .. } = area.kind {
-                let phys = part.start.wrapping_add(shift);
-                self.seal(phys..phys + (part.end - part.start), true);
-            }
-            address = area.end;
-        }
-    }
-
     /// Resets memory to what it showed at first.
     fn reset(&mut self, range: Range<u64>) {
         let mut cleared = false;
         let mut address = range.start;
         while address < range.end {
             let step = self.tables.walk(&self.machine, address);
-            let end = step.next(address).min(range.end);
-            let whole = end - address == step.span;
             let Some((_, area)) = self.areas.at(address) else { break };
-            let mut next = end;
-            let chunk = step.entry.is_large() && !self.arenas.contains(down(address, CHUNK));
-            if step.entry.is_owned() && (chunk && whole || !area.is_private()) {
+            let end = step.next(address).min(range.end).min(area.end);
+            if step.entry.is_owned() && !area.is_private() {
                 self.release(step.at, step.entry);
                 cleared = true;
             } else if step.entry.is_owned() {
-                // Cheaper than to free it: no flush, no fault, no new leaf.
-                next = end.min(area.end);
-                self.fill(step.phys(address), address..next, &area);
+                self.fill(step.phys(address), address..end, &area);
             }
-            address = next;
+            address = end;
         }
         if cleared {
             self.prune(range);
@@ -409,7 +363,7 @@ impl<M: Machine> Space<M> {
 
 /// The pages of a call's range; `too_long` is the error if they reach over the end of all
 /// addresses.
-pub(crate) fn range(address: u64, len: u64, too_long: Errno) -> Result<Range<u64>, Errno> {
+fn range(address: u64, len: u64, too_long: Errno) -> Result<Range<u64>, Errno> {
     if !address.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }

@@ -4,7 +4,10 @@
 //!
 //! Memory is handed out by chunks, lowest first, because a chunk that was used before is already
 //! present at the host. Only where a mapping needs pages is a chunk *carved*; pages of one carved
-//! chunk serve many mappings, and the chunk is whole again when its last page comes back.
+//! chunk serve many mappings, and the chunk is whole again when its last page comes back. A page is
+//! cleared when it comes back, a chunk only when it is handed out again: many never are.
+//!
+//! What the kernel takes for itself it keeps, so who has a whole chunk need not be known.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -13,7 +16,8 @@ use alloc::vec::Vec;
 use keep_layout::{CHUNK, PAGE};
 
 use crate::Machine;
-use crate::bits::{Bits, PAGES};
+use crate::bits::Bits;
+use crate::space::down;
 
 /// All physical memory after the image.
 #[derive(Debug)]
@@ -21,27 +25,14 @@ pub(crate) struct Frames {
     /// Address of the first chunk.
     start: u64,
     chunks: Vec<Chunk>,
-    /// Carved chunks that have a free page.
-    partial: BTreeSet<usize>,
-    /// No chunk below this one is free.
-    lowest: usize,
+    /// Carved chunks that have a free page, by their addresses.
+    partial: BTreeSet<u64>,
     fresh_is_zero: bool,
-    held: u64,
-    /// Pages in use, those of whole chunks included.
-    used: u64,
 }
 
 impl Frames {
     pub(crate) fn new(start: u64, fresh_is_zero: bool) -> Self {
-        Self {
-            start,
-            chunks: Vec::new(),
-            partial: BTreeSet::new(),
-            lowest: 0,
-            fresh_is_zero,
-            held: 0,
-            used: 0,
-        }
+        Self { start, chunks: Vec::new(), partial: BTreeSet::new(), fresh_is_zero }
     }
 
     /// End of all memory.
@@ -55,13 +46,16 @@ impl Frames {
     }
 
     /// Bytes in use, image and page tables included.
+    #[cfg(test)]
     pub(crate) fn used(&self) -> u64 {
-        self.start + self.used * PAGE
-    }
-
-    /// Bytes that the kernel holds.
-    pub(crate) fn held(&self) -> u64 {
-        self.held * CHUNK
+        let used = |chunk: &Chunk| match chunk {
+            Chunk::Free { .. } => 0,
+            Chunk::Taken => CHUNK,
+            Chunk::Carved(free) => {
+                (0..crate::bits::PAGES).filter(|&page| !free.get(page)).count() as u64 * PAGE
+            }
+        };
+        self.start + self.chunks.iter().map(used).sum::<u64>()
     }
 
     /// Bytes that were there before this allocator.
@@ -70,13 +64,10 @@ impl Frames {
     }
 
     /// Takes chunks that adjoin each other and clears them.
-    pub(crate) fn take(&mut self, count: usize, owner: Owner, m: &mut impl Machine) -> Option<u64> {
-        while matches!(self.chunks.get(self.lowest), Some(chunk) if !chunk.is_free()) {
-            self.lowest += 1;
-        }
+    pub(crate) fn take(&mut self, count: usize, m: &mut impl Machine) -> Option<u64> {
         let mut run = 0;
-        let last = (self.lowest..self.chunks.len()).find(|&index| {
-            run = if self.chunks[index].is_free() { run + 1 } else { 0 };
+        let last = self.chunks.iter().position(|chunk| {
+            run = if matches!(chunk, Chunk::Free { .. }) { run + 1 } else { 0 };
             run >= count
         })?;
         let first = last + 1 - count;
@@ -84,87 +75,59 @@ impl Frames {
             if !matches!(self.chunks[index], Chunk::Free { clean: true }) {
                 m.zero(self.address(index), CHUNK);
             }
-            self.chunks[index] = Chunk::Taken(owner);
-        }
-        self.used += (count * PAGES) as u64;
-        if owner == Owner::Kernel {
-            self.held += count as u64;
+            self.chunks[index] = Chunk::Taken;
         }
         Some(self.address(first))
     }
 
-    /// Whether the kernel has all chunks of this range.
-    pub(crate) fn is_held(&self, phys: u64, len: u64) -> bool {
-        let count = usize::try_from(len.div_ceil(CHUNK)).unwrap_or(usize::MAX);
-        let chunks =
-            self.index(phys).and_then(|first| self.chunks.get(first..first.checked_add(count)?));
-        phys.is_multiple_of(CHUNK)
-            && chunks.is_some_and(|chunks| {
-                chunks.iter().all(|chunk| matches!(chunk, Chunk::Taken(Owner::Kernel)))
-            })
-    }
-
     /// Gives a whole chunk back.
     pub(crate) fn give(&mut self, phys: u64) {
-        let Some(index) = self.index(phys) else { return };
-        if let Some(Chunk::Taken(owner)) = self.chunks.get(index) {
-            self.held -= u64::from(*owner == Owner::Kernel);
-            self.used -= PAGES as u64;
-            self.set_free(index);
+        if let Some(chunk) = self.chunk(phys) {
+            *chunk = Chunk::Free { clean: false };
         }
     }
 
     /// Turns a whole chunk into 512 pages in use.
     pub(crate) fn carve(&mut self, phys: u64) {
-        if let Some(chunk) = self.index(phys).and_then(|index| self.chunks.get_mut(index)) {
-            *chunk = Chunk::Carved(Box::new(Carved { free: Bits::NONE, clean: Bits::NONE }));
+        if let Some(chunk) = self.chunk(phys) {
+            *chunk = Chunk::Carved(Box::new(Bits::NONE));
         }
     }
 
-    /// Takes a page and tells whether it is known to be zero; a chunk is carved only if `carve`.
-    pub(crate) fn take_page(&mut self, carve: bool, m: &mut impl Machine) -> Option<(u64, bool)> {
+    /// Takes a page, which is zero; a chunk is carved for it only if `carve`.
+    pub(crate) fn take_page(&mut self, carve: bool, m: &mut impl Machine) -> Option<u64> {
         if self.partial.is_empty() && carve {
-            let phys = self.take(1, Owner::Program, m)?;
-            let index = self.index(phys)?;
-            self.used -= PAGES as u64;
-            // `take` has cleared what needed it.
-            let clean = Bits::ALL;
-            self.chunks[index] = Chunk::Carved(Box::new(Carved { free: Bits::ALL, clean }));
-            self.partial.insert(index);
+            let phys = self.take(1, m)?;
+            *self.chunk(phys)? = Chunk::Carved(Box::new(Bits::ALL));
+            self.partial.insert(phys);
         }
-        let index = *self.partial.first()?;
-        let Some(Chunk::Carved(carved)) = self.chunks.get_mut(index) else { return None };
-        let page = carved.free.first()?;
-        carved.free.set(page, false);
-        if carved.free == Bits::NONE {
-            self.partial.remove(&index);
+        let phys = *self.partial.first()?;
+        let Some(Chunk::Carved(free)) = self.chunk(phys) else { return None };
+        let page = free.first()?;
+        free.set(page, false);
+        if **free == Bits::NONE {
+            self.partial.remove(&phys);
         }
-        self.used += 1;
-        let clean = carved.clean.get(page);
-        carved.clean.set(page, false);
-        Some((self.address(index) + page as u64 * PAGE, clean))
+        Some(phys + page as u64 * PAGE)
     }
 
-    /// Gives a page back.
-    pub(crate) fn give_page(&mut self, phys: u64) {
-        let Some(index) = self.index(phys) else { return };
-        let Some(Chunk::Carved(carved)) = self.chunks.get_mut(index) else { return };
-        carved.free.set((phys % CHUNK / PAGE) as usize, true);
-        self.used -= 1;
-        self.partial.insert(index);
-        if carved.free == Bits::ALL {
-            self.partial.remove(&index);
-            self.set_free(index);
+    /// Gives a page back and clears it.
+    pub(crate) fn give_page(&mut self, phys: u64, m: &mut impl Machine) {
+        let Some(chunk) = self.chunk(phys) else { return };
+        let Chunk::Carved(free) = chunk else { return };
+        m.zero(phys, PAGE);
+        free.set((phys % CHUNK / PAGE) as usize, true);
+        if **free == Bits::ALL {
+            *chunk = Chunk::Free { clean: true };
+            self.partial.remove(&down(phys, CHUNK));
+        } else {
+            self.partial.insert(down(phys, CHUNK));
         }
     }
 
-    fn set_free(&mut self, index: usize) {
-        self.chunks[index] = Chunk::Free { clean: false };
-        self.lowest = self.lowest.min(index);
-    }
-
-    fn index(&self, phys: u64) -> Option<usize> {
-        usize::try_from(phys.checked_sub(self.start)? / CHUNK).ok()
+    fn chunk(&mut self, phys: u64) -> Option<&mut Chunk> {
+        let index = usize::try_from(phys.checked_sub(self.start)? / CHUNK).ok()?;
+        self.chunks.get_mut(index)
     }
 
     fn address(&self, index: usize) -> u64 {
@@ -172,30 +135,13 @@ impl Frames {
     }
 }
 
-/// Who has a whole chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owner {
-    Kernel,
-    Program,
-}
-
+/// Who has a chunk.
 #[derive(Debug)]
 enum Chunk {
+    /// Nobody; `clean` if it is known to be zero.
     Free { clean: bool },
-    Taken(Owner),
-    Carved(Box<Carved>),
-}
-
-impl Chunk {
-    fn is_free(&self) -> bool {
-        matches!(self, Self::Free { .. })
-    }
-}
-
-/// A chunk in pages.
-#[derive(Debug)]
-struct Carved {
-    free: Bits,
-    /// Pages that nobody has used since the chunk was cleared.
-    clean: Bits,
+    /// A leaf, or the kernel.
+    Taken,
+    /// Many leaves of pages, but not these, which are zero.
+    Carved(Box<Bits>),
 }

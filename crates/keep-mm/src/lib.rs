@@ -25,7 +25,7 @@
 //! * No page is ever writable and executable. It follows from the way a leaf is made: only frames
 //!   that belong to one mapping (*owned* frames) can be writable, and only the frames of an
 //!   immutable [`Object`] can be executable. The direct map loses its right to write to an
-//!   object's chunks before any part of it becomes executable.
+//!   executable object when the object is first mapped, whatever its rights.
 //! * A frame that was used before is cleared before it is used again.
 //! * A mapping can be touched exactly where and how Linux would allow it, with three exceptions,
 //!   each of which saves hundreds of leaves and none of which adds a right to write to anything
@@ -42,10 +42,16 @@
 //! makes a private copy of it, and a copy never becomes executable. What runs is, byte for byte,
 //! the object that the kernel verified.
 //!
+//! # What is left out
+//!
+//! There is no `mremap`: a libc's `realloc` does without, at the cost of a copy, and it was a tenth
+//! of this crate. Memory that the kernel has taken for its heap or for an object is not given
+//! back, and neither are chunks that `MADV_DONTNEED` clears.
+//!
 //! # Heap use
 //!
 //! The bookkeeping lives on the kernel's heap: one map entry per mapping (at most
-//! [`MAX_MAPPINGS`]), 16 bytes for each chunk of memory, 136 bytes for each chunk in pages. A
+//! [`MAX_MAPPINGS`]), 16 bytes for each chunk of memory, 64 bytes for each chunk in pages. A
 //! kernel whose heap grows by [`Space::alloc_chunks`] must do so *between* calls: no single call
 //! needs more than a few KiB, apart from the 16 bytes a chunk when memory grows.
 
@@ -61,7 +67,6 @@ mod arenas;
 mod bits;
 mod calls;
 mod frames;
-mod remap;
 mod space;
 mod tables;
 mod types;
@@ -72,6 +77,5 @@ mod tests;
 pub use areas::MAX_MAPPINGS;
 pub use space::Space;
 pub use types::{
-    Access, Backing, Config, Denial, Errno, Fault, Machine, Move, Object, Place, Prot, Region,
-    Usage,
+    Access, Backing, Config, Denial, Errno, Fault, Machine, Object, Place, Prot, Region, Usage,
 };

@@ -2,7 +2,7 @@
 
 //! The address space: how what was asked for becomes leaves of page tables.
 //!
-//! The calls (`calls`, `remap`) change areas and then bring existing leaves in line with them; new
+//! The calls (`calls`) change areas and then bring existing leaves in line with them; new
 //! leaves are made only here, when an address is touched. Two rules keep the parts apart:
 //!
 //! * A leaf that owns its frame never reaches over the edge of a call's range: `isolate` splits it
@@ -18,9 +18,9 @@ use keep_layout::{CHUNK, DIRECT_VIRT, PAGE, SHARED_PHYS};
 use crate::areas::{Area, Areas, Kind};
 use crate::arenas::Arenas;
 use crate::bits::PAGES;
-use crate::frames::{Frames, Owner};
+use crate::frames::Frames;
 use crate::tables::{Entry, Tables};
-use crate::{Access, Config, Denial, Errno, Fault, Machine, Prot, Usage};
+use crate::{Access, Config, Denial, Errno, Fault, Machine, Object, Prot, Usage};
 
 /// Pages that are mapped together when one is touched, where chunks do not fit: 64 KiB, the unit
 /// in which WebAssembly memory grows. Mapping costs nothing until the page is used.
@@ -43,7 +43,9 @@ pub struct Space<M> {
     pub(crate) exec_locked: bool,
     recent: [Recent; 4],
     next_recent: usize,
-    ram_limit: u64,
+    /// Bytes that the kernel itself has.
+    pub(crate) held: u64,
+    pub(crate) ram_limit: u64,
 }
 
 impl<M: Machine> Space<M> {
@@ -79,31 +81,14 @@ impl<M: Machine> Space<M> {
             exec_locked: false,
             recent: [Recent::default(); 4],
             next_recent: 0,
+            held: 0,
             ram_limit: down(config.ram_limit, CHUNK).min(SHARED_PHYS),
         }
     }
 
-    /// The machine.
-    pub fn machine(&self) -> &M {
-        &self.machine
-    }
-
-    /// The machine, to be changed.
-    pub fn machine_mut(&mut self) -> &mut M {
-        &mut self.machine
-    }
-
     /// How much is in use.
     pub fn usage(&self) -> Usage {
-        Usage {
-            used: self.frames.used(),
-            present: self.frames.end(),
-            limit: self.ram_limit,
-            held: self.frames.held(),
-            committed: self.areas.committed(),
-            free_tables: self.tables.free(),
-            mappings: self.areas.count(),
-        }
+        Usage { limit: self.ram_limit }
     }
 
     /// From now on nothing becomes executable that is not already.
@@ -143,36 +128,12 @@ impl<M: Machine> Space<M> {
         if count == 0 {
             return None;
         }
-        let phys = self.take_chunks(count, Owner::Kernel);
+        let phys = self.take_chunks(count);
+        if phys.is_some() {
+            self.held += count as u64 * CHUNK;
+        }
         self.settle();
         phys
-    }
-
-    /// Gives chunks back.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` if they are not the kernel's, `EBUSY` if an object in them is mapped.
-    pub fn free_chunks(&mut self, phys: u64, count: usize) -> Result<(), Errno> {
-        let len = (count as u64).checked_mul(CHUNK).ok_or(Errno::EINVAL)?;
-        if !self.frames.is_held(phys, len) {
-            return Err(Errno::EINVAL);
-        }
-        let mapped = |(_, area): (u64, Area)| match area.kind {
-            Kind::Object { object, .. } => {
-                object.phys < phys + len && phys < object.phys.saturating_add(object.len)
-            }
-            _ => false,
-        };
-        if self.areas.within(0..u64::MAX).any(mapped) {
-            return Err(Errno::EBUSY);
-        }
-        self.seal(phys..phys + len, false);
-        for chunk in 0..count as u64 {
-            self.frames.give(phys + chunk * CHUNK);
-        }
-        self.settle();
-        Ok(())
     }
 
     pub(crate) fn settle(&mut self) {
@@ -217,23 +178,14 @@ impl<M: Machine> Space<M> {
         let mut known: Option<Range<u64>> = None;
         let mut address = range.start;
         while address < range.end {
-            let (start, area) = self.areas.at(address).ok_or(Errno::EFAULT)?;
-            if !area.prot.allows(access) {
-                return Err(Errno::EFAULT);
+            match self.resolve(address, access) {
+                Fault::Resolved => {}
+                Fault::Denied(_) => return Err(Errno::EFAULT),
+                Fault::OutOfMemory => return Err(Errno::ENOMEM),
             }
-            let present = if area.kind == Kind::Image {
-                start..area.end
-            } else {
-                if !self.tables.walk(&self.machine, address).entry.permits(access) {
-                    match self.resolve(address, access) {
-                        Fault::Resolved => {}
-                        Fault::Denied(_) => return Err(Errno::EFAULT),
-                        Fault::OutOfMemory => return Err(Errno::ENOMEM),
-                    }
-                }
-                let step = self.tables.walk(&self.machine, address);
-                start.max(down(address, step.span))..area.end.min(step.next(address))
-            };
+            let (start, area) = self.areas.at(address).ok_or(Errno::EFAULT)?;
+            let step = self.tables.walk(&self.machine, address);
+            let present = start.max(down(address, step.span))..area.end.min(step.next(address));
             address = present.end;
             known = Some(known.map_or(present.start, |known| known.start)..present.end);
         }
@@ -280,8 +232,12 @@ impl<M: Machine> Space<M> {
 
     /// Makes one leaf for a chunk, from what its pages hold already and what its areas show.
     fn build(&mut self, chunk: u64, prot: Prot) -> Option<()> {
-        let at = self.tables.reach(&mut self.machine, chunk, 1)?;
-        let phys = self.take_chunks(1, Owner::Program)?;
+        // In this order: making room may take away a table that is empty still.
+        let phys = self.take_chunks(1)?;
+        let Some(at) = self.tables.reach(&mut self.machine, chunk, 1) else {
+            self.frames.give(phys);
+            return None;
+        };
         for (start, area) in self.areas.within(chunk..chunk + CHUNK) {
             if let Kind::Object { shift, .. } = area.kind {
                 let from = start.wrapping_add(shift);
@@ -325,11 +281,11 @@ impl<M: Machine> Space<M> {
         if !must && old != Entry::EMPTY {
             return Some(());
         }
-        let (phys, clean) = match self.frames.take_page(must, &mut self.machine) {
+        let phys = match self.frames.take_page(must, &mut self.machine) {
             None if must && self.make_room(1) => self.frames.take_page(true, &mut self.machine)?,
             taken => taken?,
         };
-        if !clean || area.kind != Kind::Anonymous {
+        if area.kind != Kind::Anonymous {
             self.fill(phys, page..page + PAGE, area);
         }
         self.set(at, old, Entry::owned(phys, area.prot, false));
@@ -440,7 +396,7 @@ impl<M: Machine> Space<M> {
         if leaf.is_owned() && leaf.is_large() {
             self.frames.give(leaf.phys());
         } else if leaf.is_owned() {
-            self.frames.give_page(leaf.phys());
+            self.frames.give_page(leaf.phys(), &mut self.machine);
         }
         self.set(at, leaf, Entry::EMPTY);
     }
@@ -452,21 +408,17 @@ impl<M: Machine> Space<M> {
         }
     }
 
-    /// Takes the right to write to an object's chunks from the direct map, or gives it back.
-    pub(crate) fn seal(&mut self, phys: Range<u64>, seal: bool) {
-        let mut chunk = down(phys.start, CHUNK);
-        while chunk < phys.end {
-            let step = self.tables.walk(&self.machine, DIRECT_VIRT + chunk);
-            if step.entry.is_present() {
-                self.set(step.at, step.entry, step.entry.writable(!seal));
-            }
-            chunk += CHUNK;
+    /// Takes the right to write to an object from the direct map.
+    pub(crate) fn seal(&mut self, object: Object) {
+        for offset in (0..object.len).step_by(CHUNK as usize) {
+            let step = self.tables.walk(&self.machine, DIRECT_VIRT + object.phys + offset);
+            self.set(step.at, step.entry, step.entry.read_only());
         }
     }
 
-    pub(crate) fn take_chunks(&mut self, count: usize, owner: Owner) -> Option<u64> {
-        match self.frames.take(count, owner, &mut self.machine) {
-            None if self.make_room(count) => self.frames.take(count, owner, &mut self.machine),
+    fn take_chunks(&mut self, count: usize) -> Option<u64> {
+        match self.frames.take(count, &mut self.machine) {
+            None if self.make_room(count) => self.frames.take(count, &mut self.machine),
             taken => taken,
         }
     }
@@ -526,8 +478,8 @@ pub(crate) struct Brk {
 #[derive(Debug)]
 pub(crate) struct Zones {
     pub(crate) all: Range<u64>,
-    pub(crate) large: Zone,
-    pub(crate) small: Zone,
+    pub(crate) large: Range<u64>,
+    pub(crate) small: Range<u64>,
     pub(crate) arenas: Range<u64>,
 }
 
@@ -538,27 +490,7 @@ impl Zones {
         let arenas = all.end - part..all.end;
         let small = arenas.start - part..arenas.start;
         let large = all.start..small.start.max(all.start);
-        Self { all, large: Zone::new(large), small: Zone::new(small), arenas }
-    }
-}
-
-/// A part of the mmap area, and where to look for room first.
-#[derive(Debug)]
-pub(crate) struct Zone {
-    pub(crate) range: Range<u64>,
-    pub(crate) next: u64,
-}
-
-impl Zone {
-    fn new(range: Range<u64>) -> Self {
-        Self { next: range.start, range }
-    }
-
-    /// Notes that there is room at `address`.
-    pub(crate) fn freed(&mut self, address: u64) {
-        if self.range.contains(&address) {
-            self.next = self.next.min(address);
-        }
+        Self { all, large, small, arenas }
     }
 }
 

@@ -11,6 +11,7 @@ use core::ops::Range;
 
 use keep_layout::{CHUNK, PAGE};
 
+use crate::space::down;
 use crate::{Access, Machine, Prot};
 
 const PRESENT: u64 = 1;
@@ -70,9 +71,9 @@ impl Entry {
         }
     }
 
-    /// The same leaf, of the direct map, with or without the right to write.
-    pub(crate) fn writable(self, write: bool) -> Self {
-        if write { Self(self.0 | WRITE | DIRTY) } else { Self(self.0 & !(WRITE | DIRTY)) }
+    /// The same leaf without the right to write.
+    pub(crate) fn read_only(self) -> Self {
+        Self(self.0 & !(WRITE | DIRTY))
     }
 
     pub(crate) fn phys(self) -> u64 {
@@ -115,7 +116,7 @@ pub(crate) struct Step {
 impl Step {
     /// The first address after those that the entry stands for.
     pub(crate) fn next(&self, address: u64) -> u64 {
-        (address & !(self.span - 1)) + self.span
+        down(address, self.span) + self.span
     }
 
     /// The physical address behind `address`.
@@ -140,18 +141,24 @@ impl Tables {
     }
 
     /// How many tables can still be made.
+    #[cfg(test)]
     pub(crate) fn free(&self) -> u64 {
         self.fresh.end.saturating_sub(self.fresh.start) / PAGE + self.spare.len() as u64
     }
 
     /// Finds the entry that decides about an address.
     pub(crate) fn walk(&self, m: &impl Machine, address: u64) -> Step {
+        self.walk_to(m, address, 0)
+    }
+
+    /// Finds the entry for an address at a level, or the leaf or gap above it.
+    fn walk_to(&self, m: &impl Machine, address: u64, lowest: u32) -> Step {
         let mut table = self.root;
         let mut level = 3;
         loop {
             let at = slot(table, address, level);
             let entry = Entry(m.read_entry(at));
-            if level == 0 || entry == Entry::EMPTY || entry.is_large() {
+            if level == lowest || entry == Entry::EMPTY || entry.is_large() {
                 return Step { at, entry, span: span(level) };
             }
             table = entry.phys();
@@ -196,35 +203,22 @@ impl Tables {
 
     /// Gives back the tables for a range that have become empty, and tells whether there were any.
     pub(crate) fn prune(&mut self, m: &mut impl Machine, range: &Range<u64>) -> bool {
-        self.prune_below(m, self.root, 3, range)
-    }
-
-    fn prune_below(
-        &mut self,
-        m: &mut impl Machine,
-        table: u64,
-        level: u32,
-        range: &Range<u64>,
-    ) -> bool {
         let mut pruned = false;
-        let mut address = range.start;
-        while address < range.end {
-            let next = (address & !(span(level) - 1)) + span(level);
-            let at = slot(table, address, level);
-            let entry = Entry(m.read_entry(at));
-            if entry != Entry::EMPTY && !entry.is_large() {
-                let child = entry.phys();
-                if level > 1 {
-                    let part = address..range.end.min(next);
-                    pruned |= self.prune_below(m, child, level - 1, &part);
-                }
-                if (0..512).all(|index| m.read_entry(child + index * 8) == 0) {
+        for level in 1..=3 {
+            let mut address = range.start;
+            while address < range.end {
+                let Step { at, entry, span } = self.walk_to(m, address, level);
+                let table = entry.phys();
+                if entry != Entry::EMPTY
+                    && !entry.is_large()
+                    && (0..512).all(|index| m.read_entry(table + index * 8) == 0)
+                {
                     m.write_entry(at, 0);
-                    self.give(child);
+                    self.give(table);
                     pruned = true;
                 }
+                address = down(address, span) + span;
             }
-            address = next;
         }
         pruned
     }

@@ -142,17 +142,6 @@ pub enum Place {
     FixedNoReplace(u64),
 }
 
-/// How `mremap` may move a mapping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Move {
-    /// Not at all.
-    No,
-    /// To any place if it must (`MREMAP_MAYMOVE`).
-    May,
-    /// To this address (`MREMAP_FIXED`).
-    To(u64),
-}
-
 /// What a mapping shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backing {
@@ -212,8 +201,6 @@ impl Errno {
     pub const EACCES: Self = Self(13);
     /// Nothing mapped there, or not with the rights asked for.
     pub const EFAULT: Self = Self(14);
-    /// Still in use.
-    pub const EBUSY: Self = Self(16);
     /// Something is mapped there already.
     pub const EEXIST: Self = Self(17);
     /// An argument makes no sense.
@@ -223,18 +210,6 @@ impl Errno {
 /// How much is in use, for messages to people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// Bytes of memory in use, image and page tables included.
-    pub used: u64,
-    /// Bytes of memory the host has given so far.
-    pub present: u64,
     /// The most bytes there will be.
     pub limit: u64,
-    /// Bytes that the kernel itself holds through `alloc_chunks`.
-    pub held: u64,
-    /// Bytes of anonymous memory that the program may write to, touched or not.
-    pub committed: u64,
-    /// Page-table pages that are free.
-    pub free_tables: u64,
-    /// Mappings.
-    pub mappings: usize,
 }

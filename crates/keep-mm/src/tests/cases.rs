@@ -7,7 +7,7 @@ use std::vec::Vec;
 use keep_layout::{CHUNK, DIRECT_VIRT, PAGE};
 
 use super::sim::{Audit, IMAGE, MIB, MMAP, Setup, keep, object_byte};
-use crate::{Access, Backing, Denial, Errno, Fault, Move, Object, Place, Prot};
+use crate::{Access, Backing, Denial, Errno, Fault, Object, Place, Prot};
 
 const RW: Prot = Prot::READ_WRITE;
 
@@ -36,13 +36,12 @@ fn large_memory_takes_one_leaf_a_chunk() {
 #[test]
 fn wasm_memory_grows_in_its_reservation() {
     let mut keep = keep(Setup::default());
-    let before = keep.usage();
+    let before = (keep.frames.used(), keep.tables.free());
     let reserved = (4 << 30) + 64 * MIB;
     let start = keep.anonymous(reserved, Prot::NONE);
     let again = keep.anonymous(reserved, Prot::NONE);
     assert!(again >= start + reserved || again + reserved <= start);
-    let after = keep.usage();
-    assert_eq!((before.used, before.free_tables), (after.used, after.free_tables));
+    assert_eq!((keep.frames.used(), keep.tables.free()), before);
     let memory = start + 32 * MIB;
     assert!(memory.is_multiple_of(CHUNK));
     assert_eq!(keep.denied(memory, Access::Read), Denial::AccErr);
@@ -74,13 +73,16 @@ fn wasm_memory_grows_in_its_reservation() {
     keep.munmap(start, reserved).unwrap();
     keep.munmap(again, reserved).unwrap();
     assert_eq!(keep.audit().large, 0);
-    assert_eq!(keep.usage().used, before.used);
+    assert_eq!((keep.frames.used(), keep.tables.free()), before);
 }
 
 #[test]
 fn initial_content_of_wasm_memory_shares_the_leaf_of_its_chunk() {
     let mut keep = keep(Setup::default());
     let artifact = keep.object(3 * MIB, true);
+    // Mapping it for the first time makes it read-only for the kernel, with a flush.
+    keep.mmap(Place::Anywhere, MIB, RW, Backing::Object { object: artifact, offset: 0 }).unwrap();
+    assert_eq!(keep.machine.flushes, 1);
     let memory = keep.anonymous(64 * MIB, Prot::NONE);
     keep.mprotect(memory, 4 * MIB, RW).unwrap();
     let backing = Backing::Object { object: artifact, offset: 0x10_0000 };
@@ -90,7 +92,7 @@ fn initial_content_of_wasm_memory_shares_the_leaf_of_its_chunk() {
     assert_eq!(keep.load(memory), 0);
     assert_eq!(keep.load(memory + MIB + 0x8000), 0);
     let Audit { large, small, .. } = keep.audit();
-    assert_eq!((large, small, keep.machine.flushes), (1, 0, 0));
+    assert_eq!((large, small, keep.machine.flushes), (1, 0, 1));
     keep.madvise(memory, 4 * MIB, 4).unwrap();
     assert_eq!(keep.load(memory + MIB), object_byte(artifact.phys, 0x10_0000));
     assert_eq!(keep.mprotect(memory + MIB, 0x8000, Prot::READ_EXEC), Err(Errno::EACCES));
@@ -158,14 +160,16 @@ fn an_artifact_is_mapped_by_chunks_without_a_copy() {
     let mut keep = keep(Setup::default());
     let len = 5 * MIB + 12_345;
     let object = keep.object(len, true);
-    let used = keep.usage().used;
+    let used = keep.frames.used();
     // As Wasmtime does: writable, then read-only, then its code executable.
     let backing = Backing::Object { object, offset: 0 };
     let start = keep.mmap(Place::Anywhere, len, RW, backing).unwrap();
+    assert!(!keep.direct_is_writable(object.phys));
     assert_eq!(keep.load(start + 5000), object_byte(object.phys, 5000));
     keep.mprotect(start, len, Prot::READ).unwrap();
     keep.mprotect(start + 4 * PAGE, 3 * MIB, Prot::READ_EXEC).unwrap();
-    assert_eq!(keep.machine.flushes, 1);
+    // One for the direct map, one for the code.
+    assert_eq!(keep.machine.flushes, 2);
     for page in (0..len).step_by(PAGE as usize) {
         assert_eq!(keep.load(start + page), object_byte(object.phys, page));
     }
@@ -175,13 +179,9 @@ fn an_artifact_is_mapped_by_chunks_without_a_copy() {
     assert_eq!(keep.load(start + len), 0);
     let Audit { large, small, .. } = keep.audit();
     assert_eq!((large, small), (3, 0));
-    assert_eq!(keep.usage().used, used);
-    assert_eq!(keep.free_chunks(object.phys, 3), Err(Errno::EBUSY));
+    assert_eq!(keep.frames.used(), used);
     keep.munmap(start, len).unwrap();
     keep.audit();
-    keep.free_chunks(object.phys, 3).unwrap();
-    assert_eq!(keep.free_chunks(object.phys, 3), Err(Errno::EINVAL));
-    assert!(keep.direct_is_writable(object.phys));
 }
 
 #[test]
@@ -212,9 +212,8 @@ fn what_was_written_never_runs() {
     keep.touch(start, Access::Execute).unwrap();
     assert_eq!(keep.load(start + 5 * PAGE), 0xcc);
     assert_eq!(keep.load(start + 6 * PAGE), object_byte(object.phys, 6 * PAGE));
-    // What can run does not become writable through the direct map, nor by moving.
+    // What can run does not become writable through the direct map.
     assert!(!keep.direct_is_writable(object.phys));
-    assert_eq!(keep.mremap(start, PAGE, 2 * PAGE, Move::May), Err(Errno::EACCES));
     let other = keep.mmap(anywhere, MIB, RW, backing(object)).unwrap();
     keep.store(other, 0xcc);
     assert_eq!(keep.load(start), object_byte(object.phys, 0));
@@ -275,12 +274,13 @@ fn what_the_kernel_found_present_is_not_trusted_after_it_went() {
     check(&mut keep, Err(Errno::EFAULT));
     keep.mprotect(start, 2 * MIB, RW).unwrap();
     check(&mut keep, Ok(()));
-    keep.mremap(start, 4 * MIB, 4 * MIB, Move::To(start + 64 * MIB)).unwrap();
+    keep.munmap(start, 4 * MIB).unwrap();
     check(&mut keep, Err(Errno::EFAULT));
     // Finding it again costs no walk, let alone a flush.
-    keep.populate(start + 64 * MIB, 4 * MIB, true).unwrap();
+    let start = keep.anonymous(4 * MIB, RW);
+    keep.populate(start, 4 * MIB, true).unwrap();
     let flushes = keep.machine.flushes;
-    keep.populate(start + 65 * MIB, 4096, false).unwrap();
+    keep.populate(start + MIB, 4096, false).unwrap();
     assert_eq!(keep.machine.flushes, flushes);
 }
 
@@ -319,41 +319,6 @@ fn resetting_a_part_of_a_chunk_spares_the_rest() {
 }
 
 #[test]
-fn small_mappings_move_out_of_their_arena() {
-    let mut keep = keep(Setup::default());
-    // Frames that do not adjoin, so that a copy of too many bytes hits somebody.
-    let holes = keep.anonymous(MIB, Prot::NONE);
-    keep.mprotect(holes, MIB - PAGE, RW).unwrap();
-    (0..255).for_each(|page| keep.store(holes + page * PAGE, 0xaa));
-    (0..127).for_each(|page| keep.munmap(holes + page * 2 * PAGE, PAGE).unwrap());
-    let (one, two) = (keep.anonymous(900 << 10, RW), keep.anonymous(900 << 10, RW));
-    for page in 0..225 {
-        keep.store(one + page * PAGE, page as u8);
-        keep.store(two + page * PAGE, !page as u8);
-    }
-    let moved = keep.mremap(one, 900 << 10, 1500 << 10, Move::May).unwrap();
-    for page in 0..225 {
-        assert_eq!(keep.load(moved + page * PAGE), page as u8);
-        assert_eq!(keep.load(two + page * PAGE), !page as u8);
-    }
-    assert!((225..375).all(|page| keep.load(moved + page * PAGE) == 0));
-    assert!((0..127).all(|page| keep.load(holes + (page * 2 + 1) * PAGE) == 0xaa));
-    keep.audit();
-}
-
-#[test]
-fn a_chunk_moves_to_where_it_does_not_fit() {
-    let mut keep = keep(Setup::default());
-    let start = keep.anonymous(4 * MIB, RW);
-    (0..1024).for_each(|page| keep.store(start + page * PAGE, page as u8));
-    let moved = start + 64 * MIB + 3 * PAGE;
-    assert_eq!(keep.mremap(start, 4 * MIB, 4 * MIB, Move::To(moved)), Ok(moved));
-    assert!((0..1024).all(|page| keep.load(moved + page * PAGE) == page as u8));
-    assert_eq!(keep.denied(moved - 1, Access::Read), Denial::MapErr);
-    keep.audit();
-}
-
-#[test]
 fn a_page_of_an_arena_is_cleared_each_time() {
     let mut keep = keep(Setup::default());
     let first = keep.anonymous(100 << 10, RW);
@@ -371,25 +336,41 @@ fn a_page_of_an_arena_is_cleared_each_time() {
 fn memory_runs_out_without_harm() {
     let setup = Setup { ram: 8 * MIB, limit: 32 * MIB, ..Setup::default() };
     let mut keep = keep(setup);
-    let all = keep.usage();
-    assert_eq!((all.used, all.present, all.limit), (6 * MIB, 8 * MIB, 32 * MIB));
+    assert_eq!((keep.frames.used(), keep.frames.end()), (6 * MIB, 8 * MIB));
+    assert_eq!(keep.usage().limit, 32 * MIB);
     assert_eq!(keep.mmap(Place::Anywhere, 64 * MIB, RW, Backing::Anonymous), Err(Errno::ENOMEM));
     let start = keep.anonymous(26 * MIB, RW);
-    let held = keep.alloc_chunks(1).unwrap();
+    keep.alloc_chunks(1).unwrap();
     for chunk in 0..12 {
         keep.store(start + chunk * CHUNK, 7);
     }
     assert_eq!(keep.touch(start + 24 * MIB, Access::Write), Err(Fault::OutOfMemory));
     assert_eq!(keep.populate(start + 24 * MIB, 1, true), Err(Errno::ENOMEM));
     assert_eq!(keep.alloc_chunks(1), None);
-    assert_eq!(keep.usage().used, 32 * MIB);
+    assert_eq!(keep.frames.used(), 32 * MIB);
     assert_eq!(keep.audit().large, 12);
-    keep.free_chunks(held, 1).unwrap();
+    keep.munmap(start, 2 * MIB).unwrap();
     keep.store(start + 24 * MIB, 7);
     keep.munmap(start, 26 * MIB).unwrap();
     keep.audit();
-    assert_eq!(keep.usage().used, 6 * MIB);
-    assert!(keep.alloc_chunks(13).is_some());
+    assert_eq!(keep.frames.used(), 8 * MIB);
+    assert!(keep.alloc_chunks(12).is_some());
+}
+
+#[test]
+fn an_idle_arena_makes_way_for_another() {
+    let mut keep = keep(Setup { ram: 8 * MIB, limit: 32 * MIB, ..Setup::default() });
+    let idle = keep.anonymous(4 * PAGE, RW);
+    keep.store(idle, 1);
+    keep.munmap(idle, 4 * PAGE).unwrap();
+    let rest = keep.anonymous(24 * MIB, RW);
+    (0..12).for_each(|chunk| keep.store(rest + chunk * CHUNK, 7));
+    assert_eq!(keep.frames.used(), 32 * MIB);
+    // Its leaf goes, and with it the table that is to hold the new leaf.
+    let other = keep.anonymous(100 << 10, RW);
+    keep.store(other, 2);
+    assert_eq!(keep.load(other), 2);
+    keep.audit();
 }
 
 #[test]
@@ -413,7 +394,7 @@ fn tables_run_out_without_harm() {
         assert_eq!(keep.load(start + chunk * CHUNK + 5 * PAGE), chunk as u8 + 1);
     }
     keep.munmap(start, 64 * MIB).unwrap();
-    assert_eq!(keep.usage().free_tables, 8);
+    assert_eq!(keep.tables.free(), 8);
 }
 
 #[test]
@@ -431,7 +412,7 @@ fn a_lying_host_gives_no_memory() {
     ] {
         keep.machine.lie = Some(lie);
         assert_eq!(keep.alloc_chunks(1), None, "{lie:?}");
-        assert_eq!(keep.usage().present, 8 * MIB);
+        assert_eq!(keep.frames.end(), 8 * MIB);
     }
     keep.machine.lie = None;
     assert!(keep.alloc_chunks(1).is_some());
@@ -443,7 +424,7 @@ fn a_stingy_host_is_asked_again() {
     keep.machine.stingy = true;
     let start = keep.anonymous(12 * MIB, RW);
     (0..6).for_each(|chunk| keep.store(start + chunk * CHUNK, 1));
-    assert_eq!(keep.usage().present, 18 * MIB);
+    assert_eq!(keep.frames.end(), 18 * MIB);
 }
 
 #[test]
@@ -497,31 +478,6 @@ fn the_image_stays_as_it_is() {
 }
 
 #[test]
-fn growing_a_large_mapping_moves_its_leaves() {
-    let mut keep = keep(Setup::default());
-    let start = keep.anonymous(8 * MIB, RW);
-    (0..4).for_each(|chunk| keep.store(start + chunk * CHUNK, chunk as u8 + 1));
-    let wall = keep.mmap(Place::Fixed(start + 8 * MIB), PAGE, RW, Backing::Anonymous).unwrap();
-    assert_eq!(keep.mremap(start, 8 * MIB, 16 * MIB, Move::No), Err(Errno::ENOMEM));
-    let used = keep.usage().used;
-    let moved = keep.mremap(start, 8 * MIB, 16 * MIB, Move::May).unwrap();
-    assert_ne!(moved, start);
-    assert_eq!(keep.usage().used, used, "nothing was copied");
-    assert!((0..4).all(|chunk| keep.load(moved + chunk * CHUNK) == chunk as u8 + 1));
-    assert_eq!(keep.load(moved + 15 * MIB), 0);
-    assert_eq!(keep.denied(start, Access::Read), Denial::MapErr);
-    // In place, there is nothing to move.
-    let flushes = keep.machine.flushes;
-    assert_eq!(keep.mremap(moved, 16 * MIB, 32 * MIB, Move::No), Ok(moved));
-    assert_eq!(keep.machine.flushes, flushes);
-    assert_eq!(keep.mremap(moved, 32 * MIB, PAGE, Move::No), Ok(moved));
-    assert_eq!(keep.load(moved), 1);
-    assert_eq!(keep.mremap(moved, PAGE, PAGE, Move::To(wall)), Ok(wall));
-    assert_eq!(keep.load(wall), 1);
-    keep.audit();
-}
-
-#[test]
 fn no_argument_is_too_odd() {
     let mut keep = keep(Setup::default());
     let start = keep.anonymous(4 * MIB, RW);
@@ -535,21 +491,12 @@ fn no_argument_is_too_odd() {
                 {
                     let _ = keep.mmap(place, b, prot, Backing::Anonymous);
                     let _ = keep.mmap(place, b, prot, Backing::Object { object, offset: a });
-                    let odd = Object { phys: a, len: b, executable: true };
-                    let _ =
-                        keep.mmap(place, PAGE, prot, Backing::Object { object: odd, offset: 0 });
                 }
                 let _ = keep.mprotect(a, b, prot);
-            }
-            for c in odd {
-                for to in [Move::No, Move::May, Move::To(c), Move::To(a)] {
-                    let _ = keep.mremap(a, b, c, to);
-                }
             }
             let _ = keep.madvise(a, b, 4);
             let _ = keep.populate(a, b, true);
             let _ = keep.munmap(a, b);
-            let _ = keep.free_chunks(a, b as usize);
         }
         keep.fault(a, Access::Write);
         keep.brk(a);
@@ -577,9 +524,5 @@ fn arguments_are_checked_as_linux_does() {
     assert_eq!(keep.mprotect(start, 4 * MIB + 1, RW), Err(Errno::ENOMEM));
     assert_eq!(keep.madvise(start, PAGE, 99), Err(Errno::EINVAL));
     assert_eq!(keep.madvise(start, 5 * MIB, 3), Err(Errno::ENOMEM));
-    assert_eq!(keep.mremap(start, 5 * MIB, 6 * MIB, Move::May), Err(Errno::EFAULT));
-    assert_eq!(keep.mremap(start, PAGE, 0, Move::May), Err(Errno::EINVAL));
-    let inside = Move::To(start + MIB);
-    assert_eq!(keep.mremap(start, 2 * MIB, 2 * MIB, inside), Err(Errno::EINVAL));
     assert_eq!(Prot::from_linux(8), Err(Errno::EINVAL));
 }

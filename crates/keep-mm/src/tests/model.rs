@@ -8,7 +8,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::vec;
 use std::vec::Vec;
 
 use keep_layout::{CHUNK, PAGE};
@@ -17,7 +16,7 @@ use proptest::sample::Index;
 
 use super::sim::{IMAGE, Keep, MIB, MMAP, Setup, keep, object_byte};
 use crate::areas::Kind;
-use crate::{Access, Backing, Denial, Errno, Fault, Move, Object, Place, Prot};
+use crate::{Access, Backing, Denial, Errno, Fault, Object, Place, Prot};
 
 const RW: Prot = Prot::READ_WRITE;
 const ZONE: u64 = 512 * MIB;
@@ -38,12 +37,10 @@ enum Step {
     Munmap(Span),
     Mprotect(Span, Prot),
     DontNeed(Span),
-    Mremap { span: Span, len: u64, to: u8, target: Span },
     Touch(Span, Access, u8),
     Populate(Span, bool, u8),
     Brk(u64),
     NewObject(u64, bool),
-    FreeObject(Index),
     Lock,
 }
 
@@ -95,8 +92,6 @@ fn step() -> impl Strategy<Value = Step> {
         5 => span().prop_map(Step::Munmap),
         10 => (span(), prot()).prop_map(|(span, prot)| Step::Mprotect(span, prot)),
         3 => span().prop_map(Step::DontNeed),
-        6 => (span(), len(), 0u8..5, span())
-            .prop_map(|(span, len, to, target)| Step::Mremap { span, len, to, target }),
         25 => (span(), access(), any::<u8>())
             .prop_map(|(span, access, value)| Step::Touch(span, access, value)),
         4 => (span(), any::<bool>(), any::<u8>())
@@ -104,7 +99,6 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0u64..12 * MIB).prop_map(Step::Brk),
         2 => (1u64..5 * MIB, prop::bool::weighted(0.8))
             .prop_map(|(len, executable)| Step::NewObject(len, executable)),
-        1 => any::<Index>().prop_map(Step::FreeObject),
         1 => prop::bool::weighted(0.1).prop_map(|lock| if lock { Step::Lock } else { Step::Brk(0) }),
     ]
 }
@@ -134,18 +128,6 @@ impl Page {
             }
             Origin::Object { .. } => 0,
         })
-    }
-
-    fn continues(&self, before: &Self) -> bool {
-        let origin = match (before.origin, self.origin) {
-            (
-                Origin::Object { object, offset, shared },
-                Origin::Object { object: next, offset: next_offset, shared: next_shared },
-            ) => object == next && offset + PAGE == next_offset && shared == next_shared,
-            (Origin::Zero, Origin::Zero) => true,
-            _ => false,
-        };
-        self.prot == before.prot && origin
     }
 }
 
@@ -201,10 +183,9 @@ impl Model {
 
     /// Running out of memory is only right when there is none.
     fn check_exhausted(&self) {
-        let usage = self.keep.usage();
         if self.ample {
-            assert!(usage.free_tables > 50, "tables leak");
-            assert_eq!(usage.used, usage.limit, "memory ran out too early");
+            assert!(self.keep.tables.free() > 50, "tables leak");
+            assert_eq!(self.keep.frames.used(), LIMIT, "memory ran out too early");
         }
     }
 
@@ -232,7 +213,6 @@ impl Model {
                     }
                 }
             }
-            Step::Mremap { span, len, to, target } => self.mremap(span, *len, *to, target),
             Step::Touch(span, access, value) => {
                 let range = self.range(span);
                 let address = range.start + u64::from(*value) * 16;
@@ -252,21 +232,6 @@ impl Model {
                     self.objects.push(Object { phys, len: *len, executable: *executable });
                 }
             }
-            Step::FreeObject(index) if !self.objects.is_empty() => {
-                let index = index.index(self.objects.len());
-                let object = self.objects[index];
-                let mapped = self.pages.values().any(|page| match page.origin {
-                    Origin::Object { object: other, .. } => other == object,
-                    Origin::Zero => false,
-                });
-                let chunks = object.len.div_ceil(CHUNK) as usize;
-                let freed = self.keep.free_chunks(object.phys, chunks);
-                assert_eq!(freed, if mapped { Err(Errno::EBUSY) } else { Ok(()) });
-                if !mapped {
-                    self.objects.remove(index);
-                }
-            }
-            Step::FreeObject(_) => {}
             Step::Lock => {
                 self.keep.lock_exec();
                 self.locked = true;
@@ -389,70 +354,6 @@ impl Model {
         assert_eq!(done, expected);
         if done.is_ok() {
             self.pages.range_mut(range).for_each(|(_, page)| page.prot = prot);
-        }
-    }
-
-    fn mremap(&mut self, span: &Span, len: u64, to: u8, target: &Span) {
-        let range = self.range(span);
-        let old_len = range.end - range.start;
-        let new_len = len.next_multiple_of(PAGE);
-        let target = self.range(target).start;
-        let to = match to {
-            0 => Move::No,
-            1 | 2 => Move::May,
-            _ => Move::To(target),
-        };
-        let pages: Vec<&Page> = self.pages.range(range.clone()).map(|(_, page)| page).collect();
-        let one = self.mapped(&range) && pages.windows(2).all(|pair| pair[1].continues(pair[0]));
-        let moved = self.keep.mremap(range.start, old_len, len, to);
-        let start = match moved {
-            Ok(start) => start,
-            Err(error) => {
-                if !one {
-                    assert!(matches!(error, Errno::EFAULT | Errno::EINVAL));
-                }
-                if let Move::To(target) = to
-                    && error == Errno::ENOMEM
-                    && target + new_len <= MMAP + ZONE
-                {
-                    // What was there may be gone already.
-                    let there = self.keep.areas.within(target..target + new_len).next();
-                    if there.is_none() {
-                        self.unmap(target..target + new_len);
-                    }
-                    // So may what a smaller mapping would have lost.
-                    for page in range.step_by(PAGE as usize) {
-                        if self.keep.areas.at(page).is_none() {
-                            self.pages.remove(&page);
-                        }
-                    }
-                }
-                return;
-            }
-        };
-        assert!(one, "a remapping of nothing or of several mappings");
-        let first = pages[0].clone();
-        assert!(first.prot != Prot::READ_EXEC || start == range.start);
-        if to == Move::No {
-            assert_eq!(start, range.start);
-        }
-        let mut content: Vec<Page> = pages.into_iter().cloned().collect();
-        for page in content.len() as u64..new_len / PAGE {
-            let origin = match first.origin {
-                Origin::Zero => Origin::Zero,
-                Origin::Object { object, offset, shared } => {
-                    Origin::Object { object, offset: offset + page * PAGE, shared }
-                }
-            };
-            content.push(Page { origin, copied: false, bytes: HashMap::new(), ..first.clone() });
-        }
-        self.unmap(range);
-        if let Move::To(target) = to {
-            assert_eq!(start, target);
-            self.unmap(target..target + new_len);
-        }
-        for (page, content) in (start..start + new_len).step_by(PAGE as usize).zip(content) {
-            assert!(self.pages.insert(page, content).is_none(), "{page:#x} was in use");
         }
     }
 
@@ -589,7 +490,7 @@ impl Model {
             }
         }
         assert!(pages.next().is_none(), "pages without an area");
-        assert_eq!(self.keep.usage().committed, self.committed());
+        assert_eq!(self.keep.areas.committed(), self.committed());
     }
 
     /// Compares all bytes, unmaps everything and expects all memory back.
@@ -617,13 +518,11 @@ impl Model {
         self.keep.munmap(MMAP, ZONE).unwrap();
         self.keep.drop_empty_arenas();
         self.keep.settle();
-        for object in self.objects {
-            self.keep.free_chunks(object.phys, object.len.div_ceil(CHUNK) as usize).unwrap();
-        }
         let audit = self.keep.audit();
         assert_eq!((audit.large, audit.small), (0, 0));
-        let usage = self.keep.usage();
-        assert_eq!((usage.used, usage.held, usage.mappings), (3 * CHUNK, 0, 1));
+        let held: u64 = self.objects.iter().map(|object| object.len.next_multiple_of(CHUNK)).sum();
+        assert_eq!((self.keep.held, self.keep.frames.used()), (held, 3 * CHUNK + held));
+        assert_eq!(self.keep.areas.within(0..u64::MAX).count(), 1);
     }
 }
 
