@@ -356,8 +356,8 @@ mod tests {
     #[test]
     fn a_handler_that_returns_finds_all_as_it_was() {
         let mut signals = handled(SA_SIGINFO | SA_ONSTACK);
-        let mut frame = Frame::default();
-        (frame.rip, frame.rsp, frame.rflags, frame.r15) = (0x1000, 0x9000, 0x46, 99);
+        let mut frame =
+            Frame { rip: 0x1000, rsp: 0x9000, rflags: 0x46, r15: 99, ..Frame::default() };
         frame.xmm[15] = 7;
         let before = frame.clone();
         let delivery = signals.plan(SIGSEGV, frame.rsp).unwrap();
@@ -378,8 +378,7 @@ mod tests {
     #[test]
     fn a_handler_cannot_raise_its_flags() {
         let mut signals = handled(0);
-        let mut frame = Frame::default();
-        frame.rsp = 0x9000;
+        let mut frame = Frame { rsp: 0x9000, ..Frame::default() };
         let delivery = signals.plan(SIGSEGV, frame.rsp).unwrap();
         assert!(delivery.at < 0x9000 - 128);
         let mut saved = signals.build(&delivery, &exception(), 1, &mut frame, 0x1f80);
