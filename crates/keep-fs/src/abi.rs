@@ -5,67 +5,37 @@
 //! The system call layer passes flags through as they came, so they are plain integers with the
 //! kernel's values instead of types of our own that would have to be translated twice.
 
-use core::fmt;
-
 /// A Linux error number; never zero.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Errno(pub i32);
 
 macro_rules! errnos {
     ($($name:ident = $value:literal, $text:literal;)*) => {
-        impl Errno {
-            $(#[doc = $text] pub const $name: Self = Self($value);)*
-
-            fn name(self) -> Option<(&'static str, &'static str)> {
-                match self.0 { $($value => Some((stringify!($name), $text)),)* _ => None }
-            }
-        }
+        impl Errno { $(#[doc = $text] pub const $name: Self = Self($value);)* }
     };
 }
 
 errnos! {
-    EPERM = 1, "operation not permitted";
-    ENOENT = 2, "no such file or directory";
-    ENXIO = 6, "no such address";
-    EBADF = 9, "bad descriptor";
-    EAGAIN = 11, "try again";
-    EACCES = 13, "permission denied";
-    EBUSY = 16, "in use";
-    EEXIST = 17, "exists already";
-    EXDEV = 18, "leaves the tree it must stay in";
-    ENODEV = 19, "not possible on this kind of file";
-    ENOTDIR = 20, "not a directory";
-    EISDIR = 21, "is a directory";
-    EINVAL = 22, "invalid argument";
-    EFBIG = 27, "file too large";
-    ENOSPC = 28, "no space left";
-    EMLINK = 31, "too many links";
-    ENAMETOOLONG = 36, "name too long";
-    ENOTEMPTY = 39, "directory not empty";
-    ELOOP = 40, "too many symbolic links";
-    EOPNOTSUPP = 95, "operation not supported";
-    ESTALE = 116, "the inode is gone";
+    EPERM = 1, "Operation not permitted.";
+    ENOENT = 2, "No such file or directory.";
+    EBADF = 9, "Bad descriptor.";
+    EAGAIN = 11, "Try again.";
+    EBUSY = 16, "In use.";
+    EEXIST = 17, "Exists already.";
+    EXDEV = 18, "Leaves the tree it must stay in.";
+    ENODEV = 19, "Not possible on this kind of file.";
+    ENOTDIR = 20, "Not a directory.";
+    EISDIR = 21, "Is a directory.";
+    EINVAL = 22, "Invalid argument.";
+    EFBIG = 27, "File too large.";
+    ENOSPC = 28, "No space left.";
+    EMLINK = 31, "Too many links.";
+    ENAMETOOLONG = 36, "Name too long.";
+    ENOTEMPTY = 39, "Directory not empty.";
+    ELOOP = 40, "Too many symbolic links.";
+    EOPNOTSUPP = 95, "Operation not supported.";
+    ESTALE = 116, "The inode is gone.";
 }
-
-impl fmt::Debug for Errno {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name() {
-            Some((name, _)) => f.write_str(name),
-            None => write!(f, "Errno({})", self.0),
-        }
-    }
-}
-
-impl fmt::Display for Errno {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name() {
-            Some((_, text)) => f.write_str(text),
-            None => write!(f, "error {}", self.0),
-        }
-    }
-}
-
-impl core::error::Error for Errno {}
 
 macro_rules! flags {
     ($($name:ident: $ty:ty = $value:expr, $text:literal;)*) => {
@@ -80,43 +50,28 @@ flags! {
     O_RDWR: u32 = 0o2, "Open for both.";
     O_CREAT: u32 = 0o100, "Make the file if it is not there.";
     O_EXCL: u32 = 0o200, "With `O_CREAT`: it must not be there.";
-    O_NOCTTY: u32 = 0o400, "Accepted, without meaning here.";
     O_TRUNC: u32 = 0o1000, "Cut the file to nothing.";
     O_APPEND: u32 = 0o2000, "Every write goes to the end.";
     O_NONBLOCK: u32 = 0o4000, "Kept, without meaning here.";
-    O_DSYNC: u32 = 0o10000, "Kept, without meaning here: there is no disk.";
-    O_ASYNC: u32 = 0o20000, "Kept, without meaning here.";
-    O_DIRECT: u32 = 0o40000, "Kept, without meaning here.";
     O_LARGEFILE: u32 = 0o100000, "Always set.";
     O_DIRECTORY: u32 = 0o200000, "It must be a directory.";
     O_NOFOLLOW: u32 = 0o400000, "Do not follow a symbolic link at the end of the path.";
-    O_NOATIME: u32 = 0o1000000, "Kept; reading never changes the access time here.";
     O_CLOEXEC: u32 = 0o2000000, "Kept by the descriptor table, not here.";
     O_SYNC: u32 = 0o4010000, "Kept, without meaning here: there is no disk.";
     O_PATH: u32 = 0o10000000, "Only name the file, do not open it.";
-    O_TMPFILE: u32 = 0o20200000, "A file without a name; refused.";
 
-    RESOLVE_NO_XDEV: u64 = 0x01, "Stay on one file system; there is one only.";
     RESOLVE_NO_MAGICLINKS: u64 = 0x02, "Do not follow magic links; there are none.";
     RESOLVE_NO_SYMLINKS: u64 = 0x04, "Do not follow symbolic links.";
     RESOLVE_BENEATH: u64 = 0x08, "Refuse to leave the starting directory.";
-    RESOLVE_IN_ROOT: u64 = 0x10, "Treat the starting directory as the root.";
-    RESOLVE_CACHED: u64 = 0x20, "Only what needs no waiting; nothing does.";
 
     AT_SYMLINK_NOFOLLOW: u32 = 0x100, "Do not follow a symbolic link at the end of the path.";
     AT_REMOVEDIR: u32 = 0x200, "Remove a directory.";
     AT_SYMLINK_FOLLOW: u32 = 0x400, "Follow a symbolic link at the end of the path.";
     AT_EMPTY_PATH: u32 = 0x1000, "An empty path names the starting inode.";
 
-    RENAME_NOREPLACE: u32 = 1, "Do not replace what is there.";
-
-    FALLOC_FL_KEEP_SIZE: u32 = 1, "Reserve, but leave the size alone.";
-
     SEEK_SET: u32 = 0, "From the start.";
     SEEK_CUR: u32 = 1, "From where we are.";
     SEEK_END: u32 = 2, "From the end.";
-    SEEK_DATA: u32 = 3, "To the next data.";
-    SEEK_HOLE: u32 = 4, "To the next hole.";
 
     UTIME_NOW: i64 = 0x3fff_ffff, "Nanoseconds that stand for the present time.";
     UTIME_OMIT: i64 = 0x3fff_fffe, "Nanoseconds that stand for no change.";

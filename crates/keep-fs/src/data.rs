@@ -2,18 +2,20 @@
 
 //! The bytes of one file, in chunks.
 //!
-//! A file is a list of chunks sorted by their place. A chunk that is not there is a hole; a chunk
-//! may be shorter than [`CHUNK`] and reads as zeros from there on, so a small file costs little
-//! more than its bytes. All memory is asked for fallibly: a full Keep is `ENOSPC`, not an abort.
+//! A file is a map of chunks by their place. A chunk that is not there is a hole; a chunk may be
+//! shorter than [`CHUNK`] and reads as zeros from there on, so a small file costs little more than
+//! its bytes. Their memory is asked for fallibly: a full Keep is `ENOSPC`, not an abort.
 
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
 use alloc::vec::Vec;
 
 use crate::abi::Errno;
 
 /// Bytes that one chunk covers.
 pub(crate) const CHUNK: usize = 64 * 1024;
-/// What the list pays for a chunk besides its bytes.
-const CHUNK_COST: u64 = size_of::<Chunk>() as u64;
+/// What the map pays for a chunk besides its bytes, about.
+const CHUNK_COST: u64 = 64;
 
 /// The bytes that everything in the file system shares.
 #[derive(Debug)]
@@ -42,23 +44,11 @@ impl Budget {
     }
 }
 
-#[derive(Debug)]
-struct Chunk {
-    /// Its place: it covers the bytes from `index * CHUNK` on.
-    index: u64,
-    bytes: Vec<u8>,
-}
-
-impl Chunk {
-    fn cost(&self) -> u64 {
-        self.bytes.capacity() as u64 + CHUNK_COST
-    }
-}
-
 /// The content of a file.
 #[derive(Debug, Default)]
 pub(crate) struct Data {
-    chunks: Vec<Chunk>,
+    /// By their place: chunk `n` covers the bytes from `n * CHUNK` on.
+    chunks: BTreeMap<u64, Vec<u8>>,
     size: u64,
 }
 
@@ -69,18 +59,7 @@ impl Data {
 
     /// Bytes of memory that the file holds.
     pub(crate) fn cost(&self) -> u64 {
-        self.chunks.iter().map(Chunk::cost).sum()
-    }
-
-    /// Where chunk `index` is, or where it would have to go.
-    fn find(&self, index: u64) -> Result<usize, usize> {
-        // Without holes a chunk's place in the list is its index.
-        if let Ok(guess) = usize::try_from(index)
-            && self.chunks.get(guess).is_some_and(|chunk| chunk.index == index)
-        {
-            return Ok(guess);
-        }
-        self.chunks.binary_search_by_key(&index, |chunk| chunk.index)
+        self.chunks.values().map(chunk_cost).sum()
     }
 
     /// Reads at `offset`; short only at the end of the file.
@@ -90,10 +69,7 @@ impl Data {
         while done < len {
             let (index, start) = split(offset + done as u64);
             let part = &mut out[done..len.min(done + CHUNK - start)];
-            let have = match self.find(index) {
-                Ok(at) => self.chunks[at].bytes.get(start..).unwrap_or(&[]),
-                Err(_) => &[],
-            };
+            let have = self.chunks.get(&index).and_then(|chunk| chunk.get(start..)).unwrap_or(&[]);
             let copied = have.len().min(part.len());
             part[..copied].copy_from_slice(&have[..copied]);
             part[copied..].fill(0);
@@ -125,92 +101,41 @@ impl Data {
         Ok(done)
     }
 
-    /// Makes memory for the range, so that writing there cannot fail for want of space.
-    pub(crate) fn reserve(
-        &mut self,
-        offset: u64,
-        len: u64,
-        budget: &mut Budget,
-    ) -> Result<(), Errno> {
-        let end = offset + len;
-        // Refuse at once what cannot fit, before memory is touched for it.
-        budget.check(len.saturating_sub(self.cost()))?;
-        let mut at = offset;
-        while at < end {
-            let (index, start) = split(at);
-            let part = (end - at).min((CHUNK - start) as u64) as usize;
-            self.ensure(index, start + part, budget)?;
-            at += part as u64;
-        }
-        Ok(())
-    }
-
     /// Cuts or extends; what is cut off is freed, what is added is a hole.
     pub(crate) fn resize(&mut self, size: u64, budget: &mut Budget) {
         let (index, start) = split(size);
-        let keep = match self.find(index) {
-            Ok(at) if start > 0 => {
-                self.chunks[at].bytes.truncate(start);
-                at + 1
-            }
-            Ok(at) | Err(at) => at,
-        };
-        for chunk in self.chunks.drain(keep..) {
-            budget.give(chunk.cost());
+        let mut gone = self.chunks.split_off(&index);
+        if start > 0
+            && let Some(mut chunk) = gone.remove(&index)
+        {
+            chunk.truncate(start);
+            self.chunks.insert(index, chunk);
         }
-        if self.chunks.is_empty() {
-            self.chunks = Vec::new();
-        }
+        budget.give(gone.values().map(chunk_cost).sum());
         self.size = size;
-    }
-
-    /// The first byte of data at or after `offset`.
-    pub(crate) fn next_data(&self, offset: u64) -> Option<u64> {
-        let (index, start) = split(offset);
-        let at = match self.find(index) {
-            Ok(at) if start < self.chunks[at].bytes.len() => return Some(offset),
-            Ok(at) => at + 1,
-            Err(at) => at,
-        };
-        let next = self.chunks.get(at)?.index * CHUNK as u64;
-        (next < self.size).then_some(next)
-    }
-
-    /// The first byte of a hole at or after `offset`; the end of the file counts as one.
-    pub(crate) fn next_hole(&self, mut offset: u64) -> u64 {
-        while offset < self.size {
-            let (index, start) = split(offset);
-            let end = match self.find(index) {
-                Ok(at) => self.chunks[at].bytes.len(),
-                Err(_) => 0,
-            };
-            if end < CHUNK {
-                offset += end.saturating_sub(start) as u64;
-                break;
-            }
-            offset += (CHUNK - start) as u64;
-        }
-        offset.min(self.size)
     }
 
     /// Chunk `index` with at least its first `end` bytes there.
     fn ensure(&mut self, index: u64, end: usize, budget: &mut Budget) -> Result<&mut [u8], Errno> {
-        let at = match self.find(index) {
-            Ok(at) => {
-                grow(&mut self.chunks[at].bytes, end, budget)?;
-                at
+        match self.chunks.entry(index) {
+            Entry::Occupied(entry) => {
+                let chunk = entry.into_mut();
+                grow(chunk, end, budget)?;
+                Ok(chunk)
             }
-            Err(at) => {
-                self.chunks.try_reserve(1).map_err(|_| Errno::ENOSPC)?;
+            Entry::Vacant(entry) => {
                 budget.take(CHUNK_COST)?;
-                let mut bytes = Vec::new();
-                grow(&mut bytes, end, budget).inspect_err(|_| budget.give(CHUNK_COST))?;
-                self.chunks.insert(at, Chunk { index, bytes });
-                at
+                let mut chunk = Vec::new();
+                grow(&mut chunk, end, budget).inspect_err(|_| budget.give(CHUNK_COST))?;
+                Ok(entry.insert(chunk))
             }
-        };
-        Ok(&mut self.chunks[at].bytes)
+        }
     }
+}
+
+/// What a chunk is charged for.
+fn chunk_cost(chunk: &Vec<u8>) -> u64 {
+    chunk.capacity() as u64 + CHUNK_COST
 }
 
 /// Which chunk holds the byte at `offset`, and where in it.

@@ -7,34 +7,24 @@ use crate::dir::{PLACE_DOT, PLACE_DOTDOT};
 use crate::fs::{Content, Fs};
 use crate::{Errno, InodeId, Kind, OpenHow, Timespec};
 
-/// Flags of `open` that Linux knows; `openat2` refuses others, `openat` drops them.
+/// Flags of `open` that mean something here; `openat2` refuses others, `openat` drops them.
 const O_KNOWN: u32 = O_ACCMODE
     | O_CREAT
     | O_EXCL
-    | O_NOCTTY
     | O_TRUNC
     | O_APPEND
     | O_NONBLOCK
     | O_SYNC
-    | O_ASYNC
-    | O_DIRECT
     | O_LARGEFILE
     | O_DIRECTORY
     | O_NOFOLLOW
-    | O_NOATIME
     | O_CLOEXEC
-    | O_PATH
-    | O_TMPFILE;
+    | O_PATH;
 /// Flags that mean something together with `O_PATH`.
 const O_PATH_KNOWN: u32 = O_DIRECTORY | O_NOFOLLOW | O_PATH | O_CLOEXEC;
 /// Flags that `fcntl(F_SETFL)` changes.
-const O_CHANGEABLE: u32 = O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME;
-const RESOLVE_KNOWN: u64 = RESOLVE_NO_XDEV
-    | RESOLVE_NO_MAGICLINKS
-    | RESOLVE_NO_SYMLINKS
-    | RESOLVE_BENEATH
-    | RESOLVE_IN_ROOT
-    | RESOLVE_CACHED;
+const O_CHANGEABLE: u32 = O_APPEND | O_NONBLOCK;
+const RESOLVE_KNOWN: u64 = RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH;
 /// Bytes that one call moves at most, as in Linux.
 const IO_MAX: usize = 0x7fff_f000;
 /// Bytes of a directory record before the name.
@@ -61,7 +51,7 @@ impl OpenFile {
         self.inode
     }
 
-    /// What was opened. The kernel serves devices by itself.
+    /// What was opened.
     pub fn kind(&self) -> Kind {
         self.kind
     }
@@ -82,18 +72,13 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Where the next `read` or `write` happens.
-    pub fn offset(&self) -> u64 {
-        self.offset
-    }
-
     /// Whether the access mode allows reading.
-    pub fn may_read(&self) -> bool {
+    fn may_read(&self) -> bool {
         self.flags & O_PATH == 0 && matches!(self.flags & O_ACCMODE, O_RDONLY | O_RDWR)
     }
 
     /// Whether the access mode allows writing.
-    pub fn may_write(&self) -> bool {
+    fn may_write(&self) -> bool {
         self.flags & O_PATH == 0 && matches!(self.flags & O_ACCMODE, O_WRONLY | O_RDWR)
     }
 
@@ -123,14 +108,12 @@ impl Fs {
             if flags & !O_KNOWN != 0
                 || path_only
                 || mode & !0o7777 != 0
-                || mode != 0 && flags & (O_CREAT | O_TMPFILE & !O_DIRECTORY) == 0
+                || mode != 0 && flags & O_CREAT == 0
             {
                 return Err(Errno::EINVAL);
             }
         }
-        if resolve & !RESOLVE_KNOWN != 0
-            || resolve & RESOLVE_BENEATH != 0 && resolve & RESOLVE_IN_ROOT != 0
-        {
+        if resolve & !RESOLVE_KNOWN != 0 {
             return Err(Errno::EINVAL);
         }
         flags &= O_KNOWN;
@@ -140,13 +123,6 @@ impl Fs {
         }
         if flags & O_DIRECTORY != 0 && flags & O_CREAT != 0 {
             return Err(Errno::EINVAL);
-        }
-        if flags & (O_TMPFILE & !O_DIRECTORY) != 0 {
-            let valid = flags & O_DIRECTORY != 0 && flags & O_ACCMODE != O_RDONLY;
-            return Err(if valid { Errno::EOPNOTSUPP } else { Errno::EINVAL });
-        }
-        if resolve & RESOLVE_CACHED != 0 && flags & (O_CREAT | O_TRUNC) != 0 {
-            return Err(Errno::EAGAIN);
         }
         let (inode, new) = self.open_inode(dir, path, flags, mode, resolve, now)?;
         let kind = self.kind(inode)?;
@@ -161,8 +137,8 @@ impl Fs {
             }
             flags |= O_LARGEFILE;
         }
-        self.hold(inode)?;
-        flags &= !(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC);
+        self.inode_mut(inode)?.holds += 1;
+        flags &= !(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC);
         Ok(OpenFile { inode, kind, offset: 0, flags, list_end: 0 })
     }
 
@@ -175,7 +151,7 @@ impl Fs {
     ///
     /// # Errors
     ///
-    /// As the system call; `ENODEV` on a device.
+    /// As the system call.
     pub fn read(&self, file: &mut OpenFile, out: &mut [u8]) -> Result<usize, Errno> {
         let done = self.read_at(file, out, file.offset)?;
         file.offset += done as u64;
@@ -186,7 +162,7 @@ impl Fs {
     ///
     /// # Errors
     ///
-    /// As the system call; `ENODEV` on a device.
+    /// As the system call.
     pub fn pread(&self, file: &OpenFile, out: &mut [u8], offset: i64) -> Result<usize, Errno> {
         self.read_at(file, out, u64::try_from(offset).map_err(|_| Errno::EINVAL)?)
     }
@@ -195,7 +171,7 @@ impl Fs {
     ///
     /// # Errors
     ///
-    /// As the system call; `ENODEV` on a device.
+    /// As the system call.
     pub fn write(
         &mut self,
         file: &mut OpenFile,
@@ -213,7 +189,7 @@ impl Fs {
     ///
     /// # Errors
     ///
-    /// As the system call; `ENODEV` on a device.
+    /// As the system call.
     pub fn pwrite(
         &mut self,
         file: &OpenFile,
@@ -229,7 +205,7 @@ impl Fs {
     ///
     /// # Errors
     ///
-    /// As the system call; `ENODEV` on a device.
+    /// As the system call.
     pub fn append(&mut self, file: &OpenFile, bytes: &[u8], now: Timespec) -> Result<usize, Errno> {
         Ok(self.write_at(file, bytes, None, now)?.1)
     }
@@ -245,17 +221,6 @@ impl Fs {
             (SEEK_SET, _) => 0,
             (SEEK_CUR, _) => file.offset,
             (SEEK_END, Content::File(data)) => data.size(),
-            (SEEK_DATA | SEEK_HOLE, Content::File(data)) => {
-                let from = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;
-                if from >= data.size() {
-                    return Err(Errno::ENXIO);
-                }
-                file.offset = match whence {
-                    SEEK_DATA => data.next_data(from).ok_or(Errno::ENXIO)?,
-                    _ => data.next_hole(from),
-                };
-                return Ok(file.offset);
-            }
             _ => return Err(Errno::EINVAL),
         };
         match base.checked_add_signed(offset) {
@@ -293,7 +258,7 @@ impl Fs {
                 return if filled > 0 { Ok(filled) } else { Err(Errno::EINVAL) };
             };
             record.fill(0);
-            record[..8].copy_from_slice(&inode.number().to_le_bytes());
+            record[..8].copy_from_slice(&inode.0.to_le_bytes());
             record[8..16].copy_from_slice(&(place + 1).to_le_bytes());
             record[16..18].copy_from_slice(&(len as u16).to_le_bytes());
             record[18] = self.kind(inode)?.dirent_type();
@@ -318,45 +283,6 @@ impl Fs {
         self.resize(file.inode, size, now)
     }
 
-    /// `fallocate`, with `FALLOC_FL_KEEP_SIZE` or 0.
-    ///
-    /// # Errors
-    ///
-    /// As the system call on a file system that can only reserve.
-    pub fn allocate(
-        &mut self,
-        file: &OpenFile,
-        mode: u32,
-        offset: i64,
-        len: i64,
-        now: Timespec,
-    ) -> Result<(), Errno> {
-        file.real()?;
-        let (Ok(offset), Ok(len @ 1..)) = (u64::try_from(offset), u64::try_from(len)) else {
-            return Err(Errno::EINVAL);
-        };
-        if mode & !FALLOC_FL_KEEP_SIZE != 0 {
-            return Err(Errno::EOPNOTSUPP);
-        }
-        if !file.may_write() {
-            return Err(Errno::EBADF);
-        }
-        // Neither is negative as a signed number, so the sum cannot wrap.
-        let end = offset + len;
-        let (max, budget) = (self.max_file, &mut self.budget);
-        let inode = self.inodes.get_mut(&file.inode).ok_or(Errno::ESTALE)?;
-        let Content::File(data) = &mut inode.content else { return Err(Errno::ENODEV) };
-        if end > max {
-            return Err(Errno::EFBIG);
-        }
-        data.reserve(offset, len, budget)?;
-        if mode & FALLOC_FL_KEEP_SIZE == 0 && end > data.size() {
-            data.resize(end, budget);
-        }
-        inode.modified(now);
-        Ok(())
-    }
-
     fn read_at(&self, file: &OpenFile, out: &mut [u8], offset: u64) -> Result<usize, Errno> {
         if !file.may_read() {
             return Err(Errno::EBADF);
@@ -366,7 +292,7 @@ impl Fs {
         match self.content(file.inode)? {
             Content::File(data) => Ok(data.read(offset, &mut out[..len])),
             Content::Directory(_) => Err(Errno::EISDIR),
-            Content::Symlink(_) | Content::Device(_) => Err(Errno::ENODEV),
+            Content::Symlink(_) => Err(Errno::ENODEV),
         }
     }
 

@@ -5,7 +5,6 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
-use crate::abi::UTIME_OMIT;
 use crate::data::{Budget, Data};
 use crate::dir::Directory;
 use crate::{Errno, InodeId, Kind, SetTime, Stat, Timespec};
@@ -42,7 +41,6 @@ pub(crate) enum Content {
     File(Data),
     Directory(Directory),
     Symlink(Box<[u8]>),
-    Device(u32),
 }
 
 #[derive(Debug)]
@@ -51,8 +49,8 @@ pub(crate) struct Inode {
     /// Permission bits.
     mode: u32,
     pub(crate) nlink: u32,
-    /// Open files, holds, and directories inside.
-    holds: u64,
+    /// Open files, and directories inside.
+    pub(crate) holds: u64,
     atime: Timespec,
     mtime: Timespec,
     ctime: Timespec,
@@ -87,31 +85,17 @@ impl Fs {
         let mut fs = Self {
             inodes: BTreeMap::new(),
             next: ROOT.0,
-            budget: Budget { used: 0, max: 0 },
-            max_inodes: 0,
-            max_file: 0,
+            budget: Budget { used: 0, max: limits.bytes },
+            max_inodes: limits.inodes,
+            max_file: limits.file_size.min(i64::MAX as u64),
         };
-        let root = Content::Directory(Directory::new(ROOT));
-        fs.insert(root, 0o755, now);
-        fs.set_limits(limits);
+        fs.insert(Content::Directory(Directory::new(ROOT)), 0o755, now);
         fs
     }
 
     /// The root directory; it lives as long as the file system.
     pub fn root(&self) -> InodeId {
         ROOT
-    }
-
-    /// Changes the limits; what is there already stays.
-    pub fn set_limits(&mut self, limits: Limits) {
-        self.budget.max = limits.bytes;
-        self.max_inodes = limits.inodes;
-        self.max_file = limits.file_size.min(i64::MAX as u64);
-    }
-
-    /// The limits as they are.
-    pub fn limits(&self) -> Limits {
-        Limits { bytes: self.budget.max, inodes: self.max_inodes, file_size: self.max_file }
     }
 
     /// What is used of the limits.
@@ -129,7 +113,6 @@ impl Fs {
             Content::File(_) => Kind::File,
             Content::Directory(_) => Kind::Directory,
             Content::Symlink(_) => Kind::Symlink,
-            Content::Device(number) => Kind::Device(*number),
         })
     }
 
@@ -144,7 +127,6 @@ impl Fs {
             Content::File(data) => (data.size(), data.cost()),
             Content::Symlink(target) => (target.len() as u64, 0),
             Content::Directory(_) => (4096, 0),
-            Content::Device(_) => (0, 0),
         };
         Ok(Stat {
             ino: id.0,
@@ -158,48 +140,6 @@ impl Fs {
             ctime: inode.ctime,
             btime: inode.btime,
         })
-    }
-
-    /// `faccessat` on an inode: everything is allowed to root, but to run a file that nobody may.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` for unknown bits, `EACCES`, `ESTALE` if the inode is gone.
-    pub fn access(&self, inode: InodeId, mode: u32) -> Result<(), Errno> {
-        let stat = self.stat(inode)?;
-        match mode {
-            8.. => Err(Errno::EINVAL),
-            _ if mode & 1 != 0 && stat.kind != Kind::Directory && stat.mode & 0o111 == 0 => {
-                Err(Errno::EACCES)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// `utimensat`, with access and modification time as seconds and nanoseconds, or the present
-    /// time for both. For an open file pass its inode, an empty path and `AT_EMPTY_PATH`.
-    ///
-    /// # Errors
-    ///
-    /// As the system call.
-    pub fn utimens(
-        &mut self,
-        dir: InodeId,
-        path: &[u8],
-        at: u32,
-        times: Option<[(i64, i64); 2]>,
-        now: Timespec,
-    ) -> Result<(), Errno> {
-        if times.is_some_and(|times| times.iter().all(|time| time.1 == UTIME_OMIT)) {
-            // Linux has nothing to do then, and does not even look for the file.
-            return Ok(());
-        }
-        let inode = self.lookup(dir, path, at)?;
-        let [atime, mtime] = match times {
-            Some([(a, an), (m, mn)]) => [SetTime::from_raw(a, an)?, SetTime::from_raw(m, mn)?],
-            None => [SetTime::Now; 2],
-        };
-        self.set_times(inode, atime, mtime, now)
     }
 
     /// Sets the times of an inode.
@@ -226,33 +166,8 @@ impl Fs {
         Ok(())
     }
 
-    /// Sets the permission bits of an inode, as `fchmod`.
-    ///
-    /// # Errors
-    ///
-    /// `EOPNOTSUPP` on a symbolic link, `ESTALE` if the inode is gone.
-    pub fn set_mode(&mut self, inode: InodeId, mode: u32, now: Timespec) -> Result<(), Errno> {
-        if self.kind(inode)? == Kind::Symlink {
-            return Err(Errno::EOPNOTSUPP);
-        }
-        let inode = self.inode_mut(inode)?;
-        inode.mode = mode & 0o7777;
-        inode.changed(now);
-        Ok(())
-    }
-
-    /// Keeps an inode alive, beyond its names, until [`Fs::release`].
-    ///
-    /// # Errors
-    ///
-    /// `ESTALE` if it is gone already.
-    pub fn hold(&mut self, inode: InodeId) -> Result<(), Errno> {
-        self.inode_mut(inode)?.holds += 1;
-        Ok(())
-    }
-
-    /// Ends one [`Fs::hold`]; the inode ends with the last if it has no name.
-    pub fn release(&mut self, inode: InodeId) {
+    /// Ends one hold on an inode, which ends with the last if it has no name.
+    pub(crate) fn release(&mut self, inode: InodeId) {
         if let Some(found) = self.inodes.get_mut(&inode) {
             found.holds = found.holds.saturating_sub(1);
             self.reap(inode);
@@ -410,7 +325,7 @@ fn inode_cost(content: &Content) -> u64 {
         + match content {
             Content::File(data) => data.cost(),
             Content::Symlink(target) => target.len() as u64,
-            Content::Directory(_) | Content::Device(_) => 0,
+            Content::Directory(_) => 0,
         }
 }
 

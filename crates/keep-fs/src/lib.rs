@@ -15,7 +15,7 @@
 //!   enforced.
 //! * Everything counts against [`Limits`]: file data, and a flat charge for each inode and name.
 //!   File data is allocated fallibly, so that the end of the memory is `ENOSPC`.
-//! * An inode lives while it has a name, an [`OpenFile`] or a hold ([`Fs::hold`]).
+//! * An inode lives while it has a name or an [`OpenFile`].
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -38,13 +38,6 @@ pub use fs::{Fs, Limits, Usage};
 /// Names an inode; never used twice in the life of an [`Fs`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InodeId(u64);
-
-impl InodeId {
-    /// The inode number as `stat` shows it.
-    pub fn number(self) -> u64 {
-        self.0
-    }
-}
 
 /// A point in time since the epoch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,7 +84,7 @@ pub enum Kind {
     Directory,
     /// A symbolic link.
     Symlink,
-    /// A device: the kernel does its I/O itself and tells devices apart by this number.
+    /// A device. The file system has none; the kernel describes its own streams by it.
     Device(u32),
 }
 

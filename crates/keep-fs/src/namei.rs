@@ -33,23 +33,6 @@ impl Fs {
         self.create(dir, &name, content, mode & 0o1777, now)
     }
 
-    /// Makes a device that the kernel serves; it reads and writes through its own code.
-    ///
-    /// # Errors
-    ///
-    /// As `mknodat`.
-    pub fn make_device(
-        &mut self,
-        dir: InodeId,
-        path: &[u8],
-        number: u32,
-        mode: u32,
-        now: Timespec,
-    ) -> Result<InodeId, Errno> {
-        let (dir, name) = self.vacant(dir, path, false)?;
-        self.create(dir, &name, Content::Device(number), mode, now)
-    }
-
     /// `symlinkat`.
     ///
     /// # Errors
@@ -154,21 +137,15 @@ impl Fs {
             Last::Root => return Err(Errno::EBUSY),
         };
         let inode = self.child(found.dir, &name)?.ok_or(Errno::ENOENT)?;
-        match (rmdir, self.content(inode)?) {
-            (true, Content::Directory(directory)) if !directory.is_empty() => {
-                return Err(Errno::ENOTEMPTY);
-            }
-            (true, Content::Directory(_)) => {}
-            (true, _) => return Err(Errno::ENOTDIR),
-            (false, Content::Directory(_)) => return Err(Errno::EISDIR),
-            (false, _) if found.slash => return Err(Errno::ENOTDIR),
-            (false, _) => {}
+        self.may_go(inode, rmdir)?;
+        if !rmdir && found.slash {
+            return Err(Errno::ENOTDIR);
         }
         self.remove_name(found.dir, &name, now)?;
         self.drop_link(found.dir, inode, now)
     }
 
-    /// `renameat2`, with `RENAME_NOREPLACE` or 0.
+    /// `renameat2`, without flags.
     ///
     /// # Errors
     ///
@@ -182,24 +159,17 @@ impl Fs {
         flags: u32,
         now: Timespec,
     ) -> Result<(), Errno> {
-        let may_replace = match flags {
-            0 => true,
-            RENAME_NOREPLACE => false,
-            _ => return Err(Errno::EINVAL),
-        };
+        if flags != 0 {
+            return Err(Errno::EINVAL);
+        }
         // Both paths up to their last components come before a look at those.
         let (from, to) =
             (self.walk(old_dir, old, Goal::Name, 0), self.walk(new_dir, new, Goal::Name, 0));
         let (from, to) = (from?, to?);
         let Last::Name(from_name) = from.last else { return Err(Errno::EBUSY) };
-        let Last::Name(to_name) = to.last else {
-            return Err(if may_replace { Errno::EBUSY } else { Errno::EEXIST });
-        };
+        let Last::Name(to_name) = to.last else { return Err(Errno::EBUSY) };
         let source = self.child(from.dir, &from_name)?.ok_or(Errno::ENOENT)?;
         let target = self.child(to.dir, &to_name)?;
-        if target.is_some() && !may_replace {
-            return Err(Errno::EEXIST);
-        }
         let is_dir = self.is_directory(source);
         if !is_dir && (from.slash || to.slash) {
             return Err(Errno::ENOTDIR);
@@ -215,15 +185,7 @@ impl Fs {
                 if target == source {
                     return Ok(());
                 }
-                match (is_dir, self.content(target)?) {
-                    (true, Content::Directory(directory)) if !directory.is_empty() => {
-                        return Err(Errno::ENOTEMPTY);
-                    }
-                    (true, Content::Directory(_)) => {}
-                    (true, _) => return Err(Errno::ENOTDIR),
-                    (false, Content::Directory(_)) => return Err(Errno::EISDIR),
-                    (false, _) => {}
-                }
+                self.may_go(target, is_dir)?;
                 // The name keeps its place and gets another inode: nobody sees it missing.
                 self.directory_mut(to.dir)?.set(&to_name, source);
                 self.inode_mut(to.dir)?.modified(now);
@@ -240,6 +202,16 @@ impl Fs {
             self.reparent(source, from.dir, to.dir)?;
         }
         Ok(())
+    }
+
+    /// Whether an inode may lose its name where a directory, or none, is expected.
+    fn may_go(&self, inode: InodeId, as_dir: bool) -> Result<(), Errno> {
+        match (as_dir, self.content(inode)?) {
+            (true, Content::Directory(directory)) if !directory.is_empty() => Err(Errno::ENOTEMPTY),
+            (true, Content::File(_) | Content::Symlink(_)) => Err(Errno::ENOTDIR),
+            (false, Content::Directory(_)) => Err(Errno::EISDIR),
+            _ => Ok(()),
+        }
     }
 
     /// The directory and the name for something new.

@@ -61,9 +61,8 @@ impl Fs {
             _ if path.contains(&0) => return Err(Errno::EINVAL),
             _ => {}
         }
-        let confined = resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT) != 0;
-        let top = if confined { start } else { self.root() };
         let beneath = resolve & RESOLVE_BENEATH != 0;
+        let top = if beneath { start } else { self.root() };
         let (mut here, mut links, mut path) = (start, 0, Cow::Borrowed(path));
         loop {
             if path[0] == b'/' {

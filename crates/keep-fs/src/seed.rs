@@ -5,7 +5,8 @@
 //! The host writes the stream, so everything in it may be a lie. [`Decoder`] takes it in pieces of
 //! any size, keeps no more of it than one name and one link target, and leaves counts and sizes to
 //! the file system's [`Limits`](crate::Limits). A stream has no paths, only names inside the
-//! directory that is open, so there is no way to name anything outside.
+//! directory that is open, so there is no way to name anything outside. What writes it is no part
+//! of the Keep, so it is not here.
 //!
 //! The stream is the 8 bytes of [`MAGIC`], then entries, then nothing. All integers are little
 //! endian. An entry is a head of [`HEAD`] bytes, its name, its body:
@@ -39,71 +40,58 @@ pub const HEAD: usize = 24;
 /// Directories that may be open at a time, the seed's own included.
 pub const MAX_DEPTH: usize = 256;
 
-const TAG_END: u8 = 0;
-const TAG_DIRECTORY: u8 = 1;
-const TAG_LEAVE: u8 = 2;
-const TAG_FILE: u8 = 3;
-const TAG_SYMLINK: u8 = 4;
+/// The end of the stream.
+pub const TAG_END: u8 = 0;
+/// A directory begins.
+pub const TAG_DIRECTORY: u8 = 1;
+/// The directory that began last ends.
+pub const TAG_LEAVE: u8 = 2;
+/// A file.
+pub const TAG_FILE: u8 = 3;
+/// A symbolic link.
+pub const TAG_SYMLINK: u8 = 4;
 
 /// Why a stream was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SeedError {
+pub struct SeedError(&'static str);
+
+impl SeedError {
     /// It does not begin with [`MAGIC`].
-    Magic,
+    pub const MAGIC: Self = Self("the stream of files is not of this format and version");
     /// A head has an unknown tag, or a value where zero has to be.
-    Head,
+    pub const HEAD: Self = Self("the stream of files has a malformed entry");
     /// The nanoseconds are not below 1,000,000,000.
-    Time,
+    pub const TIME: Self = Self("the stream of files has an impossible time");
     /// A name is empty, too long, special, or has a forbidden byte.
-    Name,
+    pub const NAME: Self = Self("the stream of files has a forbidden name");
     /// A name is there already.
-    Duplicate,
+    pub const DUPLICATE: Self = Self("the stream of files has a name twice");
     /// The outermost level holds something else than the next seed.
-    Top,
+    pub const TOP: Self = Self("the stream of files has more than the seeds");
     /// Directories lie too deep in each other.
-    Depth,
+    pub const DEPTH: Self = Self("the folders lie too deep in each other");
     /// A link's target is empty, too long, or has a forbidden byte.
-    Target,
+    pub const TARGET: Self = Self("the stream of files has an impossible symbolic link");
     /// An end without a beginning, or the end of the stream with a directory open.
-    Nesting,
+    pub const NESTING: Self = Self("the folders in the stream of files do not nest");
     /// Bytes follow the end.
-    Trailing,
+    pub const TRAILING: Self = Self("the stream of files goes on after its end");
     /// The stream stopped before its end.
-    Truncated,
-    /// The file system refused, which means that it is full.
-    Fs(Errno),
+    pub const TRUNCATED: Self = Self("the stream of files stops before its end");
+    /// The file system is full.
+    pub const FULL: Self = Self("the files do not fit into the Keep");
 }
 
 impl fmt::Display for SeedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Magic => "the stream of files is not of this format and version",
-            Self::Head => "the stream of files has a malformed entry",
-            Self::Time => "the stream of files has an impossible time",
-            Self::Name => "the stream of files has a forbidden name",
-            Self::Duplicate => "the stream of files has a name twice",
-            Self::Top => "the stream of files has more than the seeds",
-            Self::Depth => "the folders lie too deep in each other",
-            Self::Target => "the stream of files has an impossible symbolic link",
-            Self::Nesting => "the folders in the stream of files do not nest",
-            Self::Trailing => "the stream of files goes on after its end",
-            Self::Truncated => "the stream of files stops before its end",
-            Self::Fs(errno) => {
-                return write!(f, "the files do not fit into the Keep: {errno}");
-            }
-        })
+        f.write_str(self.0)
     }
 }
 
-impl core::error::Error for SeedError {}
-
 impl From<Errno> for SeedError {
     fn from(errno: Errno) -> Self {
-        match errno {
-            Errno::EEXIST => Self::Duplicate,
-            errno => Self::Fs(errno),
-        }
+        // Names, depth and targets are checked before; what is left to be wrong is space.
+        if errno == Errno::EEXIST { Self::DUPLICATE } else { Self::FULL }
     }
 }
 
@@ -188,7 +176,7 @@ impl Decoder {
         match (self.failed, self.state) {
             (Some(error), _) => Err(error),
             (None, State::End) => Ok(self.seeds),
-            (None, _) => Err(SeedError::Truncated),
+            (None, _) => Err(SeedError::TRUNCATED),
         }
     }
 
@@ -197,7 +185,7 @@ impl Decoder {
             State::Magic => {
                 let Some(magic) = self.collect(bytes, MAGIC.len())? else { return Ok(()) };
                 if magic != MAGIC {
-                    return Err(SeedError::Magic);
+                    return Err(SeedError::MAGIC);
                 }
                 self.state = State::Head;
             }
@@ -215,7 +203,7 @@ impl Decoder {
                 // The length was checked with the head.
                 let Some(target) = self.collect(bytes, head.body as usize)? else { return Ok(()) };
                 if target.contains(&0) {
-                    return Err(SeedError::Target);
+                    return Err(SeedError::TARGET);
                 }
                 let inode = fs.symlink(&target, self.here(fs), &self.name, self.now)?;
                 self.state = self.done(fs, inode, head.mtime)?;
@@ -232,7 +220,7 @@ impl Decoder {
                     State::File(inode, at, head)
                 };
             }
-            State::End => return Err(SeedError::Trailing),
+            State::End => return Err(SeedError::TRAILING),
         }
         Ok(())
     }
@@ -241,14 +229,14 @@ impl Decoder {
     fn head(&mut self, fs: &mut Fs, head: Head) -> Result<State, SeedError> {
         match (head.tag, self.open.len()) {
             (TAG_END, 0) => Ok(State::End),
-            (TAG_END, _) => Err(SeedError::Nesting),
+            (TAG_END, _) => Err(SeedError::NESTING),
             (TAG_LEAVE, _) => {
                 // Its time comes last, because what was put into it changed the time.
-                let (inode, mtime) = self.open.pop().ok_or(SeedError::Nesting)?;
+                let (inode, mtime) = self.open.pop().ok_or(SeedError::NESTING)?;
                 self.done(fs, inode, mtime)
             }
-            (TAG_DIRECTORY, MAX_DEPTH..) => Err(SeedError::Depth),
-            (TAG_FILE | TAG_SYMLINK, 0) => Err(SeedError::Top),
+            (TAG_DIRECTORY, MAX_DEPTH..) => Err(SeedError::DEPTH),
+            (TAG_FILE | TAG_SYMLINK, 0) => Err(SeedError::TOP),
             _ => Ok(State::Name(head)),
         }
     }
@@ -260,7 +248,7 @@ impl Decoder {
             TAG_DIRECTORY => {
                 if self.open.is_empty() {
                     if self.name != self.seeds.to_string().as_bytes() {
-                        return Err(SeedError::Top);
+                        return Err(SeedError::TOP);
                     }
                     self.seeds += 1;
                 }
@@ -278,7 +266,7 @@ impl Decoder {
             }
             _ => match fs.lookup(here, &self.name, AT_SYMLINK_NOFOLLOW) {
                 // Said before the target arrives; it would be found then as well.
-                Ok(_) => Err(SeedError::Duplicate),
+                Ok(_) => Err(SeedError::DUPLICATE),
                 Err(_) => Ok(State::Target(head)),
             },
         }
@@ -309,28 +297,31 @@ impl Decoder {
 fn parse(bytes: &[u8]) -> Result<Head, SeedError> {
     let Ok([tag, zero, name0, name1, n0, n1, n2, n3, rest @ ..]) = <[u8; HEAD]>::try_from(bytes)
     else {
-        return Err(SeedError::Head);
+        return Err(SeedError::HEAD);
     };
     let [s0, s1, s2, s3, s4, s5, s6, s7, b0, b1, b2, b3, b4, b5, b6, b7] = rest;
     let name = usize::from(u16::from_le_bytes([name0, name1]));
     let nsec = u32::from_le_bytes([n0, n1, n2, n3]);
     let sec = i64::from_le_bytes([s0, s1, s2, s3, s4, s5, s6, s7]);
     let body = u64::from_le_bytes([b0, b1, b2, b3, b4, b5, b6, b7]);
-    let bare = zero == 0 && name == 0 && nsec == 0 && sec == 0 && body == 0;
-    match tag {
-        TAG_END | TAG_LEAVE if !bare => return Err(SeedError::Head),
-        TAG_END | TAG_LEAVE => {}
-        TAG_DIRECTORY | TAG_FILE | TAG_SYMLINK if zero != 0 => return Err(SeedError::Head),
-        TAG_DIRECTORY if body != 0 => return Err(SeedError::Head),
-        TAG_SYMLINK if !(1..PATH_MAX as u64).contains(&body) => return Err(SeedError::Target),
-        TAG_DIRECTORY | TAG_FILE | TAG_SYMLINK if !(1..=NAME_MAX).contains(&name) => {
-            return Err(SeedError::Name);
-        }
-        TAG_DIRECTORY | TAG_FILE | TAG_SYMLINK if nsec >= 1_000_000_000 => {
-            return Err(SeedError::Time);
-        }
-        TAG_DIRECTORY | TAG_FILE | TAG_SYMLINK => {}
-        _ => return Err(SeedError::Head),
+    let well_formed = match tag {
+        TAG_END | TAG_LEAVE => bytes[1..].iter().all(|byte| *byte == 0),
+        TAG_DIRECTORY => zero == 0 && body == 0,
+        TAG_FILE | TAG_SYMLINK => zero == 0,
+        _ => false,
+    };
+    let has_name = !matches!(tag, TAG_END | TAG_LEAVE);
+    if !well_formed {
+        return Err(SeedError::HEAD);
+    }
+    if tag == TAG_SYMLINK && !(1..PATH_MAX as u64).contains(&body) {
+        return Err(SeedError::TARGET);
+    }
+    if has_name && !(1..=NAME_MAX).contains(&name) {
+        return Err(SeedError::NAME);
+    }
+    if nsec >= 1_000_000_000 {
+        return Err(SeedError::TIME);
     }
     Ok(Head { tag, name, mtime: Timespec { sec, nsec }, body })
 }
@@ -338,51 +329,5 @@ fn parse(bytes: &[u8]) -> Result<Head, SeedError> {
 /// Refuses what is no plain name.
 fn check_name(name: &[u8]) -> Result<(), SeedError> {
     let plain = !name.contains(&b'/') && !name.contains(&0) && name != b"." && name != b"..";
-    if plain { Ok(()) } else { Err(SeedError::Name) }
-}
-
-/// The host's side: one function for each kind of entry.
-pub mod encode {
-    use alloc::vec::Vec;
-
-    use super::{HEAD, TAG_DIRECTORY, TAG_END, TAG_FILE, TAG_LEAVE, TAG_SYMLINK};
-    use crate::Timespec;
-
-    fn entry(out: &mut Vec<u8>, tag: u8, name: &[u8], mtime: Timespec, body: u64) {
-        // A name that is too long for the field is one that the decoder refuses.
-        let len = u16::try_from(name.len()).unwrap_or(u16::MAX);
-        out.reserve(HEAD + name.len());
-        out.extend_from_slice(&[tag, 0]);
-        out.extend_from_slice(&len.to_le_bytes());
-        out.extend_from_slice(&mtime.nsec.to_le_bytes());
-        out.extend_from_slice(&mtime.sec.to_le_bytes());
-        out.extend_from_slice(&body.to_le_bytes());
-        out.extend_from_slice(name);
-    }
-
-    /// Begins a directory.
-    pub fn directory(out: &mut Vec<u8>, name: &[u8], mtime: Timespec) {
-        entry(out, TAG_DIRECTORY, name, mtime, 0);
-    }
-
-    /// Ends the directory that was begun last.
-    pub fn leave(out: &mut Vec<u8>) {
-        entry(out, TAG_LEAVE, b"", Timespec::default(), 0);
-    }
-
-    /// Begins a file; exactly `size` bytes of content have to follow.
-    pub fn file(out: &mut Vec<u8>, name: &[u8], mtime: Timespec, size: u64) {
-        entry(out, TAG_FILE, name, mtime, size);
-    }
-
-    /// A symbolic link.
-    pub fn symlink(out: &mut Vec<u8>, name: &[u8], mtime: Timespec, target: &[u8]) {
-        entry(out, TAG_SYMLINK, name, mtime, target.len() as u64);
-        out.extend_from_slice(target);
-    }
-
-    /// Ends the stream.
-    pub fn end(out: &mut Vec<u8>) {
-        entry(out, TAG_END, b"", Timespec::default(), 0);
-    }
+    if plain { Ok(()) } else { Err(SeedError::NAME) }
 }

@@ -3,8 +3,8 @@
 //! The stream of seeds: what goes in comes out, and a lying host is refused.
 
 use keep_fs::abi::AT_SYMLINK_NOFOLLOW;
-use keep_fs::seed::{Decoder, HEAD, MAGIC, MAX_DEPTH, SeedError, encode};
-use keep_fs::{Errno, Fs, Kind, Limits, OpenHow, Timespec};
+use keep_fs::seed::{Decoder, HEAD, MAGIC, MAX_DEPTH, SeedError};
+use keep_fs::{Fs, Kind, Limits, OpenHow, Timespec};
 use proptest::prelude::*;
 
 const LIMITS: Limits = Limits { bytes: 1 << 20, inodes: 500, file_size: 1 << 40 };
@@ -44,80 +44,112 @@ fn raw(tag: u8, zero: u8, name: &[u8], nsec: u32, sec: i64, body: u64) -> Vec<u8
     [&head[..], &nsec.to_le_bytes(), &sec.to_le_bytes(), &body.to_le_bytes(), name].concat()
 }
 
+/// An honest encoder.
+mod encode {
+    use super::{Timespec, raw};
+
+    pub(super) fn directory(out: &mut Vec<u8>, name: &[u8], mtime: Timespec) {
+        out.extend(raw(1, 0, name, mtime.nsec, mtime.sec, 0));
+    }
+
+    pub(super) fn leave(out: &mut Vec<u8>) {
+        out.extend(raw(2, 0, b"", 0, 0, 0));
+    }
+
+    pub(super) fn file(out: &mut Vec<u8>, name: &[u8], mtime: Timespec, size: u64) {
+        out.extend(raw(3, 0, name, mtime.nsec, mtime.sec, size));
+    }
+
+    pub(super) fn symlink(out: &mut Vec<u8>, name: &[u8], mtime: Timespec, target: &[u8]) {
+        out.extend(raw(4, 0, name, mtime.nsec, mtime.sec, target.len() as u64));
+        out.extend(target);
+    }
+
+    pub(super) fn end(out: &mut Vec<u8>) {
+        out.extend(raw(0, 0, b"", 0, 0, 0));
+    }
+}
+
 #[test]
 fn the_layout_is_as_documented() {
-    let mut out = Vec::new();
-    encode::file(&mut out, b"name", OLD, 0x0102_0304_0506_0708);
-    let want = [
-        3, 0, 4, 0, 0xff, 0xc9, 0x9a, 0x3b, 0xfd, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 8, 7,
-        6, 5, 4, 3, 2, 1, b'n', b'a', b'm', b'e',
+    let head = [1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let file = [
+        3, 0, 4, 0, 0xff, 0xc9, 0x9a, 0x3b, 0xfd, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0,
+        0, 0, 0, 0, 0, 0, b'n', b'a', b'm', b'e', b'x',
     ];
-    assert_eq!(out, want);
-    assert_eq!(out.len(), HEAD + 4);
-    assert_eq!(out, raw(3, 0, b"name", OLD.nsec, OLD.sec, 0x0102_0304_0506_0708));
-    out.clear();
-    encode::leave(&mut out);
-    encode::end(&mut out);
-    assert_eq!(out, [raw(2, 0, b"", 0, 0, 0), raw(0, 0, b"", 0, 0, 0)].concat());
+    let mut leave = [0; HEAD];
+    leave[0] = 2;
+    let stream = [&MAGIC[..], &head, b"0", &file, &leave, &[0; HEAD]].concat();
+    let (mut fs, result) = decode(&stream, 5);
+    assert_eq!(result, Ok(1));
+    check(&mut fs, b"0/name", &Node::File(b"x".to_vec()));
 }
 
 #[test]
 fn lies_are_refused() {
-    use SeedError::*;
     for name in [&b""[..], b".", b"..", b"a/b", b"/", b"a\0", &[b'n'; 256]] {
         for (tag, body) in [(1, 0), (3, 0), (4, 1)] {
             let entry = raw(tag, 0, name, 0, 0, body);
-            assert_eq!(in_seed(|out| out.extend(entry)), Err(Name), "{name:?}");
+            assert_eq!(in_seed(|out| out.extend(entry)), Err(SeedError::NAME), "{name:?}");
         }
     }
     assert_eq!(in_seed(|_| ()), Ok(1));
     assert_eq!(in_seed(|out| out.extend(raw(3, 0, &[b'n'; 255], 0, 0, 0))), Ok(1));
     for entry in [raw(5, 0, b"a", 0, 0, 0), raw(3, 1, b"a", 0, 0, 0), raw(1, 0, b"a", 0, 0, 1)] {
-        assert_eq!(in_seed(|out| out.extend(entry)), Err(Head));
+        assert_eq!(in_seed(|out| out.extend(entry)), Err(SeedError::HEAD));
     }
     for entry in [raw(2, 0, b"a", 0, 0, 0), raw(2, 0, b"", 1, 0, 0), raw(0, 0, b"", 0, 1, 0)] {
-        assert_eq!(in_seed(|out| out.extend(entry)), Err(Head));
+        assert_eq!(in_seed(|out| out.extend(entry)), Err(SeedError::HEAD));
     }
-    assert_eq!(in_seed(|out| out.extend(raw(3, 0, b"a", 1_000_000_000, 0, 0))), Err(Time));
+    assert_eq!(
+        in_seed(|out| out.extend(raw(3, 0, b"a", 1_000_000_000, 0, 0))),
+        Err(SeedError::TIME)
+    );
     for target in [0, 4096, u64::MAX] {
-        assert_eq!(in_seed(|out| out.extend(raw(4, 0, b"a", 0, 0, target))), Err(Target));
+        assert_eq!(
+            in_seed(|out| out.extend(raw(4, 0, b"a", 0, 0, target))),
+            Err(SeedError::TARGET)
+        );
     }
-    assert_eq!(in_seed(|out| encode::symlink(out, b"a", NOW, b"x\0")), Err(Target));
+    assert_eq!(in_seed(|out| encode::symlink(out, b"a", NOW, b"x\0")), Err(SeedError::TARGET));
     for second in [raw(1, 0, b"a", 0, 0, 0), raw(3, 0, b"a", 0, 0, 0), raw(4, 0, b"a", 0, 0, 9)] {
         for first in
             [raw(3, 0, b"a", 0, 0, 0), [raw(1, 0, b"a", 0, 0, 0), raw(2, 0, b"", 0, 0, 0)].concat()]
         {
-            assert_eq!(in_seed(|out| out.extend([first, second.clone()].concat())), Err(Duplicate));
+            assert_eq!(
+                in_seed(|out| out.extend([first, second.clone()].concat())),
+                Err(SeedError::DUPLICATE)
+            );
         }
     }
-    assert_eq!(in_seed(encode::end), Err(Nesting));
+    assert_eq!(in_seed(encode::end), Err(SeedError::NESTING));
     assert_eq!(
         in_seed(|out| {
             encode::leave(out);
             encode::leave(out)
         }),
-        Err(Nesting)
+        Err(SeedError::NESTING)
     );
     assert_eq!(
         in_seed(|out| {
             encode::leave(out);
             encode::file(out, b"1", NOW, 0)
         }),
-        Err(Top)
+        Err(SeedError::TOP)
     );
     assert_eq!(
         in_seed(|out| {
             encode::leave(out);
             encode::directory(out, b"2", NOW)
         }),
-        Err(Top)
+        Err(SeedError::TOP)
     );
     assert_eq!(
         in_seed(|out| {
             encode::leave(out);
             encode::directory(out, b"01", NOW)
         }),
-        Err(Top)
+        Err(SeedError::TOP)
     );
     assert_eq!(
         in_seed(|out| {
@@ -131,9 +163,9 @@ fn lies_are_refused() {
             encode::leave(out);
             encode::end(out)
         }),
-        Err(Trailing)
+        Err(SeedError::TRAILING)
     );
-    let full = Err(Fs(Errno::ENOSPC));
+    let full = Err(SeedError::FULL);
     assert_eq!(
         in_seed(|out| {
             encode::file(out, b"a", NOW, 1 << 30);
@@ -145,8 +177,8 @@ fn lies_are_refused() {
         in_seed(|out| (0..600).for_each(|n| encode::file(out, n.to_string().as_bytes(), NOW, 0))),
         full
     );
-    assert_eq!(decode(b"KeepSd\0\x02", 1).1, Err(Magic));
-    assert_eq!(decode(b"", 1).1, Err(Truncated));
+    assert_eq!(decode(b"KeepSd\0\x02", 1).1, Err(SeedError::MAGIC));
+    assert_eq!(decode(b"", 1).1, Err(SeedError::TRUNCATED));
 }
 
 #[test]
@@ -158,7 +190,7 @@ fn depth_is_bounded() {
         })
     };
     assert_eq!(deep(MAX_DEPTH), Ok(1));
-    assert_eq!(deep(MAX_DEPTH + 1), Err(SeedError::Depth));
+    assert_eq!(deep(MAX_DEPTH + 1), Err(SeedError::DEPTH));
 }
 
 #[derive(Debug, Clone)]
@@ -249,7 +281,7 @@ proptest! {
         }
         prop_assert_eq!(fs.usage().inodes, inodes);
         // No part of a stream passes for a whole one.
-        prop_assert_eq!(decode(&out[..cut.index(out.len())], piece).1, Err(SeedError::Truncated));
+        prop_assert_eq!(decode(&out[..cut.index(out.len())], piece).1, Err(SeedError::TRUNCATED));
     }
 
     #[test]

@@ -19,8 +19,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use keep_backend::{BackendError, Seed, seed_name};
 use keep_fs::Timespec;
-use keep_fs::seed::{MAGIC, MAX_DEPTH, encode};
+use keep_fs::seed::{MAGIC, MAX_DEPTH};
 use tracing::warn;
+
+#[path = "seed_encode.rs"]
+mod encode;
 
 /// One step of the walk through a folder.
 #[derive(Debug)]

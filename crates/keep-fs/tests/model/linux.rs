@@ -129,12 +129,6 @@ impl World for Linux {
                 sys(libc::SYS_ftruncate, &[self.slot(*slot)?, *size as usize])?;
                 Done
             }
-            Op::Allocate(slot, mode, offset, len) => {
-                let fd = self.slot(*slot)?;
-                let args = [fd, *mode as usize, *offset as usize, *len as usize];
-                sys(libc::SYS_fallocate, &args)?;
-                Done
-            }
             Op::Flags(slot) => {
                 let flags = sys(libc::SYS_fcntl, &[self.slot(*slot)?, libc::F_GETFL as usize])?;
                 Number(flags as u64 & !u64::from(O_CLOEXEC))
@@ -199,11 +193,6 @@ impl World for Linux {
                 Bytes(buffer)
             }
             Op::Stat(start, path, at) => self.stat(self.start(*start)?, path, *at)?,
-            Op::Access(start, path, mode) => {
-                let (dir, path) = (self.start(*start)?, c(path));
-                sys(libc::SYS_faccessat, &[dir, path.as_ptr() as usize, *mode as usize])?;
-                Done
-            }
             Op::Touch(start, path, at, sec, nsec) => {
                 let (dir, path) = (self.start(*start)?, c(path));
                 let times = [0, UTIME_OMIT, *sec, *nsec];

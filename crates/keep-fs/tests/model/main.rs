@@ -152,8 +152,6 @@ fn any_op() -> impl Strategy<Value = Op> {
         1 => (0..SLOTS, any::<i64>(), any::<u32>()).prop_map(|(s, o, w)| Op::Seek(s, o, w)),
         2 => (0..SLOTS, any::<i64>(), 0..5_u32).prop_map(|(s, o, w)| Op::Seek(s, o, w)),
         1 => (0..SLOTS, any::<i64>()).prop_map(|(s, o)| Op::Truncate(s, o)),
-        1 => (0..SLOTS, any::<u32>(), any::<i64>(), any::<i64>())
-            .prop_map(|(s, m, o, n)| Op::Allocate(s, m, o, n)),
         1 => (0..SLOTS, 0..3_usize, any::<i64>()).prop_map(|(s, n, o)| Op::Pread(s, n, o)),
         1 => (0..SLOTS, 0..3_usize, any::<i64>()).prop_map(|(s, n, o)| Op::Pwrite(s, n, 1, o)),
         1 => (start(), path(), any::<u32>()).prop_map(|(s, p, at)| Op::Unlink(s, p, at)),
@@ -193,7 +191,6 @@ proptest! {
             let Usage { bytes: used, inodes: made } = ours.fs.usage();
             prop_assert!(used <= bytes.max(base.bytes) && made <= inodes.max(base.inodes));
         }
-        ours.fs.set_limits(WIDE);
         clear(&mut ours)?;
     }
 }

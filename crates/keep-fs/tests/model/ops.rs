@@ -46,7 +46,6 @@ pub(crate) enum Op {
     Append(usize, usize, u8),
     Seek(usize, i64, u32),
     Truncate(usize, i64),
-    Allocate(usize, u32, i64, i64),
     Flags(usize),
     SetFlags(usize, u32),
     List(usize),
@@ -58,7 +57,6 @@ pub(crate) enum Op {
     Symlink(Path, Start, Path),
     Readlink(Start, Path, usize),
     Stat(Start, Path, u32),
-    Access(Start, Path, u32),
     Touch(Start, Path, u32, i64, i64),
 }
 
@@ -174,9 +172,8 @@ pub(crate) fn open() -> impl Strategy<Value = Op> {
     let resolve = prop_oneof![
         4 => Just(0),
         3 => prop::sample::select(vec![
-            RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, RESOLVE_NO_MAGICLINKS,
-            RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH | RESOLVE_IN_ROOT,
-            RESOLVE_IN_ROOT | RESOLVE_NO_XDEV, 1 << 30,
+            RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_MAGICLINKS,
+            RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS, 1 << 30,
         ]),
     ];
     (0..SLOTS, start(), path(), mode, often, more, resolve, any::<bool>()).prop_map(
@@ -192,7 +189,6 @@ pub(crate) fn open() -> impl Strategy<Value = Op> {
 pub(crate) fn op() -> impl Strategy<Value = Op> {
     let s = || 0..SLOTS;
     let at = || prop::sample::select(vec![0, 0, 0, AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH]);
-    let noreplace = prop::sample::select(vec![0, 0, 0, 0, RENAME_NOREPLACE]);
     let rm = prop::sample::select(vec![
         0,
         0,
@@ -226,8 +222,6 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         2 => (s(), length(), 1..255_u8).prop_map(|(s, n, b)| Op::Append(s, n, b)),
         4 => (s(), offset(), prop::sample::select(vec![0, 1, 2, 9])).prop_map(|(s, o, w)| Op::Seek(s, o, w)),
         4 => (s(), offset()).prop_map(|(s, o)| Op::Truncate(s, o)),
-        2 => (s(), prop::sample::select(vec![0, 0, 1, 0x100]), -1..200_000_i64, -1..200_000_i64)
-            .prop_map(|(s, m, o, n)| Op::Allocate(s, m, o, n)),
         1 => s().prop_map(Op::Flags),
         1 => (s(), prop::sample::select(vec![0, O_APPEND, O_NONBLOCK, O_RDWR | O_CREAT]))
             .prop_map(|(s, f)| Op::SetFlags(s, f)),
@@ -235,12 +229,11 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         4 => s().prop_map(Op::Fstat),
         12 => (start(), path()).prop_map(|(s, p)| Op::Mkdir(s, p)),
         10 => (start(), path(), rm).prop_map(|(s, p, at)| Op::Unlink(s, p, at)),
-        14 => (start(), path(), start(), path(), noreplace).prop_map(|(a, b, c, d, e)| Op::Rename(a, b, c, d, e)),
+        14 => (start(), path(), start(), path()).prop_map(|(a, b, c, d)| Op::Rename(a, b, c, d, 0)),
         6 => (start(), path(), start(), path(), link_at).prop_map(|(a, b, c, d, e)| Op::Link(a, b, c, d, e)),
         8 => (path(), start(), path()).prop_map(|(t, s, p)| Op::Symlink(t, s, p)),
         3 => (start(), path(), 0..100_usize).prop_map(|(s, p, n)| Op::Readlink(s, p, n)),
         8 => (start(), path(), at()).prop_map(|(s, p, at)| Op::Stat(s, p, at)),
-        2 => (start(), path(), prop::sample::select(vec![0, 1, 4, 7])).prop_map(|(s, p, m)| Op::Access(s, p, m)),
         3 => (start(), path(), at(), 0..1000_i64, nsec).prop_map(|(s, p, at, t, n)| Op::Touch(s, p, at, t, n)),
     ]
 }
@@ -279,7 +272,6 @@ pub(crate) fn escapes(op: &Op) -> bool {
         | Op::Unlink(_, p, _)
         | Op::Readlink(_, p, _)
         | Op::Stat(_, p, _)
-        | Op::Access(_, p, _)
         | Op::Touch(_, p, ..) => wild(p),
         Op::Rename(_, p, _, q, _) | Op::Link(_, p, _, q, _) | Op::Symlink(p, _, q) => {
             wild(p) || wild(q)
