@@ -16,6 +16,7 @@ mod claims;
 mod detail;
 mod format;
 mod reason;
+pub mod statement;
 
 pub use claims::{Claims, Platform, Svn, TcbStatus};
 pub use detail::{
