@@ -1,3 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! To be written.
+//! Verifies AMD SEV-SNP attestation reports, and development evidence, which has the same format.
+//!
+//! [`Snp`] holds a report against the product's root, which is built in: root, intermediate authority,
+//! VEK (VCEK or VLEK), report, with the root's revocation list, all at a given time. [`Development`] does
+//! the same for evidence that a local root vouches for; the two never accept each other's. Both yield
+//! [`evidence_claims::Claims`] for what is genuine. Whether debugging, a migration agent, an old TCB or a
+//! VMPL other than 0 is welcome, a policy says.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod bits;
+mod development;
+mod refusal;
+mod report;
+mod snp;
+mod vek;
+
+pub use bits::{platform_bits, policy_bits};
+pub use development::Development;
+pub use refusal::{Part, SnpRefusal};
+pub use report::{REPORT_SIZE, Report, TcbLayout, offset, product_of_cpuid};
+pub use snp::{ProductRoots, Snp};
+pub use vek::{VekExtensions, oid};
