@@ -7,6 +7,7 @@
 //! what is wrong.
 
 mod bench;
+mod coverage;
 mod guests;
 mod host;
 mod process;
@@ -24,6 +25,7 @@ type Chore = (&'static str, &'static str, fn(&[String]) -> Result);
 
 const CHORES: &[Chore] = &[
     ("bench", "measure speed against the Wasmtime command line", bench::main),
+    ("coverage", "count the lines and branches of the verifier that tests reach", coverage::main),
     ("guests", "build the programs of guests/ to guests/target/out", guests::main),
     (
         "programs",
