@@ -33,7 +33,9 @@ pub(crate) fn main(args: &[String]) -> Result {
 
     let mut test = host::tool("cargo");
     test.args(["test", "--locked", "--tests", "--message-format=json", "--no-fail-fast"]);
-    CRATES.iter().for_each(|name| drop(test.args(["--package", name])));
+    for name in CRATES {
+        test.args(["--package", name]);
+    }
     // So that both cryptographic libraries are there, as in the tests of the whole workspace.
     test.args(["--package", "evidence-vectors"]);
     test.env("CARGO_TARGET_DIR", &folder)
@@ -49,15 +51,20 @@ pub(crate) fn main(args: &[String]) -> Result {
 
     let mut report = Command::new(cov);
     report.arg(if args.iter().any(|arg| arg == "--lines") { "show" } else { "report" });
-    report.arg("--instr-profile").arg(merged).arg("--show-branches=count");
+    report.arg("--instr-profile").arg(merged);
+    if args.iter().any(|arg| arg == "--lines") {
+        report.arg("--show-branches=count");
+    }
     report
         .args(["--ignore-filename-regex", "(registry|rustc|/tests/|testkit|vectors|development)"]);
     // Test programs as Cargo names them.
     let mut programs = messages.lines().filter_map(executable);
     report.args(programs.next());
-    programs.for_each(|program| drop(report.args(["--object", program])));
+    for program in programs {
+        report.args(["--object", program]);
+    }
     if !args.iter().any(|arg| arg == "--lines") {
-        report.arg("--show-region-summary=false").arg("--show-branch-summary=true");
+        report.arg("--show-region-summary=false");
     }
     host::run(&mut report)
 }
