@@ -73,11 +73,8 @@ pub fn bound_statement(
         .iter()
         .map(|(kind, value)| encode::sequence(&[&encode::text(kind), &encode::octets(value)]))
         .collect();
-    let parts = [
-        binding.slug.map(str::as_bytes),
-        binding.workload.map(str::as_bytes),
-        binding.nonce,
-    ];
+    let parts =
+        [binding.slug.map(str::as_bytes), binding.workload.map(str::as_bytes), binding.nonce];
     let binding: Vec<Vec<u8>> = (0..)
         .zip(parts)
         .filter_map(|(number, part)| Some(encode::element(tag::context(number), &[part?])))

@@ -178,12 +178,7 @@ impl Authority {
     /// # Errors
     ///
     /// [`IssueRefusal`].
-    pub fn issue(
-        &self,
-        csr: &[u8],
-        now: Time,
-        random: [u8; 16],
-    ) -> Result<Issued, IssueRefusal> {
+    pub fn issue(&self, csr: &[u8], now: Time, random: [u8; 16]) -> Result<Issued, IssueRefusal> {
         self.check_time(now)?;
         let crypto = self.crypto.as_ref();
         let attested = AttestedRequest::parse(csr)?;
@@ -209,8 +204,7 @@ impl Authority {
             return Err(AuthorityRefusal::EndsSoon(self.not_after).into());
         }
         let not_before = now.minus(admitted.backdate).max(self.not_before);
-        let not_after =
-            now.plus(admitted.lifetime).min(claims.valid_until).min(self.not_after);
+        let not_after = now.plus(admitted.lifetime).min(claims.valid_until).min(self.not_after);
         let subject = subject(&claims);
         let certificate_claims = self.claims(claims, attested.workload.clone(), fresh);
         let extension = certificate_claims.to_der().map_err(AuthorityRefusal::Claims)?;
@@ -305,7 +299,11 @@ impl Authority {
     }
 
     /// Whether there is a nonce; a bad one is refused, whether it is needed or not.
-    fn check_nonce(&self, attested: &AttestedRequest<'_>, now: Time) -> Result<bool, RequestRefusal> {
+    fn check_nonce(
+        &self,
+        attested: &AttestedRequest<'_>,
+        now: Time,
+    ) -> Result<bool, RequestRefusal> {
         let Form::Bound(binding) = &attested.form else { return Ok(false) };
         let Some(nonce) = binding.nonce else { return Ok(false) };
         let key = self.nonce_key.as_ref().ok_or(RequestRefusal::NonceUnsupported)?;

@@ -10,8 +10,8 @@ use evidence_claims::Time;
 use evidence_crypto::Crypto;
 use evidence_pki::{Certificate, Cursor, ObjectIdentifier, PkiError, oid, tag};
 
-use crate::key::{SignError, Signer};
 use crate::encode;
+use crate::key::{SignError, Signer};
 
 /// How many bytes a key identifier has.
 pub const KEY_ID_SIZE: usize = 20;
@@ -94,7 +94,8 @@ impl Template<'_> {
         issuer: &Issuer,
         signer: &dyn Signer,
     ) -> Result<Vec<u8>, SignError> {
-        let own_id = key_id(crypto, self.public_key).map_err(|error| SignError(error.to_string()))?;
+        let own_id =
+            key_id(crypto, self.public_key).map_err(|error| SignError(error.to_string()))?;
         let algorithm = signer.algorithm().identifier();
         let version = encode::element(tag::context_constructed(0), &[&encode::integer(&[2])]);
         let extensions = self.extensions(&own_id, &issuer.key_id);

@@ -63,7 +63,7 @@ pub(crate) fn integer(octets: &[u8]) -> Vec<u8> {
     let zeros = octets.iter().take_while(|octet| **octet == 0).count();
     match octets.get(zeros..).unwrap_or_default() {
         [] => element(tag::INTEGER, &[&[0]]),
-        octets @ [0x80.., ..] => element(tag::INTEGER, &[&[0], octets]),
+        octets @ [0x80..=0xff, ..] => element(tag::INTEGER, &[&[0], octets]),
         octets => element(tag::INTEGER, &[octets]),
     }
 }

@@ -118,10 +118,7 @@ impl Bundle {
     #[must_use]
     pub fn der(&self) -> Vec<u8> {
         let issued: Vec<&[u8]> = self.issued.iter().map(Issued::leaf).collect();
-        encode::sequence(&[
-            &encode::sequence_of(self.chain.needed()),
-            &encode::sequence(&issued),
-        ])
+        encode::sequence(&[&encode::sequence_of(self.chain.needed()), &encode::sequence(&issued)])
     }
 }
 

@@ -162,7 +162,9 @@ pub enum RequestRefusal {
     #[error("the attestation attribute does not hold an AttestationBundle")]
     Bundle,
     /// `id-aa-attestation` in the syntax that the drafts had before 2025.
-    #[error("the attestation attribute has the syntax of an EvidenceBundle, which drafts before 2025 had")]
+    #[error(
+        "the attestation attribute has the syntax of an EvidenceBundle, which drafts before 2025 had"
+    )]
     OldBundle,
     /// An attestation statement of an unknown type.
     #[error("evidence of the type {0} is not known")]
@@ -180,7 +182,9 @@ pub enum RequestRefusal {
     #[error("the workload's slug is not `[host[:port]/]user/repo[:tag]`")]
     Slug,
     /// A digest of a workload that is none.
-    #[error("the workload's digest is not “sha256:”, “sha384:” or “sha512:” and lower-case hexadecimal digits of that length")]
+    #[error(
+        "the workload's digest is not “sha256:”, “sha384:” or “sha512:” and lower-case hexadecimal digits of that length"
+    )]
     Digest,
     /// A slug without a digest: a name that says nothing about what runs.
     #[error("the workload has a slug, but no digest")]
@@ -189,7 +193,9 @@ pub enum RequestRefusal {
     #[error("with this form of evidence the request's key has to be on {0}")]
     KeyType(&'static str),
     /// Report data that are not the binding.
-    #[error("the evidence is not bound to what the request says: its report data are not the hash of it")]
+    #[error(
+        "the evidence is not bound to what the request says: its report data are not the hash of it"
+    )]
     Binding,
     /// A nonce, but this Steward gives out none.
     #[error("the evidence has a nonce, but this Steward gives out none")]
@@ -201,7 +207,9 @@ pub enum RequestRefusal {
     #[error("the nonce expired at {0}")]
     NonceExpired(Time),
     /// The endorsements end so soon that no certificate is worth it.
-    #[error("what the processor's vendor says ends at {0}, less than {MIN_LIFETIME} seconds from now")]
+    #[error(
+        "what the processor's vendor says ends at {0}, less than {MIN_LIFETIME} seconds from now"
+    )]
     EndsSoon(Time),
     /// A bundle that is no sequence of requests.
     #[error("this is no DER sequence of certificate requests")]
@@ -357,7 +365,9 @@ impl Reason for RequestRefusal {
             }
             Self::NonceUnsupported => "leave out the nonce, or use a Steward that gives out nonces",
             Self::NonceUnknown => "ask this Steward for a nonce, and use it unchanged",
-            Self::NonceExpired(_) => "ask the Steward for a new nonce, and for a new report over it",
+            Self::NonceExpired(_) => {
+                "ask the Steward for a new nonce, and for a new report over it"
+            }
             Self::EndsSoon(_) => "fetch newer revocation lists and TCB information from the vendor",
             Self::RequestBundle => "send a DER SEQUENCE of PKCS#10 requests",
             Self::BundleCount(_) => "split the bundle",
@@ -373,7 +383,9 @@ pub enum AuthorityRefusal {
     #[error("the certificate of the Steward itself is {0}")]
     NotValid(PkiError),
     /// Its certificate ends so soon that no certificate is worth it.
-    #[error("the certificate of the Steward itself ends at {0}, less than {MIN_LIFETIME} seconds from now")]
+    #[error(
+        "the certificate of the Steward itself ends at {0}, less than {MIN_LIFETIME} seconds from now"
+    )]
     EndsSoon(Time),
     /// The claims do not fit into the extension of the certificate.
     #[error("what was verified cannot be written into a certificate: {0}")]
@@ -412,6 +424,7 @@ impl Reason for AuthorityRefusal {
             Self::NotValid(_) | Self::EndsSoon(_) => {
                 "tell who runs this Steward to renew its certificate, or to set its clock"
             }
+            Self::Claims(_) => "report this as a fault of the Steward, with the evidence",
             Self::Sign(_) => "tell who runs this Steward to look after its key or device",
         }
     }

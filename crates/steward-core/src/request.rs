@@ -11,8 +11,8 @@ use evidence_crypto::Crypto;
 use evidence_pki::{Cursor, ObjectIdentifier, PkiError, PublicKey, Request, oid, tag};
 use steward_claims::Workload;
 
-use crate::binding::{self, Binding};
 use crate::RequestRefusal;
+use crate::binding::{self, Binding};
 
 /// A request with its evidence, read but not believed.
 #[derive(Debug)]

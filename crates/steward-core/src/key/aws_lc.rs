@@ -4,7 +4,6 @@
 
 use core::fmt;
 
-use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair,
@@ -39,8 +38,8 @@ impl AwsLcKey {
     /// [`KeyError`].
     pub fn from_pkcs8(pkcs8: &[u8]) -> Result<Self, KeyError> {
         let algorithm = super::algorithm_of(pkcs8)?;
-        let pair = EcdsaKeyPair::from_pkcs8(signing(algorithm), pkcs8)
-            .map_err(|_| KeyError::Invalid)?;
+        let pair =
+            EcdsaKeyPair::from_pkcs8(signing(algorithm), pkcs8).map_err(|_| KeyError::Invalid)?;
         Self::new(pair, algorithm)
     }
 

@@ -126,12 +126,13 @@ pub enum KeyError {
 
 /// The algorithm of the key in a PKCS#8 `OneAsymmetricKey` (RFC 5958, 2).
 fn algorithm_of(pkcs8: &[u8]) -> Result<SigningAlgorithm, KeyError> {
-    let read = || -> Result<(ObjectIdentifier, Option<ObjectIdentifier>), evidence_pki::PkiError> {
-        let mut key = Cursor::whole(pkcs8, tag::SEQUENCE, "private key")?;
-        key.unsigned()?;
-        let mut algorithm = key.enter(tag::SEQUENCE)?;
-        Ok((algorithm.oid()?, algorithm.oid().ok()))
-    };
+    let read =
+        || -> Result<(ObjectIdentifier, Option<ObjectIdentifier>), evidence_pki::PkiError> {
+            let mut key = Cursor::whole(pkcs8, tag::SEQUENCE, "private key")?;
+            key.unsigned()?;
+            let mut algorithm = key.enter(tag::SEQUENCE)?;
+            Ok((algorithm.oid()?, algorithm.oid().ok()))
+        };
     match read().map_err(|_| KeyError::Malformed)? {
         (oid::EC_PUBLIC_KEY, Some(oid::P256)) => Ok(SigningAlgorithm::EcdsaP256Sha256),
         (oid::EC_PUBLIC_KEY, Some(oid::P384)) => Ok(SigningAlgorithm::EcdsaP384Sha384),
