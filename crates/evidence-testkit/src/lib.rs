@@ -25,6 +25,7 @@ pub mod amd;
 pub mod certificate;
 pub mod csr;
 pub mod der_writer;
+pub mod intel;
 pub mod keys;
 pub mod statement;
 

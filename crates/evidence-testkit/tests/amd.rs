@@ -50,6 +50,7 @@ fn samples_are_valid() {
         check(&amd.sample(product, 5), &RustCrypto);
     }
     let sample = amd.sample(Product::Turin, 5);
+    assert!(sample.ark == amd.ark_der(Product::Turin) && sample.crl == amd.crl_der(Product::Turin));
     let vek = Certificate::parse(&sample.vek).unwrap();
     let hardware = vek.extension(ObjectIdentifier::new_unwrap(kds::HARDWARE_ID)).unwrap();
     assert_eq!(hardware.value, &sample.report[offset::CHIP_ID..][..8]);

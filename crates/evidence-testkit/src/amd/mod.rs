@@ -58,9 +58,10 @@ impl Product {
         if self == Self::Turin { 8 } else { 64 }
     }
 
-    fn serial(self, last: u8) -> [u8; 3] {
-        [self as u8 + 1, if last == 0x81 { 1 } else { 0 }, last & 0x7f]
+    fn serial(self, below: [u8; 2]) -> [u8; 3] {
+        [self as u8 + 1, below[0], below[1]]
     }
+}
 }
 
 /// DER `Name` with that common name, otherwise as in AMD's certificates.
@@ -84,6 +85,9 @@ pub struct Amd {
     ask: Key,
     asvk: Key,
     vek: Key,
+    /// ARK, ASK, ASVK and revocation list by product, signed once: they are pinned byte by byte, and each
+    /// signature is another one.
+    issued: Vec<[Vec<u8>; 4]>,
 }
 
 /// A report and all that belongs to it, valid at [`NOW`].
@@ -119,7 +123,23 @@ impl Amd {
     }
 
     fn new() -> Self {
-        Self { ark: Key::rsa(), ask: Key::rsa(), asvk: Key::rsa(), vek: Key::p384() }
+        let mut amd = Self {
+            ark: Key::rsa(),
+            ask: Key::rsa(),
+            asvk: Key::rsa(),
+            vek: Key::p384(),
+            issued: Vec::new(),
+        };
+        let issue = |product| {
+            [
+                amd.ark(product).sign(&amd.ark),
+                amd.ask(product).sign(&amd.ark),
+                amd.asvk(product).sign(&amd.ark),
+                amd.crl_builder(product).sign(&amd.ark),
+            ]
+        };
+        amd.issued = Product::ALL.map(issue).into();
+        amd
     }
 
     /// The key of the roots.
@@ -151,7 +171,7 @@ impl Amd {
     pub fn ark(&self, product: Product) -> CertificateBuilder {
         let name = amd_name(&format!("ARK-{}", product.name()));
         CertificateBuilder::new(&name, &name, self.ark.spki())
-            .serial(&product.serial(0))
+            .serial(&product.serial([0, 0]))
             .validity(NOW.minus(6 * 365 * DAY), NOW.plus(19 * 365 * DAY))
             .key_usage(usage::CERTIFICATES_AND_CRLS)
             .subject_key_id(&self.ark.identifier())
@@ -163,14 +183,14 @@ impl Amd {
     /// The issuer of VCEKs of a product, to be changed. Sign it with [`Amd::ark_key`].
     #[must_use]
     pub fn ask(&self, product: Product) -> CertificateBuilder {
-        self.intermediate(product, "SEV-", &self.ask).serial(&product.serial(1))
+        self.intermediate(product, "SEV-", &self.ask).serial(&product.serial([0, 1]))
     }
 
     /// The issuer of VLEKs of a product, to be changed. Sign it with [`Amd::ark_key`].
     #[must_use]
     pub fn asvk(&self, product: Product) -> CertificateBuilder {
         self.intermediate(product, "SEV-VLEK-", &self.asvk)
-            .serial(&product.serial(0x81))
+            .serial(&product.serial([1, 1]))
             .crl_at(&crl_url("vlek", product))
     }
 
@@ -190,31 +210,31 @@ impl Amd {
     /// DER of the root of a product.
     #[must_use]
     pub fn ark_der(&self, product: Product) -> Vec<u8> {
-        self.ark(product).sign(&self.ark)
+        self.issued[product as usize][0].clone()
     }
 
     /// DER of the issuer of VCEKs of a product.
     #[must_use]
     pub fn ask_der(&self, product: Product) -> Vec<u8> {
-        self.ask(product).sign(&self.ark)
+        self.issued[product as usize][1].clone()
     }
 
     /// DER of the issuer of VLEKs of a product.
     #[must_use]
     pub fn asvk_der(&self, product: Product) -> Vec<u8> {
-        self.asvk(product).sign(&self.ark)
+        self.issued[product as usize][2].clone()
     }
 
     /// Serial number of [`Amd::ask_der`], to revoke it.
     #[must_use]
     pub fn ask_serial(&self, product: Product) -> [u8; 3] {
-        product.serial(1)
+        product.serial([0, 1])
     }
 
     /// Serial number of [`Amd::asvk_der`], to revoke it.
     #[must_use]
     pub fn asvk_serial(&self, product: Product) -> [u8; 3] {
-        product.serial(0x81)
+        product.serial([1, 1])
     }
 
     /// The root's revocation list, to be changed. Sign it with [`Amd::ark_key`].
@@ -248,7 +268,7 @@ impl Amd {
     /// DER of the root's revocation list: empty, and current at [`NOW`].
     #[must_use]
     pub fn crl_der(&self, product: Product) -> Vec<u8> {
-        self.crl_builder(product).sign(&self.ark)
+        self.issued[product as usize][3].clone()
     }
 
     /// A VCEK of a product, to be changed. Sign it with [`Amd::ask_key`].
