@@ -62,7 +62,6 @@ impl Product {
         [self as u8 + 1, below[0], below[1]]
     }
 }
-}
 
 /// DER `Name` with that common name, otherwise as in AMD's certificates.
 #[must_use]
