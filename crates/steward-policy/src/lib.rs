@@ -11,7 +11,11 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod appraise;
+mod explain;
+mod flags;
+mod parse;
 mod policy;
+mod reader;
 mod refusal;
 
 pub use appraise::{Admitted, appraise};
