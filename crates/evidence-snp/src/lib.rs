@@ -11,10 +11,18 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod authority;
 mod bits;
+mod chain;
+mod claims;
 mod development;
+mod examine;
+mod fields;
+mod memory;
 mod refusal;
 mod report;
+mod roots;
+mod rules;
 mod snp;
 mod vek;
 

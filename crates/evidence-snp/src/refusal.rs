@@ -3,7 +3,7 @@
 //! Why a report is refused: each rule has its own reason, with a stable code.
 
 use evidence_claims::{Reason, SnpProduct};
-use evidence_pki::{PkiError, Time};
+use evidence_pki::PkiError;
 
 const ABI: &str = "AMD 56860 (SEV-SNP firmware ABI), section 7.3, ATTESTATION_REPORT";
 const ABI_POLICY: &str = "AMD 56860 (SEV-SNP firmware ABI), section 4.3, guest policy";
@@ -195,130 +195,124 @@ impl SnpRefusal {
         Self::Certificate(Part::Vek, error)
     }
 
-    pub(crate) fn ask(error: PkiError) -> Self {
-        Self::Certificate(Part::Ask, error)
-    }
-
     /// Code, reference and remedy, side by side.
     fn facts(&self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::Length(_) => {
-                ("snp.length", ABI, "Send the report as the firmware made it: exactly 1184 bytes.")
+                ("snp.length", ABI, "send the report as the firmware made it: exactly 1184 bytes")
             }
             Self::Version(_) => (
                 "snp.version",
                 ABI,
-                "Update the verifier, or use firmware that makes reports of version 2 to 5.",
+                "update the verifier, or use firmware that makes reports of version 2 to 5",
             ),
             Self::SignatureAlgorithm(_) => (
                 "snp.signature-algorithm",
                 ABI_SIGNATURE,
-                "Send the report as the firmware made it.",
+                "send the report as the firmware made it",
             ),
             Self::SigningKey(_) => (
                 "snp.signing-key",
                 ABI,
-                "Let the platform sign reports with its VCEK or VLEK: do not mask the chip's key.",
+                "let the platform sign reports with its VCEK or VLEK: do not mask the chip's key",
             ),
             Self::Product(..) => (
                 "snp.product",
                 KDS,
-                "Run on Milan, Genoa (with Bergamo and Siena) or Turin, or update the verifier.",
+                "run on Milan, Genoa (with Bergamo and Siena) or Turin, or update the verifier",
             ),
-            Self::NoRoot(_) => ("snp.no-root", KDS, "Give the verifier the root of that product."),
+            Self::NoRoot(_) => ("snp.no-root", KDS, "give the verifier the root of that product"),
             Self::ProductMismatch { .. } => {
-                ("snp.product-mismatch", KDS, "Send the VEK of the processor that made the report.")
+                ("snp.product-mismatch", KDS, "send the VEK of the processor that made the report")
             }
             Self::VekMissing => (
                 "snp.vek-missing",
                 KDS,
-                "Send the VCEK from AMD's KDS, or the VLEK from the cloud provider, with the report.",
+                "send the VCEK from AMD's KDS, or the VLEK from the cloud provider, with the report",
             ),
             Self::VekAmbiguous => {
-                ("snp.vek-ambiguous", KDS, "Send exactly one VEK with the report.")
+                ("snp.vek-ambiguous", KDS, "send exactly one VEK with the report")
             }
             Self::VekName(_) => (
                 "snp.vek-name",
                 KDS,
-                "Send the VCEK for a report signed by a VCEK, and the VLEK for one signed by a VLEK.",
+                "send the VCEK for a report signed by a VCEK, and the VLEK for one signed by a VLEK",
             ),
-            Self::VekKey => ("snp.vek-key", KDS, "Send the VEK as AMD issued it."),
-            Self::VekExtension(_) => ("snp.vek-extension", KDS, "Send the VEK as AMD issued it."),
+            Self::VekKey => ("snp.vek-key", KDS, "send the VEK as AMD issued it"),
+            Self::VekExtension(_) => ("snp.vek-extension", KDS, "send the VEK as AMD issued it"),
             Self::VekStructVersion(_) => (
                 "snp.vek-struct-version",
                 KDS,
-                "Send the VEK of the processor that made the report.",
+                "send the VEK of the processor that made the report",
             ),
-            Self::VekProductName => ("snp.vek-product-name", KDS, "Send the VEK as AMD issued it."),
+            Self::VekProductName => ("snp.vek-product-name", KDS, "send the VEK as AMD issued it"),
             Self::VekRevoked => (
                 "snp.vek-revoked",
                 KDS_CRL,
-                "Do not trust this platform until AMD has issued it another key.",
+                "do not trust this platform until AMD has issued it another key",
             ),
             Self::AuthorityKey(Part::Ark) => {
-                ("snp.ark-unusable", KDS, "Give the verifier AMD's root as AMD published it.")
+                ("snp.ark-unusable", KDS, "give the verifier AMD's root as AMD published it")
             }
             Self::AuthorityKey(_) => (
                 "snp.ask-not-an-authority",
                 KDS,
-                "Send the ASK as AMD issued it, or none, so that the built-in one is used.",
+                "send the ASK as AMD issued it, or none, so that the built-in one is used",
             ),
             Self::Certificate(part, error) => Self::certificate(*part, error),
             Self::AskRevoked => {
-                ("snp.ask-revoked", KDS_CRL, "Fetch the present ASK and a new VEK from AMD's KDS.")
+                ("snp.ask-revoked", KDS_CRL, "fetch the present ASK and a new VEK from AMD's KDS")
             }
             Self::CrlMissing => (
                 "snp.crl-missing",
                 KDS_CRL,
-                "Send the product's revocation list from AMD's KDS with the report.",
+                "send the product's revocation list from AMD's KDS with the report",
             ),
             Self::Crl(part, error) => Self::list(*part, error),
             Self::Tcb => (
                 "snp.tcb",
                 ABI_TCB,
-                "Fetch the VEK for the TCB that the report states; it changes with each update of the firmware.",
+                "fetch the VEK for the TCB that the report states; it changes with each update of the firmware",
             ),
-            Self::ChipId => ("snp.chip-id", ABI, "Send the VEK of the chip that made the report."),
-            Self::SignatureEncoding => (
-                "snp.signature-encoding",
-                ABI_SIGNATURE,
-                "Send the report as the firmware made it.",
-            ),
+            Self::ChipId => ("snp.chip-id", ABI, "send the VEK of the chip that made the report"),
+            Self::SignatureEncoding => {
+                ("snp.signature-encoding", ABI_SIGNATURE, "send the report as the firmware made it")
+            }
             Self::Signature => (
                 "snp.signature",
                 ABI_SIGNATURE,
-                "Send the report as the firmware made it, and the VEK of the chip that made it.",
+                "send the report as the firmware made it, and the VEK of the chip that made it",
             ),
             Self::Reserved(_) => (
                 "snp.reserved",
                 ABI,
-                "Update the verifier: the report says something that it does not know.",
+                "update the verifier: the report says something that it does not know",
             ),
             Self::Policy(_) => (
                 "snp.policy",
                 ABI_POLICY,
-                "Launch the guest with a policy that the verifier knows: bit 17 set, reserved bits clear.",
+                "launch the guest with a policy that the verifier knows: bit 17 set, reserved bits clear",
             ),
-            Self::Abi { .. } => ("snp.abi", ABI_POLICY, "Update the platform's SEV firmware."),
+            Self::Abi { .. } => ("snp.abi", ABI_POLICY, "update the platform's SEV firmware"),
             Self::DevelopmentEmpty => (
                 "development.empty",
                 DEVELOPMENT,
-                "Make development evidence under a local development root; the empty form proves nothing.",
+                "make development evidence under a local development root; the empty form proves nothing",
             ),
             Self::RootNotAccepted => (
                 "development.root-not-accepted",
                 DEVELOPMENT,
-                "Name this development root in the policy, if its evidence is to be accepted.",
+                "name this development root in the policy, if its evidence is to be accepted",
             ),
         }
     }
 
     fn certificate(part: Part, error: &PkiError) -> (&'static str, &'static str, &'static str) {
-        const VEK: &str = "Send the VEK as AMD issued it.";
-        const FETCH_VEK: &str = "Fetch a new VEK, and mind the clock.";
+        const VEK: &str = "send the VEK as AMD issued it";
+        const FETCH_VEK: &str = "fetch a new VEK, and mind the clock";
         const ASK: &str =
-            "Send the ASK as AMD issued it, or none, so that the built-in one is used.";
-        const ARK: &str = "Update the verifier for the present root, and mind the clock.";
+            "send the ASK as AMD issued it, or none, so that the built-in one is used";
+        const ARK: &str = "update the verifier for the present root, and mind the clock";
         match (part, error) {
             (Part::Vek, PkiError::NotYetValid(_)) => ("snp.vek-not-yet-valid", PATH, FETCH_VEK),
             (Part::Vek, PkiError::Expired(_)) => ("snp.vek-expired", PATH, FETCH_VEK),
@@ -338,14 +332,14 @@ impl SnpRefusal {
             (Part::Ark, PkiError::NotYetValid(_)) => ("snp.ark-not-yet-valid", PATH, ARK),
             (Part::Ark, PkiError::Expired(_)) => ("snp.ark-expired", PATH, ARK),
             (Part::Ark, _) => {
-                ("snp.ark-unusable", KDS, "Give the verifier the root as it was published.")
+                ("snp.ark-unusable", KDS, "give the verifier the root as it was published")
             }
         }
     }
 
     fn list(part: Part, error: &PkiError) -> (&'static str, &'static str, &'static str) {
-        const FETCH: &str = "Fetch the present revocation list from AMD's KDS, and mind the clock.";
-        const LEAVE: &str = "Leave this list out, or fetch the present one from AMD's KDS.";
+        const FETCH: &str = "fetch the present revocation list from AMD's KDS, and mind the clock";
+        const LEAVE: &str = "leave this list out, or fetch the present one from AMD's KDS";
         let ark = part == Part::Ark;
         match error {
             PkiError::NotYetValid(_) if ark => ("snp.crl-not-yet-valid", KDS_CRL, FETCH),
@@ -373,15 +367,4 @@ impl Reason for SnpRefusal {
     fn remedy(&self) -> &'static str {
         self.facts().2
     }
-}
-
-/// Whether `now` lies in `from` to `to`, both included, with the words of the two errors.
-pub(crate) fn check_time(from: Time, to: Time, now: Time) -> Result<(), PkiError> {
-    if now < from {
-        return Err(PkiError::NotYetValid(from));
-    }
-    if now > to {
-        return Err(PkiError::Expired(to));
-    }
-    Ok(())
 }
