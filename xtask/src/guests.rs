@@ -115,7 +115,17 @@ pub(crate) fn main(args: &[String]) -> Result {
         Toolchain::Debian => host::output(host::tool("/usr/bin/rustc").arg("--version"))?,
     };
     let also = format!("{toolchain:?} {compiler} C: {}", clang().is_some());
-    let digest = host::digest(&folder, &host::files_below(&folder)?, &also)?;
+    // The guests that are made of the product's own crates change with them.
+    let mut sources = host::files_below(&folder)?;
+    for entry in std::fs::read_dir(host::root().join("crates"))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("evidence-") || name.starts_with("steward-") {
+            sources.extend(host::files_below(&path.join("src"))?);
+        }
+    }
+    sources.sort();
+    let digest = host::digest(&host::root(), &sources, &also)?;
     let stamp = out().join(".stamp");
     if std::fs::read_to_string(&stamp).is_ok_and(|old| old == digest)
         && !args.iter().any(|a| a == "--force")

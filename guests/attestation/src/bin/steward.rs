@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! The Steward as a WASI application: the library that decides, behind a small HTTP/1.1 server on a
+//! listening socket that it inherits as descriptor 3.
+//!
+//! ```text
+//! steward FOLDER    # key.pem, chain.pem, policy.toml
+//! ```
+//!
+//! The decision is the same code as in the native service; what is around it is the least that serves
+//! it: one connection at a time, no TLS (a Keep puts that on the socket), no metrics. WASI preview 1 has
+//! no timeouts on sockets, so whoever runs this alone on a network can be kept waiting by one client.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::FromRawFd;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use evidence_crypto::{Crypto, RustCrypto};
+use evidence_pki::Time;
+use evidence_snp::Development;
+use evidence_verifier::{Endorsements, Verifier};
+use serde_json::json;
+use steward_core::key::RustCryptoKey;
+use steward_core::{Authority, IssueRefusal, Setup};
+use steward_policy::Policy;
+
+/// No request may have more bytes, its head included.
+const MAX_REQUEST: usize = (1 << 20) + (16 << 10);
+/// No head of a request may have more bytes, nor more lines.
+const MAX_HEAD: usize = 16 << 10;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
+    let Some(folder) = std::env::args().nth(1) else {
+        eprintln!("usage: steward FOLDER");
+        return ExitCode::from(2);
+    };
+    match serve(Path::new(&folder)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("steward: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(folder: &Path) -> Result<()> {
+    let authority = authority(folder)?;
+    // SAFETY: descriptor 3 is the listening socket that whoever started us handed over; nothing else in
+    // this program uses it.
+    let listener = unsafe { TcpListener::from_raw_fd(3) };
+    eprintln!("steward: ready");
+    loop {
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            // An inherited socket may be one that does not wait.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        // What one client does is no reason to stop.
+        if let Err(error) = answer(&authority, stream) {
+            eprintln!("steward: {error}");
+        }
+    }
+}
+
+fn authority(folder: &Path) -> Result<Authority> {
+    let crypto: Arc<dyn Crypto> = Arc::new(RustCrypto);
+    let policy = Policy::parse(&fs::read_to_string(folder.join("policy.toml"))?)
+        .map_err(|error| error.in_file("policy.toml"))?;
+    let mut verifier = Verifier::new(Arc::clone(&crypto));
+    if !policy.development_roots().is_empty() {
+        eprintln!("steward: WARNING: this policy takes development evidence, which proves nothing");
+        let roots = policy.development_roots().to_vec();
+        verifier = verifier.with(Box::new(Development::new(Arc::clone(&crypto), roots)));
+    }
+    let chain = fs::read(folder.join("chain.pem"))?;
+    Ok(Authority::new(Setup {
+        crypto,
+        verifier,
+        chain: evidence_pki::pem_blocks(&chain, "CERTIFICATE")?,
+        signer: Box::new(RustCryptoKey::from_pem(&fs::read(folder.join("key.pem"))?)?),
+        policy,
+        policy_url: None,
+        nonce_key: Some(zeroize::Zeroizing::new(random())),
+        endorsements: Endorsements::new(),
+    })?)
+}
+
+/// A request, as far as anything here looks at it.
+struct Request {
+    method: String,
+    path: String,
+    content_type: String,
+    body: Vec<u8>,
+}
+
+fn answer(authority: &Authority, mut stream: TcpStream) -> io::Result<()> {
+    let (status, content_type, body) = match read(&mut stream)? {
+        Ok(request) => route(authority, &request),
+        Err(status) => problem(status, "http.malformed", "this is no request", "send HTTP/1.1"),
+    };
+    let head = format!(
+        "HTTP/1.1 {status} \r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(&body)
+}
+
+/// Reads one request; the inner error is the status of an answer.
+fn read(stream: &mut TcpStream) -> io::Result<std::result::Result<Request, u16>> {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 8192];
+    let mut wanted = None;
+    loop {
+        if wanted.is_none() {
+            let mut headers = [httparse::EMPTY_HEADER; 64];
+            let mut head = httparse::Request::new(&mut headers);
+            match head.parse(&bytes) {
+                Ok(httparse::Status::Complete(length)) => {
+                    let value = |name: &str| {
+                        let header = head.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name))?;
+                        core::str::from_utf8(header.value).ok().map(str::to_owned)
+                    };
+                    let body = match value("content-length").map(|text| text.parse::<usize>()) {
+                        None => 0,
+                        Some(Ok(size)) if length.saturating_add(size) <= MAX_REQUEST => size,
+                        Some(Ok(_)) => return Ok(Err(413)),
+                        Some(Err(_)) => return Ok(Err(400)),
+                    };
+                    if value("transfer-encoding").is_some() {
+                        return Ok(Err(501));
+                    }
+                    let request = Request {
+                        method: head.method.unwrap_or_default().to_owned(),
+                        path: head.path.unwrap_or_default().to_owned(),
+                        content_type: value("content-type").unwrap_or_default(),
+                        body: Vec::new(),
+                    };
+                    wanted = Some((length, body, request));
+                }
+                Ok(httparse::Status::Partial) if bytes.len() > MAX_HEAD => return Ok(Err(431)),
+                Ok(httparse::Status::Partial) => {}
+                Err(_) => return Ok(Err(400)),
+            }
+        }
+        if let Some((start, size, request)) = &mut wanted {
+            if let Some(body) = bytes.get(*start..*start + *size) {
+                request.body = body.to_vec();
+                return Ok(wanted.map(|(.., request)| request).ok_or(400));
+            }
+        }
+        match stream.read(&mut chunk) {
+            Ok(0) => return Ok(Err(400)),
+            Ok(count) => bytes.extend_from_slice(&chunk[..count]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+type Answer = (u16, &'static str, Vec<u8>);
+
+fn route(authority: &Authority, request: &Request) -> Answer {
+    let content_type = request.content_type.split(';').next().unwrap_or_default().trim();
+    match (request.method.as_str(), request.path.as_str()) {
+        ("GET", "/") => (200, "text/plain", Vec::new()),
+        ("GET", "/healthz") => (200, "application/json", br#"{"status":"ok"}"#.to_vec()),
+        ("GET", "/v1/ca") => {
+            let chain: String = authority.chain().iter().map(|der| steward_core::pem(der)).collect();
+            (200, "application/pem-certificate-chain", chain.into_bytes())
+        }
+        ("GET", "/v1/nonce") => match authority.nonce(now(), random()) {
+            Some(nonce) => {
+                let hex: String =
+                    nonce.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+                let body = json!({ "nonce": hex, "expires": nonce.expires().to_string() });
+                (200, "application/json", body.to_string().into_bytes())
+            }
+            None => problem(500, "http.internal", "there are no nonces here", "do without one"),
+        },
+        ("POST", path @ ("/" | "/v1/certificates")) => match content_type {
+            "application/pkcs10" => match authority.issue(&request.body, now(), random()) {
+                Ok(issued) if path == "/" => (200, "application/pkix-pkipath", issued.pki_path()),
+                Ok(issued) => (200, "application/pem-certificate-chain", issued.pem().into_bytes()),
+                Err(refusal) => refused(&refusal),
+            },
+            "application/vnd.steward.pkcs10-bundle.v1" => {
+                match authority.issue_bundle(&request.body, now(), &mut random) {
+                    Ok(bundle) => (200, "application/octet-stream", bundle.der()),
+                    Err(refusal) => refused(&refusal),
+                }
+            }
+            _ => problem(
+                415,
+                "http.content-type",
+                "the body of the request is of a type that is not taken here",
+                "send Content-Type: application/pkcs10",
+            ),
+        },
+        _ => problem(404, "http.not-found", "there is nothing at this path", "POST to /"),
+    }
+}
+
+fn refused(refusal: &IssueRefusal) -> Answer {
+    eprintln!("steward: refused: {}: {refusal}", refusal.code());
+    problem(refusal.status(), refusal.code(), &refusal.to_string(), refusal.remedy())
+}
+
+fn problem(status: u16, code: &str, detail: &str, remedy: &str) -> Answer {
+    let body = json!({
+        "type": format!("https://enarx.dev/problems/{code}"),
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "remedy": remedy,
+    });
+    (status, "application/problem+json", body.to_string().into_bytes())
+}
+
+fn now() -> Time {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Time::from_unix(since.as_secs())
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    // Without random numbers nothing here is worth anything.
+    getrandom::fill(&mut bytes).expect("the system has random numbers");
+    bytes
+}
