@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! An attester: it plays the secure processor, and signs whatever it is asked to.
+//!
+//! Its reports have version 2 of SEV-SNP's format, the one that does not name a processor: there is none.
+//! For the same reason all TCBs and the firmware's version are zero.
+
+use core::time::Duration;
+
+use aws_lc_rs::digest;
+use evidence_pki::{Cursor, ObjectIdentifier, PkiError, Time, oid, tag};
+
+use crate::binding::{Binding, published_report_data};
+use crate::encode;
+use crate::root::{CertificateParts, ROOT_NAME, certificate, random_serial};
+use crate::{Curve, DevelopmentError, Key};
+
+/// `productName` in the certificates of attesters, which no product of AMD has.
+pub const PRODUCT_NAME: &str = "Development";
+
+/// Development evidence, as a statement in a certificate request.
+pub const STATEMENT: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.58270.1.1");
+
+/// The bound evidence statement.
+pub const BOUND_STATEMENT: ObjectIdentifier =
+    ObjectIdentifier::new_unwrap("1.3.6.1.4.1.58270.1.16");
+
+/// Extensions of a VEK's certificate (AMD 57230, 3.1).
+mod kds {
+    use evidence_pki::ObjectIdentifier as Oid;
+
+    pub(super) const STRUCT_VERSION: Oid = Oid::new_unwrap("1.3.6.1.4.1.3704.1.1");
+    pub(super) const PRODUCT_NAME: Oid = Oid::new_unwrap("1.3.6.1.4.1.3704.1.2");
+    /// `blSPL`, `teeSPL`, `snpSPL`, `spl4` to `spl7`, `ucodeSPL`.
+    pub(super) const LEVELS: [Oid; 8] = [
+        Oid::new_unwrap("1.3.6.1.4.1.3704.1.3.1"),
+        Oid::new_unwrap("1.3.6.1.4.1.3704.1.3.2"),
+        Oid::new_unwrap("1.3.6.1.4.1.3704.1.3.3"),
+        Oid::new_unwrap("1.3.6.1.4.1.3704.1.3.4"),
+        Oid::new_unwrap("1.3.6.1.4.1.3704.1.3.5"),
+        Oid::new_unwrap("1.3.6.1.4.1.3704.1.3.6"),
+        Oid::new_unwrap("1.3.6.1.4.1.3704.1.3.7"),
+        Oid::new_unwrap("1.3.6.1.4.1.3704.1.3.8"),
+    ];
+    pub(super) const HARDWARE_ID: Oid = Oid::new_unwrap("1.3.6.1.4.1.3704.1.4");
+}
+
+/// Offsets in a report, in bytes (AMD 56860, `ATTESTATION_REPORT`).
+mod offset {
+    pub(super) const VERSION: usize = 0x000;
+    pub(super) const POLICY: usize = 0x008;
+    pub(super) const VMPL: usize = 0x030;
+    pub(super) const SIGNATURE_ALGO: usize = 0x034;
+    pub(super) const REPORT_DATA: usize = 0x050;
+    pub(super) const MEASUREMENT: usize = 0x090;
+    pub(super) const HOST_DATA: usize = 0x0c0;
+    pub(super) const ID_KEY_DIGEST: usize = 0x0e0;
+    pub(super) const REPORT_ID_MA: usize = 0x160;
+    pub(super) const CHIP_ID: usize = 0x1a0;
+    pub(super) const SIGNATURE: usize = 0x2a0;
+    pub(super) const SIGNATURE_S: usize = 0x2e8;
+}
+
+/// Length of a report, in bytes.
+pub const REPORT_SIZE: usize = 1184;
+
+/// What a report says of the guest. The default is a guest with a measurement of zeros, at VMPL 0, that may
+/// not be debugged or migrated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guest {
+    /// `MEASUREMENT`: the digest of what was launched.
+    pub measurement: [u8; 48],
+    /// `HOST_DATA`: what the host says.
+    pub host_data: [u8; 32],
+    /// `ID_KEY_DIGEST`: who signed what was launched; zeros if nobody did.
+    pub id_key_digest: [u8; 48],
+    /// `POLICY`; bit 17 is always set, bit 19 allows debugging.
+    pub policy: u64,
+    /// `VMPL`: 0 to 3.
+    pub vmpl: u32,
+}
+
+impl Default for Guest {
+    fn default() -> Self {
+        Self {
+            measurement: [0; 48],
+            host_data: [0; 32],
+            id_key_digest: [0; 48],
+            // SMT is allowed, and the bit that is always set.
+            policy: 1 << 16 | 1 << 17,
+            vmpl: 0,
+        }
+    }
+}
+
+/// Makes reports under a development root.
+#[derive(Debug)]
+pub struct Attester {
+    key: Key,
+    certificate: Vec<u8>,
+    chip_id: [u8; 64],
+}
+
+impl Attester {
+    /// For how long a root certifies an attester: a year.
+    pub const LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+    pub(crate) fn issue(root: &Key, validity: (Time, Time)) -> Result<Self, DevelopmentError> {
+        let key = Key::generate(Curve::P384)?;
+        let mut chip_id = [0; 64];
+        // Some identity that is no secret and that no other attester has.
+        put(&mut chip_id, 0, digest::digest(&digest::SHA512, &key.spki()).as_ref());
+        let zero = encode::integer(&[0]);
+        let product = encode::element(tag::IA5_STRING, &[PRODUCT_NAME.as_bytes()]);
+        let mut extensions = vec![
+            encode::extension(kds::STRUCT_VERSION, false, &zero),
+            encode::extension(kds::PRODUCT_NAME, false, &product),
+        ];
+        extensions.extend(kds::LEVELS.map(|level| encode::extension(level, false, &zero)));
+        extensions.push(encode::extension(kds::HARDWARE_ID, false, &chip_id));
+        let certificate = certificate(&CertificateParts {
+            serial: &random_serial()?,
+            issuer: ROOT_NAME,
+            subject: "Enarx development VEK",
+            validity,
+            spki: &key.spki(),
+            extensions: &extensions,
+            issuer_key: root,
+        })?;
+        Ok(Self { key, certificate, chip_id })
+    }
+
+    /// DER of the attester's certificate.
+    #[must_use]
+    pub fn vek_der(&self) -> &[u8] {
+        &self.certificate
+    }
+
+    /// A signed report of version 2, [`REPORT_SIZE`] bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`DevelopmentError::Library`].
+    pub fn report(
+        &self,
+        guest: &Guest,
+        report_data: &[u8; 64],
+    ) -> Result<Vec<u8>, DevelopmentError> {
+        let mut report = vec![0; REPORT_SIZE];
+        put(&mut report, offset::VERSION, &2u32.to_le_bytes());
+        put(&mut report, offset::POLICY, &guest.policy.to_le_bytes());
+        put(&mut report, offset::VMPL, &guest.vmpl.to_le_bytes());
+        put(&mut report, offset::SIGNATURE_ALGO, &1u32.to_le_bytes());
+        put(&mut report, offset::REPORT_DATA, report_data);
+        put(&mut report, offset::MEASUREMENT, &guest.measurement);
+        put(&mut report, offset::HOST_DATA, &guest.host_data);
+        put(&mut report, offset::ID_KEY_DIGEST, &guest.id_key_digest);
+        // There is no migration agent.
+        put(&mut report, offset::REPORT_ID_MA, &[0xff; 32]);
+        put(&mut report, offset::CHIP_ID, &self.chip_id);
+        let signed = report.get(..offset::SIGNATURE).unwrap_or_default();
+        let (r, s) = numbers(&self.key.sign(signed)?)
+            .map_err(|_| DevelopmentError::Library("encode a signature"))?;
+        put(&mut report, offset::SIGNATURE, &r);
+        put(&mut report, offset::SIGNATURE_S, &s);
+        Ok(report)
+    }
+
+    /// The published statement, [`STATEMENT`]: the attester's certificate, no revocation lists, the report.
+    #[must_use]
+    pub fn statement(&self, report: &[u8]) -> Vec<u8> {
+        let no_lists = encode::sequence(&[&encode::sequence(&[])]);
+        let endorsements = encode::sequence(&[&self.certificate, &no_lists]);
+        encode::sequence(&[&endorsements, &encode::octets(report)])
+    }
+
+    /// The bound statement, [`BOUND_STATEMENT`], with a report whose report data are
+    /// [`Binding::report_data`].
+    #[must_use]
+    pub fn bound_statement(&self, report: &[u8], binding: &Binding<'_>) -> Vec<u8> {
+        let vek = encode::sequence(&[&encode::text("vek"), &encode::octets(&self.certificate)]);
+        encode::sequence(&[
+            &encode::integer(&[1]),
+            &encode::oid(STATEMENT),
+            &encode::octets(report),
+            &encode::sequence(&[&vek]),
+            &binding.to_der(),
+        ])
+    }
+
+    /// A certificate request (PKCS#10, DER) for `key` with a report that binds the key and `binding`: the
+    /// bound statement, in the attribute `id-aa-attestation`.
+    ///
+    /// # Errors
+    ///
+    /// [`DevelopmentError::Library`].
+    pub fn request(
+        &self,
+        key: &Key,
+        guest: &Guest,
+        binding: &Binding<'_>,
+    ) -> Result<Vec<u8>, DevelopmentError> {
+        let report = self.report(guest, &binding.report_data(&key.spki()))?;
+        let statement = encode::sequence(&[
+            &encode::oid(BOUND_STATEMENT),
+            &self.bound_statement(&report, binding),
+        ]);
+        let bundle = encode::sequence(&[&encode::sequence(&[&statement])]);
+        request(key, oid::ATTESTATION, &bundle)
+    }
+
+    /// A certificate request (PKCS#10, DER) for `key` with a report that binds the key alone: the published
+    /// statement, in an extension of `extensionRequest`.
+    ///
+    /// # Errors
+    ///
+    /// [`DevelopmentError::KeyType`] if the key is not on P-384, [`DevelopmentError::Library`].
+    pub fn published_request(&self, key: &Key, guest: &Guest) -> Result<Vec<u8>, DevelopmentError> {
+        if key.curve() != Curve::P384 {
+            return Err(DevelopmentError::KeyType);
+        }
+        let report = self.report(guest, &published_report_data(&key.spki()))?;
+        let extension = encode::extension(STATEMENT, false, &self.statement(&report));
+        request(key, oid::EXTENSION_REQUEST, &encode::sequence(&[&extension]))
+    }
+}
+
+/// A certificate request with an empty name and one attribute of one value.
+fn request(key: &Key, kind: ObjectIdentifier, value: &[u8]) -> Result<Vec<u8>, DevelopmentError> {
+    let attribute = encode::sequence(&[&encode::oid(kind), &encode::element(tag::SET, &[value])]);
+    key.seal(&encode::sequence(&[
+        &encode::integer(&[0]),
+        &encode::sequence(&[]),
+        &key.spki(),
+        &encode::element(tag::context_constructed(0), &[&attribute]),
+    ]))
+}
+
+/// `r` and `s` of a DER signature, little-endian, as reports have them.
+fn numbers(signature: &[u8]) -> Result<(Vec<u8>, Vec<u8>), PkiError> {
+    let mut numbers = Cursor::whole(signature, tag::SEQUENCE, "signature")?;
+    let (r, s) = (numbers.integer()?, numbers.integer()?);
+    let reversed = |number: &[u8]| number.iter().rev().copied().collect();
+    Ok((reversed(r), reversed(s)))
+}
+
+/// Writes bytes at a place, as far as there is room.
+pub(crate) fn put(to: &mut [u8], at: usize, bytes: &[u8]) {
+    to.iter_mut().skip(at).zip(bytes).for_each(|(to, from)| *to = *from);
+}
