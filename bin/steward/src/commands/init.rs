@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! `steward init`: a root, an intermediate and a policy that lets nothing in yet.
+//!
+//! Two certificates rather than one, so that the root's key can be put away: certificates of Keeps are
+//! signed by the intermediate, which can be renewed without a word to anybody who trusts the root.
+
+use evidence_crypto::{AwsLc, Crypto};
+use evidence_pki::Certificate;
+use steward_core::certificate::{Issuer, Profile, Template, name};
+use steward_core::{PemKey, Signer, SigningAlgorithm};
+
+use crate::cli::InitArgs;
+use crate::commands::serve;
+use crate::exit::{Code, Failure, OrExit, print};
+use crate::files::{self, Access, hex};
+use crate::clock;
+
+const DAY: u64 = 86_400;
+/// Long enough that no relying party has to change its root all the time.
+const ROOT_LIFETIME: u64 = 3_650 * DAY;
+/// The key that is in use every day gets a new certificate sooner.
+const INTERMEDIATE_LIFETIME: u64 = 1_095 * DAY;
+/// Clocks differ.
+const BACKDATE: u64 = 3_600;
+
+/// The policy to begin with.
+const POLICY: &str = include_str!("policy.toml");
+
+pub(crate) fn run(args: &InitArgs) -> Result<(), Failure> {
+    let path = |name: &str| args.dir.join(name);
+    let (root_key, root_crt) = (path("root.key"), path("root.crt"));
+    let (key, crt, policy) = (path("steward.key"), path("steward.crt"), path("policy.toml"));
+    files::check_absent(&[&root_key, &root_crt, &key, &crt, &policy])?;
+
+    let root_signer = generate()?;
+    let signer = generate()?;
+    let now = clock::now();
+    let root = Template {
+        random: serve::random()?,
+        subject: &name(None, &format!("{} Root", args.name)),
+        public_key: root_signer.public_key(),
+        not_before: now.minus(BACKDATE),
+        not_after: now.plus(ROOT_LIFETIME),
+        profile: Profile::Authority { path_length: 1 },
+    }
+    .self_sign(&AwsLc, &root_signer)
+    .or_exit(Code::Failed, || "cannot make the root")?;
+    let issuer = Certificate::parse(&root)
+        .and_then(|root| Issuer::of(&AwsLc, &root))
+        .or_exit(Code::Failed, || "cannot read the root")?;
+    let intermediate = Template {
+        random: serve::random()?,
+        subject: &name(None, &args.name),
+        public_key: signer.public_key(),
+        not_before: now.minus(BACKDATE),
+        not_after: now.plus(INTERMEDIATE_LIFETIME),
+        profile: Profile::Authority { path_length: 0 },
+    }
+    .sign(&AwsLc, &issuer, &root_signer)
+    .or_exit(Code::Failed, || "cannot make the intermediate")?;
+
+    files::create_folder(&args.dir)?;
+    let root_pem = files::pem("CERTIFICATE", &root);
+    let chain = files::pem("CERTIFICATE", &intermediate) + &root_pem;
+    files::create(&root_key, pem(&root_signer)?.as_bytes(), Access::Secret)?;
+    files::create(&root_crt, root_pem.as_bytes(), Access::Public)?;
+    files::create(&key, pem(&signer)?.as_bytes(), Access::Secret)?;
+    files::create(&crt, chain.as_bytes(), Access::Public)?;
+    files::create(&policy, POLICY.as_bytes(), Access::Public)?;
+    print(&format!(
+        "Made in {dir}:\n\
+         \x20 root.crt     what relying parties trust; give it to them\n\
+         \x20 root.key     its key; needed only for a new intermediate, so put it away\n\
+         \x20 steward.crt  the issuing certificate and the root\n\
+         \x20 steward.key  its key\n\
+         \x20 policy.toml  which evidence gets a certificate: nothing, until you say what\n\
+         \n\
+         SHA-256 fingerprint of the root:\n\
+         \x20 {fingerprint}\n\
+         \n\
+         Next: say in {policy} what to let in, see what it says, and start:\n\
+         \x20 steward policy check {policy}\n\
+         \x20 steward serve --crt {crt} --key {key} --policy {policy}\n",
+        dir = args.dir.display(),
+        policy = policy.display(),
+        crt = crt.display(),
+        key = key.display(),
+        fingerprint = hex(&AwsLc.sha256(&[&root])),
+    ))
+}
+
+/// A new key on P-384.
+pub(crate) fn generate() -> Result<PemKey, Failure> {
+    PemKey::generate(SigningAlgorithm::EcdsaP384Sha384)
+        .or_exit(Code::Failed, || "cannot make a key")
+}
+
+/// The key's file.
+pub(crate) fn pem(key: &PemKey) -> Result<zeroize::Zeroizing<String>, Failure> {
+    key.to_pem().or_exit(Code::Failed, || "cannot write a key")
+}
+
+#[cfg(test)]
+mod tests {
+    use steward_policy::Policy;
+
+    use super::*;
+
+    #[test]
+    fn the_first_policy_lets_nothing_in() {
+        assert_eq!(Policy::parse(POLICY).unwrap().platforms(), []);
+    }
+
+    /// Every example in it becomes a policy that is accepted, once its `#` are taken away.
+    #[test]
+    fn the_examples_in_the_first_policy_are_right() {
+        let uncommented: String = POLICY
+            .lines()
+            .map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n")
+            .collect();
+        let policy = Policy::parse(&uncommented).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(policy.platforms().len(), 3);
+    }
+}

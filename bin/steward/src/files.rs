@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! Files that are named on the command line: bounded when read, never overwritten when written.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use evidence_pki::Certificate;
+use zeroize::Zeroizing;
+
+use crate::exit::{Code, Failure, OrExit};
+
+/// No file that this program reads has a reason to be larger: 4 MiB.
+const MAX_SIZE: u64 = 4 << 20;
+
+/// Reads a file. What is in it is wiped from memory after use, because it may be a key.
+pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    File::open(path)
+        .and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes))
+        .and_then(|length| match length as u64 > MAX_SIZE {
+            true => Err(io::Error::other("the file has more than 4 MiB")),
+            false => Ok(()),
+        })
+        .or_exit(Code::Input, || format!("cannot read {}", path.display()))?;
+    Ok(bytes)
+}
+
+/// Reads a file of text.
+pub(crate) fn read_text(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let bytes = read(path)?;
+    let text = std::str::from_utf8(&bytes)
+        .or_exit(Code::Input, || format!("{} is not a text in UTF-8", path.display()))?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// Reads certificates, PEM or DER, of which there is at least one.
+pub(crate) fn read_certificates(path: &Path) -> Result<Vec<Vec<u8>>, Failure> {
+    let bytes = read(path)?;
+    let list = evidence_pki::certificates(&bytes)
+        .or_exit(Code::Input, || format!("{} has no certificates in it", path.display()))?;
+    for (number, der) in list.iter().enumerate() {
+        Certificate::parse(der).or_exit(Code::Input, || {
+            format!("certificate {} of {} cannot be read", number + 1, path.display())
+        })?;
+    }
+    Ok(list.into_iter().map(std::borrow::Cow::into_owned).collect())
+}
+
+/// Who may read a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Everybody, as far as the user's mask allows.
+    Public,
+    /// Its owner alone.
+    Secret,
+}
+
+/// Writes a file that must not be there yet.
+pub(crate) fn create(path: &Path, bytes: &[u8], access: Access) -> Result<(), Failure> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    if access == Access::Secret {
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    }
+    #[cfg(not(unix))]
+    let _ = access;
+    options
+        .open(path)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .or_exit(Code::Input, || format!("cannot write {}", path.display()))
+}
+
+/// Refuses to go on if one of these files is there, before the first of them is written.
+pub(crate) fn check_absent(paths: &[&Path]) -> Result<(), Failure> {
+    match paths.iter().find(|path| fs::symlink_metadata(path).is_ok()) {
+        Some(path) => Err(Failure::msg(
+            Code::Input,
+            format!("{} is there already, and nothing is overwritten", path.display()),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Makes a folder that only its owner may enter, if it is not there.
+pub(crate) fn create_folder(path: &Path) -> Result<(), Failure> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).or_exit(Code::Input, || format!("cannot make the folder {}", path.display()))
+}
+
+/// PEM (RFC 7468) with that label.
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = format!("-----BEGIN {label}-----\n");
+    // 48 bytes are 64 characters, which is the line length that the RFC wants.
+    for line in der.chunks(48) {
+        for chunk in line.chunks(3) {
+            let at = |index: usize| u32::from(chunk.get(index).copied().unwrap_or(0));
+            let group = at(0) << 16 | at(1) << 8 | at(2);
+            for index in 0..4 {
+                let six = (group >> (18 - 6 * index)) & 63;
+                text.push(if index > chunk.len() { '=' } else { ALPHABET[six as usize].into() });
+            }
+        }
+        text.push('\n');
+    }
+    text + &format!("-----END {label}-----\n")
+}
+
+/// A DER `SEQUENCE` of these elements.
+pub(crate) fn der_sequence<'a>(elements: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    let content: Vec<u8> = elements.flatten().copied().collect();
+    let mut out = vec![0x30];
+    let length = content.len().to_be_bytes();
+    let zeros = length.iter().take_while(|byte| **byte == 0).count();
+    match content.len() {
+        short @ 0..=127 => out.push(short as u8),
+        _ => {
+            out.push(0x80 | (length.len() - zeros) as u8);
+            out.extend(length.iter().skip(zeros));
+        }
+    }
+    out.extend(content);
+    out
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Bytes from hexadecimal digits.
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pem_is_read_back_by_another_implementation() {
+        for length in [1, 2, 3, 47, 48, 49, 200] {
+            let der: Vec<u8> = (0..length).collect();
+            let text = pem("TEST", &der);
+            assert_eq!(evidence_pki::pem_blocks(text.as_bytes(), "TEST"), Ok(vec![der]));
+            assert!(text.lines().all(|line| line.len() <= 64));
+        }
+    }
+
+    #[test]
+    fn hexadecimal_digits_are_read_back() {
+        assert_eq!(unhex(&hex(&[0, 0x9f, 255])), Some(vec![0, 0x9f, 255]));
+        for bad in ["0", "0g", "+1", "é"] {
+            assert_eq!(unhex(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        create(&path, b"1", Access::Secret).unwrap();
+        assert!(create(&path, b"2", Access::Secret).is_err());
+        assert!(check_absent(&[&folder.path().join("b"), &path]).is_err());
+        assert_eq!(read(&path).unwrap().as_slice(), b"1");
+        #[cfg(unix)]
+        assert_eq!(
+            std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions()) & 0o777,
+            0o600
+        );
+    }
+}
