@@ -119,10 +119,10 @@ impl Library {
     }
 }
 
-/// The formats under the synthetic vendors.
-pub fn verifier(crypto: &Arc<dyn Crypto>) -> Verifier {
+/// The synthetic AMD's roots.
+pub fn snp_roots() -> Vec<ProductRoots> {
     let amd = Amd::get();
-    let roots = [
+    [
         (Product::Milan, evidence_claims::SnpProduct::Milan),
         (Product::Genoa, evidence_claims::SnpProduct::Genoa),
         (Product::Turin, evidence_claims::SnpProduct::Turin),
@@ -132,10 +132,15 @@ pub fn verifier(crypto: &Arc<dyn Crypto>) -> Verifier {
         ark: amd.ark_der(product),
         ask: amd.ask_der(product),
         asvk: amd.asvk_der(product),
-    });
+    })
+    .to_vec()
+}
+
+/// The formats under the synthetic vendors.
+pub fn verifier(crypto: &Arc<dyn Crypto>) -> Verifier {
     let intel = Intel::get().root_der();
     Verifier::empty()
-        .with(Box::new(Snp::with_roots(Arc::clone(crypto), roots.to_vec())))
+        .with(Box::new(Snp::with_roots(Arc::clone(crypto), snp_roots())))
         .with(Box::new(Sgx::with_root(Arc::clone(crypto), &intel).unwrap()))
         .with(Box::new(Tdx::with_root(Arc::clone(crypto), &intel).unwrap()))
 }
