@@ -10,13 +10,13 @@ use crate::{Bench, Row, quotes, reports};
 type Reasons = &'static [(&'static str, &'static [&'static str])];
 
 const SNP: Reasons = &[
-    ("impostor-milan", &["snp.vek-chain"]),
+    ("impostor-milan", &["snp.vek-signature"]),
     ("milan-chip-id-bit", &["snp.chip-id"]),
     ("milan-empty", &["snp.length"]),
     ("milan-measurement-bit", &["snp.signature"]),
     ("milan-policy-debug-set", &["snp.signature"]),
     ("milan-report-data-bit", &["snp.signature"]),
-    ("milan-reported-tcb-raised", &["snp.tcb-mismatch"]),
+    ("milan-reported-tcb-raised", &["snp.tcb"]),
     ("milan-sig-high-bytes", &["snp.signature-encoding"]),
     ("milan-sig-r-bit", &["snp.signature"]),
     ("milan-sig-s-bit", &["snp.signature"]),
@@ -25,22 +25,22 @@ const SNP: Reasons = &[
     ("milan-trailing-byte", &["snp.length"]),
     ("milan-truncated", &["snp.length"]),
     ("milan-vek-of-other-chip", &["snp.chip-id"]),
-    ("milan-vek-tbs-bit", &["snp.vek-malformed"]),
+    ("milan-vek-tbs-bit", &["snp.vek-name"]),
     ("milan-version-99", &["snp.version"]),
 ];
 
 /// The same changes were made to a quote of SGX and one of TDX.
 const QUOTES: Reasons = &[
-    ("attkey-bit", &["dcap.attestation-key-hash"]),
-    ("collateral-expired", &["dcap.expired"]),
-    ("collateral-not-yet", &["dcap.not-yet-valid"]),
-    ("crls-swapped", &["dcap.crl"]),
-    ("header-version", &["dcap.version"]),
+    ("attkey-bit", &["dcap.qe-report-data"]),
+    ("collateral-expired", &["dcap.crl-expired"]),
+    ("collateral-not-yet", &["dcap.crl-not-yet-valid"]),
+    ("crls-swapped", &["dcap.crl-issuer"]),
+    ("header-version", &["dcap.quote-version", "dcap.quote"]),
     ("measurement-bit", &["dcap.quote-signature"]),
-    ("pck-cert-bit", &["dcap.pck-chain"]),
-    ("pck-chain-of-other-platform", &["dcap.fmspc", "dcap.qe-report-signature"]),
-    ("pck-crl-missing", &["dcap.crl-missing"]),
-    ("qe-auth-bit", &["dcap.attestation-key-hash"]),
+    ("pck-cert-bit", &["dcap.certificate-signature"]),
+    ("pck-chain-of-other-platform", &["dcap.pck-crl-missing", "dcap.qe-report-signature"]),
+    ("pck-crl-missing", &["dcap.pck-crl-missing"]),
+    ("qe-auth-bit", &["dcap.qe-report-data"]),
     ("qe-report-bit", &["dcap.qe-report-signature"]),
     ("qe-sig-bit", &["dcap.qe-report-signature"]),
     ("qeidentity-edited", &["dcap.qe-identity-signature"]),
@@ -48,10 +48,10 @@ const QUOTES: Reasons = &[
     ("quote-sig-bit", &["dcap.quote-signature"]),
     ("report-data-bit", &["dcap.quote-signature"]),
     ("tcbinfo-edited", &["dcap.tcb-info-signature"]),
-    ("tcbinfo-other-fmspc", &["dcap.fmspc"]),
+    ("tcbinfo-other-fmspc", &["dcap.fmspc", "dcap.tcb-info-id"]),
     ("tcbinfo-reserialised", &["dcap.tcb-info-signature"]),
     ("tcbinfo-sig-zero", &["dcap.tcb-info-signature"]),
-    ("truncated", &["dcap.truncated"]),
+    ("truncated", &["dcap.quote"]),
 ];
 
 pub(crate) fn run(bench: &Bench) -> std::io::Result<Vec<Row>> {

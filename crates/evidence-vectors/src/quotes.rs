@@ -31,10 +31,9 @@ pub(crate) fn run(bench: &Bench) -> std::io::Result<Vec<Row>> {
                             verifier.ends_with(", debug") && policy.contains("policy.debug")
                         }
                         "ERROR SEPT_VE_DISABLE is not enabled" => {
-                            verifier.starts_with("genuine ")
-                                && policy.contains("policy.tdx-sept-ve")
+                            verifier.starts_with("genuine ") && policy.contains("policy.sept-ve")
                         }
-                        "ERROR No matching TCB level found" => verifier == "dcap.no-tcb-level",
+                        "ERROR No matching TCB level found" => verifier == "dcap.tcb-level",
                         "ERROR Failed to decode TcbInfo" => verifier == "dcap.tcb-info-version",
                         status => {
                             verifier.ends_with(&format!(": {status}"))
@@ -69,7 +68,10 @@ pub(crate) fn verify(
     })
 }
 
+/// The texts of a list, sorted.
 fn texts(list: &Value) -> Vec<String> {
     let texts = list.as_array().into_iter().flatten();
-    texts.filter_map(|text| Some(text.as_str()?.to_owned())).collect()
+    let mut texts: Vec<_> = texts.filter_map(|text| Some(text.as_str()?.to_owned())).collect();
+    texts.sort();
+    texts
 }

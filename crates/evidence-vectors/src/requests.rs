@@ -51,7 +51,7 @@ pub(crate) fn run(bench: &Bench) -> std::io::Result<Vec<Row>> {
             at,
             "genuine, OutOfDate, no QE identity: refuse unless a policy allows it",
             |_, policy| {
-                policy.contains("policy.tcb-status") && policy.contains("policy.sgx-qe-identity")
+                policy.contains("policy.tcb-status") && policy.contains("policy.qe-identity")
             },
         ),
         row(
