@@ -88,9 +88,9 @@ impl Development {
 
     fn chain(&self, endorsements: &Endorsements<'_>, now: Time) -> Result<Chain, SnpRefusal> {
         let vek = chain::read_vek(chain::find_vek(endorsements)?)?;
+        let root = self.issuer(&vek)?;
         let key = chain::key(&vek)?;
         let extensions = extensions(&vek)?;
-        let root = self.issuer(&vek)?;
         vek.check_time(now).map_err(SnpRefusal::vek)?;
         root.check_time(now).map_err(|error| SnpRefusal::Certificate(Part::Ark, error))?;
         let mut window = Window::ALL;

@@ -150,6 +150,13 @@ pub(crate) fn development(
         nothing,
     );
     let vek = vek(&mut checks, endorsements);
+    let root = checks.make(
+        "an accepted development root issued the VEK",
+        NO_VEK,
+        vek.as_ref(),
+        |vek| format.issuer(vek),
+        nothing,
+    );
     let key = key(&mut checks, vek.as_ref());
     let extensions = checks.make(
         "the VEK has the extensions of development evidence",
@@ -157,13 +164,6 @@ pub(crate) fn development(
         vek.as_ref(),
         development::extensions,
         describe,
-    );
-    let root = checks.make(
-        "an accepted development root issued the VEK",
-        NO_VEK,
-        vek.as_ref(),
-        |vek| format.issuer(vek),
-        nothing,
     );
     vek_time(&mut checks, vek.as_ref(), now);
     authority_time(&mut checks, "the root is valid at that time", (Part::Ark, root), now);
