@@ -44,13 +44,13 @@ fn code(name: &str, what: &str, rules: &CodePolicy, out: &mut Vec<String>) {
     let CodePolicy { signer, hash, hash_blacklist, .. } = rules;
     let mut parts = Vec::new();
     if !hash.is_empty() {
-        parts.push(format!("its measurement ({what}) is one of {}", listed(hash)));
+        parts.push(format!("its measurement ({what}) is {}", listed(hash)));
     }
     if !signer.is_empty() {
-        parts.push(format!("it is signed by one of {}", listed(signer)));
+        parts.push(format!("it is signed by {}", listed(signer)));
     }
     if !hash_blacklist.is_empty() {
-        parts.push(format!("its measurement is not one of {}", listed(hash_blacklist)));
+        parts.push(format!("its measurement is not {}", listed(hash_blacklist)));
     }
     if parts.is_empty() {
         out.push(format!("[{name}] A Keep gets in whatever code it runs."));
@@ -173,7 +173,7 @@ fn snp(rules: &SnpPolicy, out: &mut Vec<String>) {
     one_of("snp", "ID key digest", &rules.id_key_digest, out);
     if !rules.id_key_digest_blacklist.is_empty() {
         out.push(format!(
-            "[snp] The ID key digest is not one of {}.",
+            "[snp] The ID key digest is not {}.",
             listed(&rules.id_key_digest_blacklist)
         ));
     }
@@ -247,14 +247,14 @@ fn snp(rules: &SnpPolicy, out: &mut Vec<String>) {
     match (rules.chip_ids.is_empty(), rules.csp_ids.is_empty()) {
         (true, true) => {}
         (false, true) => {
-            out.push(format!("[snp] The chip is one of {}.", listed(&rules.chip_ids)));
+            out.push(format!("[snp] The chip is {}.", listed(&rules.chip_ids)));
         }
         (true, false) => out.push(format!(
             "[snp] Reports are signed by a VLEK of one of these providers: {}.",
             rules.csp_ids.join(", ")
         )),
         (false, false) => out.push(format!(
-            "[snp] The chip is one of {}, or the report is signed by a VLEK of one of these providers: {}.",
+            "[snp] The chip is {}, or the report is signed by a VLEK of one of these providers: {}.",
             listed(&rules.chip_ids),
             rules.csp_ids.join(", ")
         )),
@@ -275,7 +275,7 @@ fn tdx(rules: &TdxPolicy, out: &mut Vec<String>) {
         out.push("[tdx] A TD that has a service TD or can be migrated is refused.".to_owned());
     } else {
         out.push(format!(
-            "Warning: [tdx] the service TD is one of {}, which may be able to move the TD elsewhere.",
+            "Warning: [tdx] the service TD is {}, which may be able to move the TD elsewhere.",
             listed(&rules.mr_service_td)
         ));
     }
@@ -363,18 +363,19 @@ fn certificate(rules: &CertificatePolicy, out: &mut Vec<String>) {
 
 fn one_of<T: AsRef<[u8]>>(name: &str, what: &str, list: &[T], out: &mut Vec<String>) {
     if !list.is_empty() {
-        out.push(format!("[{name}] The {what} is one of {}.", listed(list)));
+        out.push(format!("[{name}] The {what} is {}.", listed(list)));
     }
 }
 
-/// `1 (4046ea25…)`: how many there are, and the first ones.
+/// `4046ea25…`, or how many there are, and the first ones.
 fn listed<T: AsRef<[u8]>>(list: &[T]) -> String {
     const SHOWN: usize = 4;
     let mut parts: Vec<_> = list.iter().take(SHOWN).map(|one| short(one.as_ref())).collect();
     if list.len() > SHOWN {
         parts.push("…".to_owned());
     }
-    format!("{} ({})", list.len(), parts.join(", "))
+    let parts = parts.join(", ");
+    if list.len() == 1 { parts } else { format!("one of {} ({parts})", list.len()) }
 }
 
 /// The first eight bytes, which are enough to know a value again.
