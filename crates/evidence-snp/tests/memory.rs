@@ -160,10 +160,11 @@ fn the_time_of_a_verdict_is_that_of_the_question() {
             assert_eq!(verdict(ask_of(&snp, now)), verdict(ask_of(&fresh, now)), "{now}");
         }
     }
+    assert!(ask_of(&snp, NOW).is_ok());
     counting.take();
     let code = |now| ask_of(&snp, now).unwrap_err();
     assert!(ask_of(&snp, NOW).is_ok());
-    assert_eq!(counting.take(), (0, 1), "the last word on that day should be remembered");
+    assert_eq!(counting.take(), (0, 1), "of several lists the choice is remembered, too");
     assert_eq!(code(NOW.plus(DAY)), SnpRefusal::AskRevoked);
     assert!(ask_of(&snp, NOW.plus(DAY - 1)).is_ok());
     assert_eq!(
