@@ -53,34 +53,36 @@ pub struct Pki {
     pub steward_pem: Zeroizing<String>,
 }
 
-pub static P256: LazyLock<Pki> = LazyLock::new(|| Pki::new(SigningAlgorithm::EcdsaP256Sha256));
-pub static P384: LazyLock<Pki> = LazyLock::new(|| Pki::new(SigningAlgorithm::EcdsaP384Sha384));
+pub static P256: LazyLock<Pki> = LazyLock::new(|| Pki::new(SigningAlgorithm::EcdsaP256Sha256, NOW));
+pub static P384: LazyLock<Pki> = LazyLock::new(|| Pki::new(SigningAlgorithm::EcdsaP384Sha384, NOW));
 
 impl Pki {
-    fn new(algorithm: SigningAlgorithm) -> Self {
+    /// Made a day before that time.
+    pub fn new(algorithm: SigningAlgorithm, now: Time) -> Self {
         let root_key = AwsLcKey::generate(algorithm).unwrap();
         let steward_key = AwsLcKey::generate(algorithm).unwrap();
         let template = Template {
             random: [0x11; 16],
             subject: &name(Some("Example"), "Example Root"),
             public_key: root_key.public_key(),
-            not_before: NOW.minus(DAY),
-            not_after: NOW.plus(3650 * DAY),
+            not_before: now.minus(DAY),
+            not_after: now.plus(3650 * DAY),
             profile: Profile::Authority { path_length: 1 },
         };
         let root = template.self_sign(&AwsLc, &root_key).unwrap();
-        let steward = Self::issue(&root, &root_key, &steward_key, NOW.plus(365 * DAY));
+        let steward =
+            Self::issue(&root, &root_key, &steward_key, now.minus(DAY), now.plus(365 * DAY));
         let steward_pem = steward_key.to_pem().unwrap();
         Self { algorithm, root, root_key, steward, steward_pem }
     }
 
-    fn issue(root: &[u8], root_key: &AwsLcKey, key: &AwsLcKey, until: Time) -> Vec<u8> {
+    fn issue(root: &[u8], root_key: &AwsLcKey, key: &AwsLcKey, from: Time, until: Time) -> Vec<u8> {
         let root = evidence_pki::Certificate::parse(root).unwrap();
         let template = Template {
             random: [0x22; 16],
             subject: &name(Some("Example"), "Example Steward"),
             public_key: key.public_key(),
-            not_before: NOW.minus(DAY),
+            not_before: from,
             not_after: until,
             profile: Profile::Authority { path_length: 0 },
         };
@@ -90,7 +92,7 @@ impl Pki {
     /// Another certificate for the same Steward.
     pub fn steward_until(&self, until: Time) -> Vec<u8> {
         let key = AwsLcKey::from_pem(self.steward_pem.as_bytes()).unwrap();
-        Self::issue(&self.root, &self.root_key, &key, until)
+        Self::issue(&self.root, &self.root_key, &key, NOW.minus(DAY), until)
     }
 }
 
