@@ -191,8 +191,8 @@ impl CertificateClaims {
         let url = |url: &String| is_printable(url, Self::MAX_URL);
         let svns =
             self.svns.len() <= Self::MAX_SVNS && self.svns.iter().all(|(name, _)| is_text(name));
-        let advisories = self.advisories.len() <= Self::MAX_ADVISORIES
-            && self.advisories.iter().all(|advisory| is_text(advisory));
+        let advisories =
+            self.advisories.len() <= Self::MAX_ADVISORIES && self.advisories.iter().all(is_text);
         for (good, field) in [
             (platform, "platform"),
             (is_text(&self.product), "product"),
