@@ -316,11 +316,13 @@ pub(crate) struct DevelopmentRequestArgs {
     pub(crate) root: PathBuf,
 
     /// Where the request goes, DER
-    #[arg(long, value_name = "FILE", default_value = "request.der", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", default_value = "request.der")]
+    #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) out: PathBuf,
 
     /// Where the key goes, PEM
-    #[arg(long, value_name = "FILE", default_value = "request.key", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", default_value = "request.key")]
+    #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) key_out: PathBuf,
 
     /// The workload's digest, such as sha256: and 64 hexadecimal digits
@@ -334,6 +336,10 @@ pub(crate) struct DevelopmentRequestArgs {
     /// A nonce of the Steward, as it gave it
     #[arg(long, value_name = "NONCE")]
     pub(crate) nonce: Option<String>,
+
+    /// Use the form of the published Enarx, which binds the key and nothing else
+    #[arg(long, conflicts_with_all = ["workload", "slug", "nonce"])]
+    pub(crate) published: bool,
 
     /// The launch measurement that the evidence is to show, 96 hexadecimal digits; zero, if not given
     #[arg(long, value_name = "HEX")]

@@ -108,10 +108,12 @@ fn table(fields: &[Field]) -> String {
     let mut text = format!("{:>6} {:>6}  {:name_width$}  value\n", "offset", "bytes", "field");
     for field in fields {
         text += &format!("{:>6} {:>6}  {:name_width$}  ", field.offset, field.length, field.name);
-        // Long values are cut into lines that a terminal can show.
+        // Long values are cut into lines that a terminal can show, and zeros are not worth any.
         let indent = format!("\n{:1$}", "", name_width + 17);
-        let lines: Vec<&str> = chunks(&field.value, 64);
-        text += &lines.join(&indent);
+        match field.value.len() > 64 && field.value.bytes().all(|digit| digit == b'0') {
+            true => text += "00…00",
+            false => text += &chunks(&field.value, 64).join(&indent),
+        }
         if let Some(meaning) = &field.meaning {
             text += &format!("  ({meaning})");
         }
