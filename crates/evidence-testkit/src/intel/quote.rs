@@ -171,6 +171,10 @@ impl QuoteBuilder {
     /// `MRTD` by default.
     pub const MRTD: [u8; 48] = [0x4d; 48];
 
+    /// Who made the quoting enclave: Intel.
+    pub const VENDOR: [u8; 16] =
+        *b"\x93\x9a\x72\x33\xf7\x9c\x4c\xa9\x94\x0a\x0d\xb3\x95\x7f\x06\x07";
+
     /// `TEE_TCB_SVN` by default: the TDX module 1.5 with SVN 5.
     pub const TEE_TCB_SVN: [u8; 16] = [5, 1, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
@@ -199,7 +203,7 @@ impl QuoteBuilder {
             .patch_header(0, &kind.version().to_le_bytes())
             .patch_header(2, &2u16.to_le_bytes())
             .patch_header(4, &tee_type.to_le_bytes())
-            .patch_header(12, &0x0706_5f95_b30d_0a94_a94c_9cf7_3372_9a93u128.to_le_bytes());
+            .patch_header(12, &Self::VENDOR);
         if kind.version() == 3 {
             quote = quote
                 .patch_header(8, &8u16.to_le_bytes())
