@@ -2,7 +2,7 @@
 
 //! Bits of `POLICY` and `PLATFORM_INFO`, with their names.
 
-/// `POLICY`, the guest policy (AMD 56860, section 4.3, table 9). Bits 0 to 7 and 8 to 15 are minor and
+/// `POLICY`, the guest policy (AMD 56860, section 4.3). Bits 0 to 7 and 8 to 15 are minor and
 /// major version of the lowest ABI that is allowed.
 pub mod policy_bits {
     /// Simultaneous multithreading is allowed.
@@ -40,7 +40,7 @@ pub mod policy_bits {
     ];
 }
 
-/// `PLATFORM_INFO` (AMD 56860, section 7.3, table 24). Bits without a name are let through: firmware of
+/// `PLATFORM_INFO` (AMD 56860, section 7.3). Bits without a name are let through: firmware of
 /// later versions sets more of them, and each says more about the platform, not less.
 pub mod platform_bits {
     /// Simultaneous multithreading is on.

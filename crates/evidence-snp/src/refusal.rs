@@ -8,12 +8,13 @@ use evidence_pki::PkiError;
 const ABI: &str = "AMD 56860 (SEV-SNP firmware ABI), section 7.3, ATTESTATION_REPORT";
 const ABI_POLICY: &str = "AMD 56860 (SEV-SNP firmware ABI), section 4.3, guest policy";
 const ABI_TCB: &str = "AMD 56860 (SEV-SNP firmware ABI), section 2.2, TCB_VERSION";
-const ABI_SIGNATURE: &str = "AMD 56860 (SEV-SNP firmware ABI), chapter 10, signature formats";
-const KDS: &str = "AMD 57230 (VCEK certificate and KDS interface), section 3, certificates";
+const ABI_SIGNATURE: &str =
+    "AMD 56860 (SEV-SNP firmware ABI), digital signatures, ECDSA P-384 with SHA-384";
+const KDS: &str = "AMD 57230 (VCEK certificate and KDS interface), certificates and extensions";
 const KDS_CRL: &str =
-    "AMD 57230 (VCEK certificate and KDS interface), section 4.2, CRL; RFC 5280, 5";
+    "AMD 57230 (VCEK certificate and KDS interface), revocation list; RFC 5280, section 5";
 const PATH: &str = "RFC 5280, section 6.1, path validation";
-const DEVELOPMENT: &str = "docs/evidence.md, development evidence";
+const DEVELOPMENT: &str = "Enarx, evidence-snp, Development";
 
 /// Why SNP or development evidence is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,17 +70,17 @@ pub enum SnpRefusal {
     /// The VEK is on a list of its issuer.
     #[error("the VEK is revoked")]
     VekRevoked,
-    /// The key of an authority is not RSA with 4096 bits.
-    #[error("the key of the {0} is not RSA with 4096 bits")]
+    /// The key of an authority is not RSA with 4096 bits, or for a development root not on P-384.
+    #[error("the key of the {0} is of another kind than such keys are")]
     AuthorityKey(Part),
     /// A certificate is not good; says which and why.
     #[error("the {0}: {1}")]
     Certificate(Part, PkiError),
     /// The intermediate authority is on its root's list.
-    #[error("the ASK (or ASVK) is revoked")]
+    #[error("the VEK's issuer (ASK or ASVK) is revoked")]
     AskRevoked,
     /// No list of the product's root came with the report.
-    #[error("there is no revocation list of the ARK among the endorsements")]
+    #[error("there is no revocation list of the root among the endorsements")]
     CrlMissing,
     /// A list is not good; says who should have issued it, and why.
     #[error("the revocation list of the {0}: {1}")]
@@ -133,8 +134,8 @@ impl core::fmt::Display for Part {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
             Self::Vek => "VEK",
-            Self::Ask => "ASK",
-            Self::Ark => "ARK",
+            Self::Ask => "VEK's issuer",
+            Self::Ark => "root",
         })
     }
 }

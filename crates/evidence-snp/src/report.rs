@@ -8,7 +8,7 @@
 
 use evidence_claims::{Firmware, SnpProduct, TcbVersion};
 
-/// Offsets of `ATTESTATION_REPORT` (AMD 56860, section 7.3, table 23), in bytes.
+/// Offsets of `ATTESTATION_REPORT` (AMD 56860, section 7.3), in bytes.
 pub mod offset {
     #![allow(missing_docs, reason = "the names are those of the specification")]
     pub const VERSION: usize = 0x000;
@@ -283,7 +283,7 @@ pub(crate) fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().fold(0, |any, byte| any | byte) == 0
 }
 
-/// How a `TCB_VERSION` is laid out (AMD 56860, section 2.2, tables 4 and 5).
+/// How a `TCB_VERSION` is laid out (AMD 56860, section 2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TcbLayout {
     /// Milan and Genoa: boot loader, TEE, four unused, SNP, microcode.
@@ -322,7 +322,7 @@ impl TcbLayout {
     }
 }
 
-/// The product whose authority signs for processors of that CPUID (AMD 57230, section 2; AMD 56860,
+/// The product whose authority signs for processors of that CPUID (AMD 57230, products; AMD 56860,
 /// section 7.3). `None` for processors of which no root is built in.
 #[must_use]
 pub fn product_of_cpuid(family: u8, model: u8) -> Option<SnpProduct> {

@@ -8,7 +8,7 @@ use evidence_pki::{Certificate, Cursor, Extension, tag};
 use crate::SnpRefusal;
 use crate::report::TcbLayout;
 
-/// Object identifiers of the extensions (AMD 57230, section 3.1, table 8; 1.3.6.1.4.1.3704.1).
+/// Object identifiers of the extensions (AMD 57230, certificate extensions; 1.3.6.1.4.1.3704.1).
 pub mod oid {
     #![allow(missing_docs, reason = "the names are those of the specification")]
     use evidence_pki::ObjectIdentifier as Oid;

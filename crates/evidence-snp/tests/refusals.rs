@@ -391,7 +391,10 @@ impl Local {
     }
 }
 
-fn development_cases() -> Vec<(&'static str, Vec<u8>, Option<Vec<u8>>, Vec<Vec<u8>>, Time)> {
+/// Code (none if it is good), report, VEK, roots, time.
+type LocalCase = (&'static str, Vec<u8>, Option<Vec<u8>>, Vec<Vec<u8>>, Time);
+
+fn development_cases() -> Vec<LocalCase> {
     let (local, other) = (Local::new(), Local::new());
     let good = || report(3).sign(&local.vek);
     let vek = || Some(local.vek().sign(&local.root));
