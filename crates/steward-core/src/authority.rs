@@ -6,7 +6,7 @@ use core::fmt;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use evidence_claims::{Claims, Endorsements, Platform, Time, kind};
+use evidence_claims::{Claims, Endorsements, Time, kind};
 use evidence_crypto::Crypto;
 use evidence_pki::{Certificate, PkiError, PublicKey, Signature, SignatureAlgorithm};
 use evidence_verifier::Verifier;
@@ -346,18 +346,19 @@ impl Authority {
     }
 }
 
-/// The common name: what kind of Keep this is. Names for people are the DNS names; what a program should
-/// look at is in the claims.
+/// The common name: kind of Keep and the beginning of its measurement, for people who look at a list of
+/// certificates. What a program should look at is in the claims.
 fn subject(claims: &Claims) -> String {
-    match claims.platform {
-        Platform::Development => "Enarx Keep (development: no protection)".into(),
-        platform => format!("Enarx Keep ({platform})"),
+    let mut name = format!("{} Keep ", claims.platform);
+    for byte in claims.measurement.iter().take(8) {
+        name.push_str(&format!("{byte:02x}"));
     }
+    name
 }
 
 fn uris(workload: Option<&Workload>) -> Vec<String> {
     let Some(workload) = workload else { return Vec::new() };
-    workload.slug_uri().into_iter().chain([workload.digest_uri()]).collect()
+    [workload.digest_uri()].into_iter().chain(workload.slug_uri()).collect()
 }
 
 fn check_authority(certificate: &Certificate<'_>, index: usize) -> Result<(), SetupError> {

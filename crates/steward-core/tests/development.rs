@@ -55,7 +55,7 @@ fn development_shows_in_subject_and_claims() {
         let steward = steward(library, &policy_of(&root));
         for (index, csr) in requests(&root).iter().enumerate() {
             let issued: Issued = steward.issue(csr, NOW, [1; 16]).unwrap();
-            assert_eq!(issued.subject(), "Enarx Keep (development: no protection)");
+            assert!(issued.subject().starts_with("development Keep "), "{}", issued.subject());
             assert_eq!(issued.claims().platform, "development");
             assert_eq!(issued.claims().workload.is_some(), index > 0);
         }

@@ -56,8 +56,8 @@ fn a_certificate_has_the_documented_profile() {
             assert_eq!(leaf.issuer, issuer.subject);
             assert_eq!(leaf.serial, serial(RANDOM));
             assert_eq!(issued.serial(), &serial(RANDOM));
-            assert_eq!(leaf.common_name(), Some("Enarx Keep (snp)"));
-            assert_eq!(issued.subject(), "Enarx Keep (snp)");
+            assert_eq!(leaf.common_name(), Some("snp Keep 4d4d4d4d4d4d4d4d"));
+            assert_eq!(issued.subject(), "snp Keep 4d4d4d4d4d4d4d4d");
             let critical: Vec<_> = leaf.extensions().map(|one| (one.oid, one.critical)).collect();
             assert_eq!(
                 critical,
@@ -83,8 +83,8 @@ fn a_certificate_has_the_documented_profile() {
                 names(value(ids::SUBJECT_ALT_NAME)),
                 [
                     (0x82, "keep.example".to_owned()),
-                    (0x86, format!("enarx:slug/{SLUG}")),
                     (0x86, format!("enarx:digest/{WORKLOAD}")),
+                    (0x86, format!("enarx:slug/{SLUG}")),
                 ]
             );
             let claims = CertificateClaims::from_der(value(steward_claims::OID)).unwrap();

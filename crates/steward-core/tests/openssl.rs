@@ -69,7 +69,7 @@ fn openssl_verifies_the_chain_and_reads_the_certificate() {
         }
         let text = openssl(folder, &["x509", "-in", "chain.pem", "-noout", "-text"]).unwrap();
         for expected in [
-            "Subject: CN = Enarx Keep (snp)",
+            "Subject: CN = snp Keep 4d4d4d4d4d4d4d4d",
             "Issuer: O = Example, CN = Example Steward",
             "CA:FALSE",
             "Digital Signature",
