@@ -108,7 +108,7 @@ pub(crate) struct Verified {
     pub(crate) tcb_info: TcbInfo,
     pub(crate) qe_identity: Option<QeIdentity>,
     /// Serial numbers of revoked PCK certificates, each with its length before it.
-    revoked: Vec<u8>,
+    pub(crate) revoked: Vec<u8>,
 }
 
 impl Verified {
@@ -190,7 +190,7 @@ impl Task<'_, '_> {
         window.narrow(pck_list.this_update, pck_list.next_update);
 
         let tcb_chain = match (collateral.tcb_info, collateral.tcb_info_chain) {
-            (Some(_), None) => Err(DcapRefusal::SignerMissing(Document::TcbInfo)),
+            (Some(_), None) => Err(DcapRefusal::TcbInfoChainMissing),
             (None, _) => Err(DcapRefusal::TcbInfoMissing),
             (Some(_), Some(bytes)) => chain::read(bytes, Part::TcbSigner, 1, root),
         };

@@ -288,8 +288,17 @@ impl QeIdentity {
 }
 
 fn json<'a, T: Deserialize<'a>>(document: Document, text: &'a [u8]) -> Result<T, DcapRefusal> {
+    if !is_object(text) {
+        return Err(DcapRefusal::Malformed(document, "it is no JSON object".to_owned()));
+    }
     serde_json::from_slice(text)
         .map_err(|error| DcapRefusal::Malformed(document, short(error.to_string())))
+}
+
+/// Whether a JSON text can be an object. The values here could be read from arrays as well, but are only
+/// ever written as objects.
+pub(crate) fn is_object(text: &[u8]) -> bool {
+    text.trim_ascii_start().first() == Some(&b'{')
 }
 
 /// A text that may contain what a peer sent, cut to a size that suits a message.

@@ -9,7 +9,7 @@ use evidence_claims::{Endorsements, kind};
 use evidence_pki::{Certificate, Crl, certificates};
 
 use crate::DcapRefusal;
-use crate::document::{nibble, short};
+use crate::document::{is_object, nibble, short};
 use crate::refusal::{List, Part};
 
 /// The fields. A field that is absent, null or empty is a part of the collateral that is absent.
@@ -69,6 +69,9 @@ fn bytes(name: &'static str, digits: &str) -> Result<Vec<u8>, DcapRefusal> {
 pub fn collateral_json(text: &[u8]) -> Result<Endorsements<'static>, DcapRefusal> {
     if text.len() > 2 * Endorsements::MAX_SIZE {
         return Err(wrong("it is larger than 2 MiB"));
+    }
+    if !is_object(text) {
+        return Err(wrong("it is no JSON object"));
     }
     let file: File<'_> =
         serde_json::from_slice(text).map_err(|error| wrong(short(error.to_string())))?;

@@ -155,3 +155,35 @@ pub(crate) fn relaunch(
         TcbStatus::TDRelaunchAdvised
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use TcbStatus::{
+        ConfigurationAndSWHardeningNeeded, ConfigurationNeeded, OutOfDate,
+        OutOfDateConfigurationNeeded, Revoked, SWHardeningNeeded, TDRelaunchAdvised,
+        TDRelaunchAdvisedConfigurationNeeded, UpToDate,
+    };
+
+    #[test]
+    fn the_worse_of_two_statuses_counts_and_configuration_is_kept() {
+        // Platform, and what becomes of it with a part that is out of date.
+        let table = [
+            (UpToDate, OutOfDate),
+            (SWHardeningNeeded, OutOfDate),
+            (ConfigurationNeeded, OutOfDateConfigurationNeeded),
+            (ConfigurationAndSWHardeningNeeded, OutOfDateConfigurationNeeded),
+            (TDRelaunchAdvised, OutOfDate),
+            (TDRelaunchAdvisedConfigurationNeeded, OutOfDateConfigurationNeeded),
+            (OutOfDate, OutOfDate),
+            (OutOfDateConfigurationNeeded, OutOfDateConfigurationNeeded),
+            (Revoked, Revoked),
+        ];
+        assert!(TcbStatus::ALL.iter().all(|status| table.iter().any(|row| row.0 == *status)));
+        for (platform, out_of_date) in table {
+            assert_eq!(converge(platform, UpToDate), platform);
+            assert_eq!(converge(platform, OutOfDate), out_of_date);
+            assert_eq!(converge(platform, Revoked), Revoked);
+        }
+    }
+}

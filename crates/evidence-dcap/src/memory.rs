@@ -47,3 +47,62 @@ impl Memory {
         self.sets.lock().map_or(0, |sets| sets.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TcbInfo;
+
+    fn set(from: u64, until: u64) -> Arc<Verified> {
+        let text = br#"{"id":"SGX","version":3,"issueDate":"2026-01-01T00:00:00Z",
+            "nextUpdate":"2026-02-01T00:00:00Z","fmspc":"000000000000","pceId":"0000","tcbType":0,
+            "tcbEvaluationDataNumber":1,"tcbLevels":[]}"#;
+        Arc::new(Verified {
+            valid_from: Time::from_unix(from),
+            valid_until: Time::from_unix(until),
+            tcb_info: TcbInfo::parse(text).unwrap(),
+            qe_identity: None,
+            revoked: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn a_set_is_remembered_only_for_its_time() {
+        let memory = Memory::default();
+        memory.put([1; 32], set(10, 20));
+        for (now, found) in [(9, false), (10, true), (20, true), (21, false)] {
+            assert_eq!(memory.get(&[1; 32], Time::from_unix(now)).is_some(), found, "{now}");
+        }
+        assert!(memory.get(&[2; 32], Time::from_unix(15)).is_none());
+    }
+
+    #[test]
+    fn there_is_room_for_so_many_and_the_first_to_end_goes() {
+        let memory = Memory::default();
+        for number in 0..2 * MAX as u64 {
+            let mut digest = [0; 32];
+            digest[..8].copy_from_slice(&number.to_be_bytes());
+            memory.put(digest, set(0, 1000 + number));
+            assert!(memory.get(&digest, Time::from_unix(5)).is_some());
+        }
+        assert_eq!(memory.len(), MAX);
+        assert!(memory.get(&[0; 32], Time::from_unix(5)).is_none());
+    }
+
+    #[test]
+    fn a_poisoned_memory_remembers_nothing() {
+        let memory = Memory::default();
+        memory.put([1; 32], set(10, 20));
+        let poisoned = std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                let _guard = memory.sets.lock();
+                panic!("on purpose");
+            });
+            thread.join().is_err()
+        });
+        assert!(poisoned);
+        assert!(memory.get(&[1; 32], Time::from_unix(15)).is_none());
+        memory.put([2; 32], set(10, 20));
+        assert_eq!(memory.len(), 0);
+    }
+}

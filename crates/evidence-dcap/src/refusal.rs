@@ -175,9 +175,9 @@ pub enum DcapRefusal {
     /// There is no TCB info.
     #[error("the TCB info is missing")]
     TcbInfoMissing,
-    /// It is not said who signed a document.
-    #[error("the certificate chain of the {0} is missing")]
-    SignerMissing(Document),
+    /// It is not said who signed the TCB info.
+    #[error("the certificate chain of the TCB info is missing")]
+    TcbInfoChainMissing,
     /// A document cannot be read.
     #[error("the {0} is malformed: {1}")]
     Malformed(Document, String),
@@ -426,7 +426,7 @@ impl DcapRefusal {
                 "Give a JSON object with the nine fields of DCAP collateral; lists and signatures in hexadecimal.",
             ),
             Self::TcbInfoMissing => ("dcap.tcb-info-missing", PCS_TCB, NEW_COLLATERAL),
-            Self::SignerMissing(_) => ("dcap.tcb-info-chain-missing", PCS_TCB, NEW_SIGNER),
+            Self::TcbInfoChainMissing => ("dcap.tcb-info-chain-missing", PCS_TCB, NEW_SIGNER),
             Self::Malformed(TcbInfo, _) => ("dcap.tcb-info", PCS_TCB, NEW_COLLATERAL),
             Self::Malformed(QeIdentity, _) => ("dcap.qe-identity", PCS_QE, NEW_COLLATERAL),
             Self::Signature(TcbInfo) => (

@@ -351,8 +351,13 @@ impl Verifier {
         if let Some(module) = module_status {
             status = level::converge(status, module);
         }
-        if let Some(now) = td.and_then(TdReport::tcb_svn_2) {
-            status = level::relaunch(info, pck, now, status, module_status, qe_status)?;
+        match td.and_then(TdReport::tcb_svn_2) {
+            Some(now) => {
+                status = trace.value(what::MODULE_NOW, || {
+                    level::relaunch(info, pck, now, status, module_status, qe_status)
+                })?;
+            }
+            None => trace.skip(what::MODULE_NOW, "the quote does not say which one it is"),
         }
         if let Some(qe) = qe_status {
             status = level::converge(status, qe);

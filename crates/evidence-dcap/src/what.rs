@@ -33,6 +33,7 @@ pub(crate) const QE_LEVEL: &str = "the quoting enclave has a published level";
 pub(crate) const LEVEL: &str = "the platform has a published TCB level";
 pub(crate) const MODULE: &str = "the TDX module is from Intel";
 pub(crate) const MODULE_LEVEL: &str = "the TDX module has a published level";
+pub(crate) const MODULE_NOW: &str = "the TDX module that runs now has a published identity";
 pub(crate) const NOT_REVOKED: &str = "the platform's TCB is not revoked";
 pub(crate) const TD_ATTRIBUTES: &str = "TDATTRIBUTES have no reserved bits set";
 
@@ -98,5 +99,6 @@ pub(crate) const TDX: &[&str] = &[
     MODULE,
     MODULE_LEVEL,
     LEVEL,
+    MODULE_NOW,
     NOT_REVOKED,
 ];
