@@ -211,7 +211,8 @@ pub(crate) struct Pkcs11Args {
 
 /// Make a root, an intermediate and a strict policy, to begin with
 ///
-/// Asks nothing, and never overwrites a file. Prints the root's fingerprint and what to do next.
+/// Asks nothing, and never overwrites a file. Prints the root's fingerprint and what to do next. With a
+/// key in a hardware security module, that key becomes the intermediate's.
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
     /// Where the files go
@@ -221,6 +222,10 @@ pub(crate) struct InitArgs {
     /// The authority's name, as it stands in its certificates
     #[arg(long, value_name = "NAME", default_value = "Steward", value_parser = authority_name)]
     pub(crate) name: String,
+
+    #[cfg(feature = "pkcs11")]
+    #[command(flatten)]
+    pub(crate) pkcs11: Pkcs11Args,
 }
 
 #[derive(Debug, Subcommand)]

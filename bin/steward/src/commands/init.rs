@@ -5,10 +5,13 @@
 //! Two certificates rather than one, so that the root's key can be put away: certificates of Keeps are
 //! signed by the intermediate, which can be renewed without a word to anybody who trusts the root.
 
+use std::path::Path;
+
 use evidence_crypto::{AwsLc, Crypto};
 use evidence_pki::Certificate;
 use steward_core::certificate::{Issuer, Profile, Template, name};
 use steward_core::{PemKey, Signer, SigningAlgorithm};
+use zeroize::Zeroizing;
 
 use crate::cli::InitArgs;
 use crate::commands::serve;
@@ -34,7 +37,7 @@ pub(crate) fn run(args: &InitArgs) -> Result<(), Failure> {
     files::check_absent(&[&root_key, &root_crt, &key, &crt, &policy])?;
 
     let root_signer = generate()?;
-    let signer = generate()?;
+    let Intermediate { signer, pem: key_pem, about, options } = intermediate(args, &key)?;
     let now = clock::now();
     let root = Template {
         random: serve::random()?,
@@ -65,7 +68,9 @@ pub(crate) fn run(args: &InitArgs) -> Result<(), Failure> {
     let chain = files::pem("CERTIFICATE", &intermediate) + &root_pem;
     files::create(&root_key, pem(&root_signer)?.as_bytes(), Access::Secret)?;
     files::create(&root_crt, root_pem.as_bytes(), Access::Public)?;
-    files::create(&key, pem(&signer)?.as_bytes(), Access::Secret)?;
+    if let Some(pem) = key_pem {
+        files::create(&key, pem.as_bytes(), Access::Secret)?;
+    }
     files::create(&crt, chain.as_bytes(), Access::Public)?;
     files::create(&policy, POLICY.as_bytes(), Access::Public)?;
     print(&format!(
@@ -73,7 +78,7 @@ pub(crate) fn run(args: &InitArgs) -> Result<(), Failure> {
          \x20 root.crt     what relying parties trust; give it to them\n\
          \x20 root.key     its key; needed only for a new intermediate, so put it away\n\
          \x20 steward.crt  the issuing certificate and the root\n\
-         \x20 steward.key  its key\n\
+         {about}\
          \x20 policy.toml  which evidence gets a certificate: nothing, until you say what\n\
          \n\
          SHA-256 fingerprint of the root:\n\
@@ -81,23 +86,60 @@ pub(crate) fn run(args: &InitArgs) -> Result<(), Failure> {
          \n\
          Next: say in {policy} what to let in, see what it says, and start:\n\
          \x20 steward policy check {policy}\n\
-         \x20 steward serve --crt {crt} --key {key} --policy {policy}\n",
+         \x20 steward serve --crt {crt} {options} --policy {policy}\n",
         dir = args.dir.display(),
         policy = policy.display(),
         crt = crt.display(),
-        key = key.display(),
         fingerprint = hex(&AwsLc.sha256(&[&root])),
     ))
 }
 
+/// The key that signs certificates of Keeps.
+struct Intermediate {
+    signer: Box<dyn Signer>,
+    /// What goes into its file, if it is in one.
+    pem: Option<Zeroizing<String>>,
+    /// The line about it in the list of files.
+    about: &'static str,
+    /// How `steward serve` finds it.
+    options: String,
+}
+
+fn intermediate(args: &InitArgs, key: &Path) -> Result<Intermediate, Failure> {
+    #[cfg(feature = "pkcs11")]
+    if let Some(signer) = crate::pkcs11::Pkcs11Key::open(&args.pkcs11)? {
+        let text = |option: &Option<String>| option.clone().unwrap_or_default();
+        return Ok(Intermediate {
+            signer: Box::new(signer),
+            pem: None,
+            about: "",
+            options: format!(
+                "--pkcs11-module {} --pkcs11-token '{}' --pkcs11-key-label '{}'",
+                args.pkcs11.pkcs11_module.as_deref().unwrap_or(Path::new("")).display(),
+                text(&args.pkcs11.pkcs11_token),
+                text(&args.pkcs11.pkcs11_key_label),
+            ),
+        });
+    }
+    #[cfg(not(feature = "pkcs11"))]
+    let _ = args;
+    let signer = generate()?;
+    Ok(Intermediate {
+        pem: Some(pem(&signer)?),
+        signer: Box::new(signer),
+        about: "  steward.key  its key\n",
+        options: format!("--key {}", key.display()),
+    })
+}
+
 /// A new key on P-384.
-pub(crate) fn generate() -> Result<PemKey, Failure> {
+fn generate() -> Result<PemKey, Failure> {
     PemKey::generate(SigningAlgorithm::EcdsaP384Sha384)
         .or_exit(Code::Failed, || "cannot make a key")
 }
 
 /// The key's file.
-pub(crate) fn pem(key: &PemKey) -> Result<zeroize::Zeroizing<String>, Failure> {
+fn pem(key: &PemKey) -> Result<Zeroizing<String>, Failure> {
     key.to_pem().or_exit(Code::Failed, || "cannot write a key")
 }
 

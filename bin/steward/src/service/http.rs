@@ -247,3 +247,58 @@ fn typed(content_type: &'static str, body: Vec<u8>) -> Response<Body> {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use evidence_verifier::EvidenceRefusal;
+    use serde_json::Value;
+    use steward_core::{AuthorityRefusal, RequestRefusal};
+    use steward_policy::PolicyRefusal;
+
+    use super::*;
+
+    #[test]
+    fn the_description_has_every_path_and_no_other() {
+        let description: Value = serde_json::from_str(OPENAPI).unwrap();
+        let described: Vec<_> = description["paths"].as_object().unwrap().keys().collect();
+        assert_eq!(described.len(), PATHS.len(), "{described:?}");
+        for path in PATHS {
+            assert!(description["paths"][path].is_object(), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_description_has_every_code() {
+        for http in Http::ALL {
+            assert!(OPENAPI.contains(http.code()), "{http:?}");
+        }
+        let description: Value = serde_json::from_str(OPENAPI).unwrap();
+        let pattern = description["components"]["schemas"]["Problem"]["properties"]["code"]
+            ["pattern"]
+            .as_str()
+            .unwrap();
+        let areas = pattern.split(['(', ')']).nth(1).unwrap();
+        let areas: Vec<_> = areas.split('|').collect();
+        for codes in [
+            EvidenceRefusal::ALL_CODES,
+            RequestRefusal::ALL_CODES,
+            AuthorityRefusal::ALL_CODES,
+            PolicyRefusal::ALL_CODES,
+            evidence_snp::SnpRefusal::ALL_CODES,
+            evidence_dcap::DcapRefusal::ALL_CODES,
+        ] {
+            for code in codes {
+                let area = code.split('.').next().unwrap();
+                assert!(areas.contains(&area), "{code} is of none of {areas:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_manual_has_every_code_of_the_service() {
+        let manual = include_str!("../../../../docs/steward.md");
+        for http in Http::ALL {
+            assert!(manual.contains(&format!("`{}`", http.code())), "{http:?}");
+        }
+    }
+}
