@@ -77,10 +77,14 @@ impl<'a> Cursor<'a> {
     /// # Errors
     ///
     /// [`PkiError::Malformed`] at the end, and if the next bytes are no DER.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "an iterator would go on after an error, and this is to stop there"
+    )]
     pub fn next(&mut self) -> Result<Item<'a>, PkiError> {
         let malformed = PkiError::Malformed(self.what);
         let mut reader = SliceReader::new(self.rest).map_err(|_| malformed)?;
-        let header = Header::peek(&mut reader).map_err(|_| malformed)?;
+        let header = Header::peek(&reader).map_err(|_| malformed)?;
         let raw = reader.tlv_bytes().map_err(|_| malformed)?;
         let length = usize::try_from(header.length()).map_err(|_| malformed)?;
         let tag = *raw.first().ok_or(malformed)?;
