@@ -175,7 +175,7 @@ fn answers_have_the_published_forms() {
     alone.chain = vec![P256.root.clone()];
     alone.signer = Library::AwsLc.signer(&P256.root_key.to_pem().unwrap());
     let issued = Authority::new(alone).unwrap().issue(&csrs[0], NOW, RANDOM).unwrap();
-    assert_eq!(issued.chain(), [P256.root.clone()]);
+    assert_eq!(issued.chain(), std::slice::from_ref(&P256.root));
 }
 
 #[test]

@@ -6,7 +6,9 @@
 //! implementations hold a key from a PEM file in memory: [`AwsLcKey`] for native programs and
 //! [`RustCryptoKey`] for WebAssembly. Neither has anything of the private key in its `Debug`.
 
-use evidence_pki::{Cursor, ObjectIdentifier, PublicKey, oid, tag};
+#[cfg(any(feature = "aws-lc-rs", feature = "rustcrypto"))]
+use evidence_pki::{Cursor, ObjectIdentifier, tag};
+use evidence_pki::{PublicKey, oid};
 
 use crate::encode;
 
@@ -125,6 +127,7 @@ pub enum KeyError {
 }
 
 /// The algorithm of the key in a PKCS#8 `OneAsymmetricKey` (RFC 5958, 2).
+#[cfg(any(feature = "aws-lc-rs", feature = "rustcrypto"))]
 fn algorithm_of(pkcs8: &[u8]) -> Result<SigningAlgorithm, KeyError> {
     let read =
         || -> Result<(ObjectIdentifier, Option<ObjectIdentifier>), evidence_pki::PkiError> {
@@ -141,6 +144,7 @@ fn algorithm_of(pkcs8: &[u8]) -> Result<SigningAlgorithm, KeyError> {
 }
 
 /// The one private key in a PEM text.
+#[cfg(any(feature = "aws-lc-rs", feature = "rustcrypto"))]
 fn from_pem(pem: &[u8]) -> Result<zeroize::Zeroizing<Vec<u8>>, KeyError> {
     let mut blocks: Vec<_> = evidence_pki::pem_blocks(pem, "PRIVATE KEY")
         .map_err(|_| KeyError::Pem)?
