@@ -212,11 +212,9 @@ fn key(checks: &mut Checks, vek: Option<&Certificate<'_>>) -> Option<[u8; 97]> {
 fn describe(extensions: &VekExtensions) -> String {
     let VekExtensions { product_name, tcb, hw_id, csp_id, .. } = extensions;
     let fmc = tcb.fmc.map(|fmc| format!("fmc {fmc}, ")).unwrap_or_default();
-    let whose = match (hw_id, csp_id) {
-        (Some(id), _) => format!("chip {}", hex(id)),
-        (None, Some(id)) => format!("provider {id}"),
-        (None, None) => String::new(),
-    };
+    // One of the two is there: the chip of a VCEK or the provider of a VLEK.
+    let chip = hw_id.as_ref().map(|id| format!("chip {}", hex(id)));
+    let whose = chip.or(csp_id.as_ref().map(|id| format!("provider {id}"))).unwrap_or_default();
     format!(
         "{product_name}, TCB {fmc}boot loader {}, TEE {}, SNP {}, microcode {}, {whose}",
         tcb.bootloader, tcb.tee, tcb.snp, tcb.microcode

@@ -63,12 +63,6 @@ impl<'a> Report<'a> {
         bytes.try_into().ok().map(Self)
     }
 
-    /// All of it.
-    #[must_use]
-    pub fn bytes(&self) -> &'a [u8; REPORT_SIZE] {
-        self.0
-    }
-
     /// `length` bytes from `at`; none at all if there are not that many.
     #[must_use]
     pub fn slice(&self, at: usize, length: usize) -> &'a [u8] {

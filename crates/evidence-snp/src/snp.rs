@@ -134,10 +134,10 @@ impl Snp {
             if chain.kind != kind {
                 return Err(chain::wrong_name(kind));
             }
-            if let Some(vek) = chain.product {
-                rules::same_product(product, vek)?;
-            }
-            return Ok(chain);
+            return chain
+                .product
+                .map_or(Ok(()), |vek| rules::same_product(product, vek))
+                .map(|()| chain);
         }
         let chain = Arc::new(self.verify_chain(kind, product, vek, endorsements, now)?);
         memory.put(key, Arc::clone(&chain));

@@ -6,7 +6,6 @@ use evidence_claims::TcbVersion;
 use evidence_pki::{Certificate, Cursor, Extension, tag};
 
 use crate::SnpRefusal;
-use crate::report::TcbLayout;
 
 /// Object identifiers of the extensions (AMD 57230, certificate extensions; 1.3.6.1.4.1.3704.1).
 pub mod oid {
@@ -69,12 +68,6 @@ impl VekExtensions {
             hw_id: found.hw_id,
             csp_id: found.csp_id,
         })
-    }
-
-    /// The layout that a `TCB_VERSION` has under this certificate: that with FMC if the TCB here has one.
-    #[must_use]
-    pub fn layout(&self) -> TcbLayout {
-        if self.tcb.fmc.is_some() { TcbLayout::Turin } else { TcbLayout::Milan }
     }
 }
 

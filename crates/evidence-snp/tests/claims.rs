@@ -181,6 +181,7 @@ fn development_evidence_is_never_taken_for_hardware() {
     // AMD's path: the names are right, the signature is another, with and without the root as ASK.
     let snp = synthetic(aws());
     assert_eq!(snp.statement_type(), statement::SNP);
+    assert_ne!(snp.name(), development.name());
     for product in ["Development", "Milan"] {
         let own = local(product).sign(&root);
         let mut list: Vec<(_, &[u8])> = vec![(kind::VEK, &own), (kind::CRL, &crl)];

@@ -512,6 +512,8 @@ fn nothing_else_is_wrong_with_the_cases() {
         .with(kind::CRL, ask_list().revoke(&[7]).sign(Amd::get().ask_key()));
     let snp = Snp::with_roots(support::aws(), case.roots.clone());
     let claims = snp.verify_report(&case.report, &case.bag(), NOW).unwrap();
+    let checks = snp.examine(&case.report, &case.bag(), NOW);
+    assert_eq!(first_failure(&checks), None);
     // The ASK's list ends first.
     assert_eq!(claims.valid_until, NOW.plus(DAY));
 }
