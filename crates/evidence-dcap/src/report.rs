@@ -233,13 +233,13 @@ impl<'a> TdReport<'a> {
     /// `TEE_TCB_SVN_2`: that of the TDX module that runs now.
     #[must_use]
     pub fn tcb_svn_2(&self) -> Option<&'a [u8; 16]> {
-        self.more.map(|more| field::<16, 0, 64>(more))
+        self.more.map(field::<16, 0, 64>)
     }
 
     /// `MRSERVICETD`.
     #[must_use]
     pub fn mr_service_td(&self) -> Option<&'a [u8; 48]> {
-        self.more.map(|more| field::<48, 16, 64>(more))
+        self.more.map(field::<48, 16, 64>)
     }
 
     /// Bits of `TDATTRIBUTES` of which any makes the TD one under debug (group TUD).

@@ -2,8 +2,6 @@
 
 //! A walk through DER, element by element, that keeps the bytes of each element.
 
-use der::{Header, Reader, SliceReader};
-
 use crate::{PkiError, Time};
 
 /// Identifier octets of the elements that occur here (X.690, 8.1.2).
@@ -32,6 +30,29 @@ pub mod tag {
     #[must_use]
     pub const fn context_constructed(number: u8) -> u8 {
         0xa0 | number
+    }
+}
+
+/// Identifier octet, and lengths of header and contents (X.690, 8.1, 10.1): one definite length in its
+/// shortest form. By hand, because long revocation lists consist of little else.
+fn header(bytes: &[u8]) -> Option<(u8, usize, usize)> {
+    let (&tag, rest) = bytes.split_first()?;
+    // Tag numbers above 30 take further octets and do not occur here; number 0 is the end of contents of
+    // an indefinite length, which is no DER.
+    if tag == 0 || tag & 0x1f == 0x1f {
+        return None;
+    }
+    match *rest {
+        [length @ 0..=0x7f, ..] => Some((tag, 2, usize::from(length))),
+        [0x81, length @ 0x80..=0xff, ..] => Some((tag, 3, usize::from(length))),
+        [0x82, high @ 1..=0xff, low, ..] => {
+            Some((tag, 4, usize::from(u16::from_be_bytes([high, low]))))
+        }
+        // Nothing that is read here is larger than 16 MiB.
+        [0x83, high @ 1..=0xff, middle, low, ..] => {
+            Some((tag, 5, usize::try_from(u32::from_be_bytes([0, high, middle, low])).ok()?))
+        }
+        _ => None,
     }
 }
 
@@ -83,17 +104,11 @@ impl<'a> Cursor<'a> {
     )]
     pub fn next(&mut self) -> Result<Item<'a>, PkiError> {
         let malformed = PkiError::Malformed(self.what);
-        let mut reader = SliceReader::new(self.rest).map_err(|_| malformed)?;
-        let header = Header::peek(&reader).map_err(|_| malformed)?;
-        let raw = reader.tlv_bytes().map_err(|_| malformed)?;
-        let length = usize::try_from(header.length()).map_err(|_| malformed)?;
-        let tag = *raw.first().ok_or(malformed)?;
-        // Tag numbers above 30 take further octets and do not occur here.
-        if tag & 0x1f == 0x1f {
-            return Err(malformed);
-        }
-        let value = raw.len().checked_sub(length).and_then(|at| raw.get(at..)).ok_or(malformed)?;
-        self.rest = self.rest.get(raw.len()..).ok_or(malformed)?;
+        let (tag, header, length) = header(self.rest).ok_or(malformed)?;
+        let end = header.checked_add(length).ok_or(malformed)?;
+        let (raw, rest) = self.rest.split_at_checked(end).ok_or(malformed)?;
+        let value = raw.get(header..).ok_or(malformed)?;
+        self.rest = rest;
         Ok(Item { tag, value, raw })
     }
 
@@ -220,5 +235,40 @@ impl<'a> Cursor<'a> {
     /// [`PkiError::Malformed`].
     pub fn finish(&self) -> Result<(), PkiError> {
         if self.is_done() { Ok(()) } else { Err(PkiError::Malformed(self.what)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use der::{Decode, SliceReader};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn headers_are_what_the_der_crate_reads(
+            bytes in prop::collection::vec(
+                prop_oneof![any::<u8>(), 0..4u8, 0x7e..0x86u8, prop::sample::select(vec![0x30, 0xa0])],
+                0..8,
+            ),
+        ) {
+            let mut reader = SliceReader::new(&bytes).unwrap();
+            let theirs = der::Header::decode(&mut reader).ok();
+            let ours = header(&bytes);
+            if let Some((tag, length, contents)) = ours {
+                // That crate knows a list of universal tags, and no others.
+                if let Some(theirs) = theirs {
+                    prop_assert_eq!(tag, bytes[0]);
+                    prop_assert_eq!(contents, usize::try_from(theirs.length()).unwrap());
+                    prop_assert_eq!(length, usize::try_from(der::Reader::position(&reader)).unwrap());
+                } else {
+                    prop_assert!(der::Tag::from_der(&[tag]).is_err(), "{bytes:?}");
+                }
+            } else if let Some(theirs) = theirs {
+                let large = usize::try_from(theirs.length()).unwrap() >= 1 << 24;
+                prop_assert!(large || bytes[0] & 0x1f == 0x1f, "{bytes:?}");
+            }
+        }
     }
 }
