@@ -46,7 +46,7 @@ pub fn appraise(
     policy: &Policy,
 ) -> Result<Admitted, Vec<No>> {
     let mut out = Vec::new();
-    if claims.debug {
+    if claims.debug || says_debug(&claims.detail) {
         out.push(No::Debug);
     }
     let platform = claims.platform;
@@ -93,6 +93,17 @@ pub fn appraise(
     }
     let (lifetime, backdate) = (policy.certificate.lifetime, policy.certificate.backdate);
     Ok(Admitted { dns_names, lifetime, backdate })
+}
+
+/// Whether the bits say so themselves. A format says it in its claims; that one rule which no policy can
+/// turn off does not rest on that alone.
+fn says_debug(detail: &Detail) -> bool {
+    match detail {
+        Detail::Snp(detail) => detail.policy & flags::SNP_DEBUG != 0,
+        Detail::Sgx(detail) => detail.attributes & flags::SGX_DEBUG != 0,
+        Detail::Tdx(detail) => detail.td_attributes & flags::TD_UNDER_DEBUG != 0,
+        _ => false,
+    }
 }
 
 /// The rule that lets the workload in, if there are such rules. One that names the slug goes before one

@@ -135,7 +135,7 @@ fn sgx(rules: &SgxPolicy, out: &mut Vec<String>) {
             "[sgx] Of the attributes of an enclave these may be set: {}.",
             flags::names(features, flags::SGX_FEATURES)
         ));
-        if flags::names(features & 2, flags::SGX_FEATURES) == "Debug" {
+        if features & flags::SGX_DEBUG != 0 {
             out.push(
                 "Warning: [sgx] `Debug` in `features` has no effect: enclaves in debug mode are refused all \
                  the same."
@@ -209,7 +209,7 @@ fn snp(rules: &SnpPolicy, out: &mut Vec<String>) {
             flags::names(wanted.may, flags::SNP_MAY),
             flags::names(wanted.must, flags::SNP_MUST)
         ));
-        if wanted.may & !(1 << 16 | 1 << 21) != 0 {
+        if wanted.may & (flags::SNP_DEBUG | flags::SNP_MIGRATE_MA) != 0 {
             out.push(
                 "Warning: [snp] `Debug` and `MigrateMA` in `policy_flags` have no effect: such guests are \
                  refused all the same."

@@ -5,10 +5,13 @@
 /// A name and its bits.
 pub(crate) type Flag = (&'static str, u64);
 
+/// `DEBUG` in SGX `ATTRIBUTES.FLAGS`.
+pub(crate) const SGX_DEBUG: u64 = 1 << 1;
+
 /// SGX `ATTRIBUTES.FLAGS` (Intel SDM volume 3D, 36.7.1) that `features` names.
 pub(crate) const SGX_FEATURES: &[Flag] = &[
     ("CET", 1 << 6),
-    ("Debug", 1 << 1),
+    ("Debug", SGX_DEBUG),
     ("EInitKey", 1 << 5),
     ("KSS", 1 << 7),
     ("ProvisioningKey", 1 << 4),
@@ -22,10 +25,12 @@ pub(crate) const SGX_MISC: &[Flag] = &[("EXINFO", 1), ("CPINFO", 1 << 1)];
 
 /// `MIGRATE_MA` in an SNP guest's `POLICY` (AMD 56860, section 4.3).
 pub(crate) const SNP_MIGRATE_MA: u64 = 1 << 18;
+/// `DEBUG` in the same place.
+pub(crate) const SNP_DEBUG: u64 = 1 << 19;
 
 /// Bits of an SNP guest's `POLICY` that permit something to the host.
 pub(crate) const SNP_MAY: &[Flag] =
-    &[("SMT", 1 << 16), ("MigrateMA", SNP_MIGRATE_MA), ("Debug", 1 << 19), ("CXL", 1 << 21)];
+    &[("SMT", 1 << 16), ("MigrateMA", SNP_MIGRATE_MA), ("Debug", SNP_DEBUG), ("CXL", 1 << 21)];
 
 /// Bits of an SNP guest's `POLICY` that demand something of the host.
 pub(crate) const SNP_MUST: &[Flag] = &[
@@ -47,7 +52,9 @@ pub(crate) const SNP_PLATFORM: &[Flag] = &[
     ("SevTio", 1 << 7),
 ];
 
-/// `TD_ATTRIBUTES` (Intel TDX module ABI).
+/// The group `TUD` of `TD_ATTRIBUTES` (Intel TDX module ABI): the TD is under debug in some way.
+pub(crate) const TD_UNDER_DEBUG: u64 = 0xff;
+/// The host cannot provoke exceptions by way of the secure EPT.
 pub(crate) const TD_SEPT_VE_DISABLE: u64 = 1 << 28;
 /// The TD may move to another host by way of a service TD.
 pub(crate) const TD_MIGRATABLE: u64 = 1 << 29;

@@ -69,6 +69,12 @@ fn cases() -> Vec<Case> {
         case("policy.debug", snp, PUBLISHED, |c| c.debug = true),
         case("policy.debug", tdx, tdx_any(""), |c| c.debug = true),
         case("policy.debug", development, development_policy.clone(), |c| c.debug = true),
+        // The bits count, whatever the claims say.
+        case("policy.debug", sgx, PUBLISHED, |c| detail_sgx(c).attributes |= 2),
+        case("policy.debug", snp, snp_any("policy_flags = [\"SMT\", \"Debug\"]"), |c| {
+            detail_snp(c).policy |= 1 << 19;
+        }),
+        case("policy.debug", tdx, tdx_any(""), |c| detail_tdx(c).td_attributes |= 1),
         case("policy.migration", snp, snp_any("policy_flags = [\"SMT\", \"MigrateMA\"]"), |c| {
             detail_snp(c).policy |= 1 << 18;
         }),
@@ -213,9 +219,6 @@ fn cases() -> Vec<Case> {
             detail_snp(c).launch_tcb.fmc = Some(1);
         }),
         case("policy.policy-flag-set", snp, PUBLISHED, |c| detail_snp(c).policy |= 1 << 21),
-        case("policy.policy-flag-set", snp, snp_any("policy_flags = [\"SMT\"]"), |c| {
-            detail_snp(c).policy |= 1 << 19;
-        }),
         case("policy.platform-info", snp, PUBLISHED, |c| detail_snp(c).platform_info = 0x27),
         case("policy.platform-info", snp, PUBLISHED, |c| detail_snp(c).platform_info = 0x24),
         case("policy.platform-info", snp, snp_any("platform_info_flags = [\"ECC\"]"), |c| {
