@@ -395,8 +395,14 @@ mod tests {
             serve(&["--key", "k", "--crt", "c", "--config", "p", "--addr", "::1", "--port", "1"])
                 .unwrap();
         assert_eq!(args.policy, PathBuf::from("p"));
-        assert_eq!((args.listen.addr, args.listen.port), (IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), 1));
-        assert_eq!(serve(&["--key", "k", "--crt", "c", "--policy", "p"]).unwrap().listen.port, 3000);
+        assert_eq!(
+            (args.listen.addr, args.listen.port),
+            (IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), 1)
+        );
+        assert_eq!(
+            serve(&["--key", "k", "--crt", "c", "--policy", "p"]).unwrap().listen.port,
+            3000
+        );
     }
 
     #[test]

@@ -184,7 +184,10 @@ fn one_file(value: &Value) -> Result<Vec<(&'static str, Vec<u8>)>, anyhow::Error
             let signature = text(&format!("{name}_signature"))
                 .ok_or_else(|| anyhow::anyhow!("`{name}_signature` is missing"))?;
             let signature = json!(signature);
-            out.push((kind, format!(r#"{{"{member}":{body},"signature":{signature}}}"#).into_bytes()));
+            out.push((
+                kind,
+                format!(r#"{{"{member}":{body},"signature":{signature}}}"#).into_bytes(),
+            ));
         }
     }
     for (kind, name) in [

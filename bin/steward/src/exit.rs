@@ -165,7 +165,10 @@ mod tests {
     #[test]
     fn help_names_every_code() {
         for code in [Code::Check, Code::Usage, Code::Input, Code::Unsound, Code::Failed] {
-            assert!(HELP.contains(&format!("\n  {}  ", code as i32)), "{code:?} is not in the table");
+            assert!(
+                HELP.contains(&format!("\n  {}  ", code as i32)),
+                "{code:?} is not in the table"
+            );
         }
     }
 }

@@ -90,7 +90,9 @@ pub(crate) fn create_folder(path: &Path) -> Result<(), Failure> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).or_exit(Code::Input, || format!("cannot make the folder {}", path.display()))
+    builder
+        .create(path)
+        .or_exit(Code::Input, || format!("cannot make the folder {}", path.display()))
 }
 
 /// PEM (RFC 7468) with that label.
@@ -139,7 +141,10 @@ pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok())
+        .collect()
 }
 
 #[cfg(test)]
@@ -174,7 +179,8 @@ mod tests {
         assert_eq!(read(&path).unwrap().as_slice(), b"1");
         #[cfg(unix)]
         assert_eq!(
-            std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions()) & 0o777,
+            std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions())
+                & 0o777,
             0o600
         );
     }

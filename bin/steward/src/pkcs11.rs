@@ -62,7 +62,10 @@ impl Pkcs11Key {
         let pin = pin(args.pkcs11_pin_file.as_deref())?;
         Self::new(module, token, label, &pin)
             .or_exit(Code::Failed, || {
-                format!("cannot use the key `{label}` of the token `{token}` by {}", module.display())
+                format!(
+                    "cannot use the key `{label}` of the token `{token}` by {}",
+                    module.display()
+                )
             })
             .map(Some)
     }
@@ -85,7 +88,13 @@ impl Pkcs11Key {
         first.login(UserType::User, Some(pin))?;
         let key = find_key(first, ObjectClass::PRIVATE_KEY, label)?;
         let (algorithm, public_key) = public_key(first, key, label)?;
-        Ok(Self { idle: Mutex::new(sessions), returned: Condvar::new(), key, algorithm, public_key })
+        Ok(Self {
+            idle: Mutex::new(sessions),
+            returned: Condvar::new(),
+            key,
+            algorithm,
+            public_key,
+        })
     }
 
     fn raw_signature(&self, hash: &[u8]) -> Result<Vec<u8>, cryptoki::error::Error> {
@@ -128,7 +137,9 @@ fn pin(file: Option<&Path>) -> Result<AuthPin, Failure> {
     let text = match file {
         Some(path) => files::read_text(path)?,
         None => Zeroizing::new(std::env::var(PIN_VARIABLE).map_err(|_| {
-            let message = format!("there is no PIN: name a file with --pkcs11-pin-file, or set {PIN_VARIABLE}");
+            let message = format!(
+                "there is no PIN: name a file with --pkcs11-pin-file, or set {PIN_VARIABLE}"
+            );
             Failure::msg(Code::Usage, message)
         })?),
     };
@@ -169,8 +180,7 @@ fn public_key(
     key: ObjectHandle,
     label: &str,
 ) -> anyhow::Result<(SigningAlgorithm, Vec<u8>)> {
-    let wanted =
-        [AttributeType::EcParams, AttributeType::EcPoint, AttributeType::Extractable];
+    let wanted = [AttributeType::EcParams, AttributeType::EcPoint, AttributeType::Extractable];
     let (mut parameters, mut point) = (None, None);
     for attribute in session.get_attributes(key, &wanted)? {
         match attribute {

@@ -20,7 +20,8 @@ fn init_makes_an_authority_and_overwrites_nothing() {
     let dir = folder.path().join("new/ca");
     let args = ["init", "--dir", dir.to_str().unwrap(), "--name", "Example Corp."];
     let text = good(args);
-    let der = evidence_pki::certificates(&fs::read(dir.join("root.crt")).unwrap()).unwrap()[0].to_vec();
+    let der =
+        evidence_pki::certificates(&fs::read(dir.join("root.crt")).unwrap()).unwrap()[0].to_vec();
     let hash = evidence_crypto::Crypto::sha256(&evidence_crypto::AwsLc, &[&der]);
     let fingerprint: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     assert!(text.contains(&fingerprint), "{text}");
@@ -92,7 +93,11 @@ fn issued_certificates_are_checked() {
             assert_eq!(out.status.code(), Some(1), "{}", show(&out));
         }
         let alone = run(["verify", &cert]);
-        assert!(alone.status.success() && show(&alone).contains("nobody vouches"), "{}", show(&alone));
+        assert!(
+            alone.status.success() && show(&alone).contains("nobody vouches"),
+            "{}",
+            show(&alone)
+        );
     }
     // A bit of the leaf is changed: it still reads, but nobody issued it.
     let mut path = fs::read(home.path("c.der")).unwrap();
@@ -122,9 +127,15 @@ fn development_evidence_is_shown_and_examined() {
     let root = home.text("dev/root.crt");
     let args = ["evidence", "verify", &file, "--development-root", &root];
     let told = json(&good([&args[..], &["--json"]].concat()));
-    assert_eq!((&told["genuine"], &told["claims"]["measurement"]), (&true.into(), &measurement.into()));
+    assert_eq!(
+        (&told["genuine"], &told["claims"]["measurement"]),
+        (&true.into(), &measurement.into())
+    );
     let checks = told["checks"].as_array().unwrap();
-    assert!(checks.len() > 10 && checks.iter().all(|check| check["outcome"] == "pass"), "{checks:?}");
+    assert!(
+        checks.len() > 10 && checks.iter().all(|check| check["outcome"] == "pass"),
+        "{checks:?}"
+    );
     // Later, under another root, and with a report that was changed.
     let out = run([&args[..], &["--at", "2999-01-01T00:00:00Z"]].concat());
     assert_eq!(out.status.code(), Some(1));
@@ -181,7 +192,13 @@ fn recorded_evidence_is_examined_at_its_time() {
     let quote = text("sgx/sw-hardening-azure/quote.bin");
     let collateral = text("sgx/sw-hardening-azure/collateral-2023-05-15-native.json");
     let out = run([
-        "evidence", "verify", &quote, "--collateral", &collateral, "--at", "2023-05-15T15:41:43Z",
+        "evidence",
+        "verify",
+        &quote,
+        "--collateral",
+        &collateral,
+        "--at",
+        "2023-05-15T15:41:43Z",
         "--json",
     ]);
     assert!(out.status.success(), "{}", show(&out));

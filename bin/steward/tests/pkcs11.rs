@@ -100,7 +100,11 @@ fn a_key_in_a_token_signs_certificates() {
         let pem = service.certify(&csr, "application/pem-certificate-chain");
         fs::write(home.path("chain.pem"), &pem.body).unwrap();
         let root = format!("{dir}/root.crt");
-        tool("openssl", &["verify", "-CAfile", &root, "-untrusted", "chain.pem", "chain.pem"], home.root());
+        tool(
+            "openssl",
+            &["verify", "-CAfile", &root, "-untrusted", "chain.pem", "chain.pem"],
+            home.root(),
+        );
         // Each process makes its own key of nonces, which is good as long as it lives.
         let nonce = service.get("/v1/nonce").json()["nonce"].as_str().unwrap().to_owned();
         let fresh = home.request(&format!("{label}-fresh"), &["--nonce", &nonce]);
@@ -121,7 +125,15 @@ fn a_key_in_a_token_signs_certificates() {
         // The other key is a key, but not that of the certificate.
         fails(serve(if label == "p256" { "p384" } else { "p256" }, "steward"), PIN, 4);
     }
-    let out = run(["serve", "--crt", "x", "--policy", &home.text("dev/policy.toml"), "--pkcs11-module", module]);
+    let out = run([
+        "serve",
+        "--crt",
+        "x",
+        "--policy",
+        &home.text("dev/policy.toml"),
+        "--pkcs11-module",
+        module,
+    ]);
     assert_eq!(out.status.code(), Some(2), "{}", show(&out));
 }
 

@@ -15,7 +15,10 @@ const PKCS10: (&str, &str) = ("content-type", "application/pkcs10");
 const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 fn hex(text: &str) -> Vec<u8> {
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+        .collect()
 }
 
 #[test]
@@ -54,8 +57,8 @@ fn certificates_come_in_each_form() {
     for answer in [&path, &published] {
         let list = evidence_pki::certificates(&answer.body).unwrap();
         assert_eq!(list.len(), 2);
-        let [issuer, leaf] = [&list[0], &list[1]]
-            .map(|der| evidence_pki::Certificate::parse(der).unwrap());
+        let [issuer, leaf] =
+            [&list[0], &list[1]].map(|der| evidence_pki::Certificate::parse(der).unwrap());
         leaf.check_issued_by(&evidence_crypto::AwsLc, &issuer).unwrap();
         let request = evidence_pki::Request::parse(&csr).unwrap();
         assert_eq!(leaf.spki, request.spki);
@@ -117,7 +120,11 @@ fn refusals_are_problem_documents() {
         (service.ask("GET", "/v1/ca", &[("accept", "text/html")], b""), 406, "http.not-acceptable"),
         (service.certify(&csr, "text/html"), 406, "http.not-acceptable"),
         (service.ask("POST", "/", &[], &csr), 415, "http.content-type"),
-        (service.ask("POST", "/", &[("content-type", "text/plain")], &csr), 415, "http.content-type"),
+        (
+            service.ask("POST", "/", &[("content-type", "text/plain")], &csr),
+            415,
+            "http.content-type",
+        ),
         (service.ask("POST", "/", &[PKCS10], &vec![0; (1 << 20) + 1]), 413, "http.body-too-large"),
         (service.certify(b"garbage", ""), 400, "csr.malformed"),
         (service.certify(b"", ""), 400, "csr.malformed"),
@@ -172,8 +179,22 @@ fn a_certificate_request_without_evidence_is_refused_as_published() {
     tool(
         "openssl",
         &[
-            "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp384r1", "-sha384",
-            "-nodes", "-keyout", "k", "-outform", "DER", "-out", "plain.der", "-subj", "/CN=x",
+            "req",
+            "-new",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:secp384r1",
+            "-sha384",
+            "-nodes",
+            "-keyout",
+            "k",
+            "-outform",
+            "DER",
+            "-out",
+            "plain.der",
+            "-subj",
+            "/CN=x",
         ],
         home.root(),
     );
@@ -272,13 +293,17 @@ fn slow_clients_are_left() {
     assert_eq!((answer.status, answer.problem().as_str()), (408, "http.body-slow"));
     // A body without a length, which ends too early.
     let mut stream = service.connect();
-    stream.write_all(&head("POST", "/", &[PKCS10, ("transfer-encoding", "chunked")], None)).unwrap();
+    stream
+        .write_all(&head("POST", "/", &[PKCS10, ("transfer-encoding", "chunked")], None))
+        .unwrap();
     stream.write_all(b"5\r\nab").unwrap();
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     let _ = stream.read_to_end(&mut rest);
     // And a body without a length that is too long.
     let mut stream = service.connect();
-    stream.write_all(&head("POST", "/", &[PKCS10, ("transfer-encoding", "chunked")], None)).unwrap();
+    stream
+        .write_all(&head("POST", "/", &[PKCS10, ("transfer-encoding", "chunked")], None))
+        .unwrap();
     let chunk = [b"10000\r\n".as_slice(), &[b'x'; 65536], b"\r\n"].concat();
     for _ in 0..17 {
         if stream.write_all(&chunk).is_err() {

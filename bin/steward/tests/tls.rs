@@ -46,8 +46,11 @@ fn openssl_accepts_the_chain() {
         assert!(tool("openssl", &[&args[..], &files].concat(), home.root()).contains("OK"));
     }
     let other = ["verify", "-CAfile", "dev/root.crt", "-untrusted", "keep.pem", "keep.pem"];
-    let out =
-        std::process::Command::new("openssl").args(other).current_dir(home.root()).output().unwrap();
+    let out = std::process::Command::new("openssl")
+        .args(other)
+        .current_dir(home.root())
+        .output()
+        .unwrap();
     assert!(!out.status.success());
 }
 

@@ -68,7 +68,8 @@ fn request(args: &DevelopmentRequestArgs) -> Result<(), Failure> {
     files::check_absent(&[&args.out, &args.key_out])?;
     let bad = |message: &str| Failure::msg(Code::Usage, message);
     if let Some(digest) = &args.workload {
-        Workload::new(args.slug.as_deref(), digest).or_exit(Code::Usage, || "this is no workload")?;
+        Workload::new(args.slug.as_deref(), digest)
+            .or_exit(Code::Usage, || "this is no workload")?;
     } else if args.slug.is_some() {
         return Err(bad("--slug needs --workload: a name without a digest says nothing"));
     }
@@ -103,7 +104,11 @@ fn request(args: &DevelopmentRequestArgs) -> Result<(), Failure> {
         false => attester.request(&key, &guest, &binding),
     }
     .or_exit(Code::Failed, failed)?;
-    files::create(&args.key_out, key.to_pem().or_exit(Code::Failed, failed)?.as_bytes(), Access::Secret)?;
+    files::create(
+        &args.key_out,
+        key.to_pem().or_exit(Code::Failed, failed)?.as_bytes(),
+        Access::Secret,
+    )?;
     files::create(&args.out, &request, Access::Public)?;
     print(&format!(
         "Made {key}, and {out} with development evidence for it.\n\

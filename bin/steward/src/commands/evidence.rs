@@ -71,9 +71,10 @@ fn inspect(file: &Path, json: bool) -> Result<(), Failure> {
     let evidence = Evidence::of(&subject, request.as_ref());
     // Fields are shown as they are, so that no root has to be known.
     let crypto: Arc<dyn Crypto> = Arc::new(AwsLc);
-    let verifier = Verifier::new(Arc::clone(&crypto))
-        .with(Box::new(Development::new(crypto, Vec::new())));
-    let fields = verifier.fields(evidence.kind, evidence.bytes).map_err(|refusal| refused(&*refusal))?;
+    let verifier =
+        Verifier::new(Arc::clone(&crypto)).with(Box::new(Development::new(crypto, Vec::new())));
+    let fields =
+        verifier.fields(evidence.kind, evidence.bytes).map_err(|refusal| refused(&*refusal))?;
     let name = format_name(&verifier, evidence.kind);
     if json {
         return print_json(&json!({
@@ -91,7 +92,8 @@ fn inspect(file: &Path, json: bool) -> Result<(), Failure> {
         }
         text.push('\n');
     }
-    text += &format!("evidence: {name}, {} bytes; nothing of it is verified\n", evidence.bytes.len());
+    text +=
+        &format!("evidence: {name}, {} bytes; nothing of it is verified\n", evidence.bytes.len());
     text += &table(&fields);
     print(&text)
 }
@@ -170,10 +172,13 @@ fn request_lines(request: &AttestedRequest<'_>) -> Vec<(&'static str, String)> {
     let mut lines = vec![
         ("key", key_name(request).to_owned()),
         ("statement", request.statement.to_string()),
-        ("signature", match request.check_signature(&AwsLc) {
-            Ok(()) => "verifies".into(),
-            Err(error) => error.to_string(),
-        }),
+        (
+            "signature",
+            match request.check_signature(&AwsLc) {
+                Ok(()) => "verifies".into(),
+                Err(error) => error.to_string(),
+            },
+        ),
     ];
     match request.form {
         Form::Key => lines.push(("binding", "form 1: the key".into())),
@@ -239,7 +244,9 @@ fn verify(args: &EvidenceVerifyArgs) -> Result<(), Failure> {
         }
     }
     if claims.as_ref().is_ok_and(|claims| claims.debug) {
-        exit::warn("debug is on: the host can look into this environment, and every policy refuses it");
+        exit::warn(
+            "debug is on: the host can look into this environment, and every policy refuses it",
+        );
     }
     if genuine { Ok(()) } else { Err(Failure::told(Code::Check)) }
 }
@@ -267,7 +274,9 @@ fn render(format: &str, now: Time, checks: &[Check], claims: Option<&Claims>) ->
     let mut text = format!("{format}, at {now}\n\n");
     for check in checks {
         text += &match &check.outcome {
-            Outcome::Pass(seen) if seen.is_empty() => format!("{}  {}\n", style.green("pass"), check.what),
+            Outcome::Pass(seen) if seen.is_empty() => {
+                format!("{}  {}\n", style.green("pass"), check.what)
+            }
             Outcome::Pass(seen) => format!("{}  {}: {seen}\n", style.green("pass"), check.what),
             Outcome::Fail(refusal) => format!(
                 "{}  {}: {refusal} [{}]\n      what to do: {}\n      see {}\n",
@@ -305,15 +314,19 @@ fn claim_lines(claims: &Claims) -> Vec<(&'static str, String)> {
     ];
     if let Some(status) = claims.tcb_status {
         lines.push(("TCB status", status.to_string()));
-        lines.push(("advisories", match claims.advisories.is_empty() {
-            true => "none".into(),
-            false => claims.advisories.join(", "),
-        }));
+        lines.push((
+            "advisories",
+            match claims.advisories.is_empty() {
+                true => "none".into(),
+                false => claims.advisories.join(", "),
+            },
+        ));
     }
     if let Some(number) = claims.evaluation_number {
         lines.push(("evaluation number", number.to_string()));
     }
-    let svns: Vec<_> = claims.svns.iter().map(|svn| format!("{} {}", svn.name, svn.value)).collect();
+    let svns: Vec<_> =
+        claims.svns.iter().map(|svn| format!("{} {}", svn.name, svn.value)).collect();
     lines.push(("versions", svns.join(", ")));
     lines.push(("good until", claims.valid_until.to_string()));
     lines
@@ -367,7 +380,10 @@ mod tests {
     #[test]
     fn long_values_are_cut() {
         let digits = "0".repeat(130);
-        assert_eq!(chunks(&digits, 64).iter().map(|part| part.len()).collect::<Vec<_>>(), [64, 64, 2]);
+        assert_eq!(
+            chunks(&digits, 64).iter().map(|part| part.len()).collect::<Vec<_>>(),
+            [64, 64, 2]
+        );
         assert_eq!(chunks("short", 64), ["short"]);
         let words = "many words ".repeat(10);
         assert_eq!(chunks(&words, 64), [words.as_str()]);

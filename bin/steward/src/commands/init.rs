@@ -14,10 +14,10 @@ use steward_core::{PemKey, Signer, SigningAlgorithm};
 use zeroize::Zeroizing;
 
 use crate::cli::InitArgs;
+use crate::clock;
 use crate::commands::serve;
 use crate::exit::{Code, Failure, OrExit, print};
 use crate::files::{self, Access, hex};
-use crate::clock;
 
 const DAY: u64 = 86_400;
 /// Long enough that no relying party has to change its root all the time.

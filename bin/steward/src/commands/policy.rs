@@ -48,9 +48,8 @@ pub(crate) fn run(command: &PolicyCommand) -> Result<(), Failure> {
 /// Reads a policy; every fault is told with its place.
 pub(crate) fn read(path: &Path) -> Result<Policy, Failure> {
     let text = files::read_text(path)?;
-    Policy::parse(&text).map_err(|error| {
-        Failure::msg(Code::Usage, error.in_file(&path.display().to_string()))
-    })
+    Policy::parse(&text)
+        .map_err(|error| Failure::msg(Code::Usage, error.in_file(&path.display().to_string())))
 }
 
 /// Whether it lets in evidence that proves nothing.

@@ -170,7 +170,8 @@ fn key(args: &ServeArgs) -> Result<(Box<dyn Signer>, Zeroizing<[u8; 32]>), Failu
 /// One step of HKDF (RFC 5869, 2.3) with the private key as the key material: nobody gets from a nonce key
 /// back to it.
 fn derive_nonce_key(secret: &[u8]) -> Zeroizing<[u8; 32]> {
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"enarx steward nonce key v1\x01");
+    let tag =
+        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"enarx steward nonce key v1\x01");
     let mut key = Zeroizing::new([0; 32]);
     key.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
     key
@@ -192,14 +193,15 @@ pub(crate) fn random<const LENGTH: usize>() -> Result<[u8; LENGTH], Failure> {
 fn read_nonce_key(path: &std::path::Path) -> Result<Zeroizing<[u8; 32]>, Failure> {
     let text = files::read_text(path)?;
     let bytes = files::unhex(text.trim()).map(Zeroizing::new);
-    bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok()).map(Zeroizing::new).ok_or_else(
-        || {
+    bytes
+        .and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok())
+        .map(Zeroizing::new)
+        .ok_or_else(|| {
             Failure::msg(
                 Code::Input,
                 format!("{} has not 64 hexadecimal digits in it", path.display()),
             )
-        },
-    )
+        })
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use tracing::{error, info};
 
 use super::Service;
 use super::problem::{Http, Problem};
-use crate::files::hex;
 use crate::clock;
+use crate::files::hex;
 
 const LOG: &str = "steward::decision";
 
@@ -35,15 +35,14 @@ pub(crate) fn decide(service: &Service, csr: &[u8]) -> Result<Issued, Problem> {
             Ok(issued)
         }
         Err(refusal) => {
-            let platform = AttestedRequest::parse(csr).map_or("", |request| {
-                match request.platform {
+            let platform =
+                AttestedRequest::parse(csr).map_or("", |request| match request.platform {
                     statement::DEVELOPMENT => "development",
                     statement::SGX => "sgx",
                     statement::SNP => "snp",
                     statement::TDX => "tdx",
                     _ => "",
-                }
-            });
+                });
             Err(tell_refused(service, &refusal, platform, start.elapsed()))
         }
     }

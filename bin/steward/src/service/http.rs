@@ -273,10 +273,10 @@ mod tests {
             assert!(OPENAPI.contains(http.code()), "{http:?}");
         }
         let description: Value = serde_json::from_str(OPENAPI).unwrap();
-        let pattern = description["components"]["schemas"]["Problem"]["properties"]["code"]
-            ["pattern"]
-            .as_str()
-            .unwrap();
+        let pattern =
+            description["components"]["schemas"]["Problem"]["properties"]["code"]["pattern"]
+                .as_str()
+                .unwrap();
         let areas = pattern.split(['(', ')']).nth(1).unwrap();
         let areas: Vec<_> = areas.split('|').collect();
         for codes in [

@@ -54,7 +54,9 @@ impl Gate {
         let size = length.unwrap_or(MAX_BODY).min(MAX_BODY).div_ceil(1 << 10);
         Some(Admission {
             _request: Arc::clone(&self.requests).try_acquire_owned().ok()?,
-            _body: Arc::clone(&self.bodies).try_acquire_many_owned(u32::try_from(size).ok()?).ok()?,
+            _body: Arc::clone(&self.bodies)
+                .try_acquire_many_owned(u32::try_from(size).ok()?)
+                .ok()?,
         })
     }
 }

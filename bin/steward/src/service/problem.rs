@@ -173,7 +173,9 @@ impl From<&IssueRefusal> for Problem {
                 "The Steward cannot issue certificates",
                 "the authority behind this Steward cannot sign at the moment".to_owned(),
             ),
-            (IssueRefusal::Policy(_), _) => ("The policy does not let this in", refusal.to_string()),
+            (IssueRefusal::Policy(_), _) => {
+                ("The policy does not let this in", refusal.to_string())
+            }
             (IssueRefusal::Evidence(_), _) => ("The evidence does not hold", refusal.to_string()),
             _ => ("The certificate request cannot be accepted", refusal.to_string()),
         };
@@ -205,8 +207,7 @@ impl From<&IssueRefusal> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
-        let status =
-            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;

@@ -115,10 +115,8 @@ impl Home {
 
     /// The arguments of a service with the authority's key.
     pub fn serve(&self, policy: &str) -> Vec<String> {
-        let mut args: Vec<String> = ["--crt", &self.text("ca/steward.crt"), "--key"]
-            .into_iter()
-            .map(Into::into)
-            .collect();
+        let mut args: Vec<String> =
+            ["--crt", &self.text("ca/steward.crt"), "--key"].into_iter().map(Into::into).collect();
         args.extend([self.text("ca/steward.key"), "--policy".into(), policy.into()]);
         args
     }
