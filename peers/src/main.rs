@@ -9,9 +9,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::signature::{
-    ECDSA_P384_SHA384_FIXED, RSA_PSS_2048_8192_SHA384, UnparsedPublicKey,
-};
+use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED, RSA_PSS_2048_8192_SHA384, UnparsedPublicKey};
 use dcap_qvl::verify::QuoteVerifier;
 use evidence_crypto::AwsLc;
 use evidence_dcap::{Sgx, Tdx};
@@ -62,11 +60,15 @@ fn snp(case: &SnpCase) {
 
     // The bare signature checks: ASK, VEK and CRL by RSA, report by P-384; everything parsed before.
     let root = |name: &str| {
-        let path = format!("{}/../crates/evidence-snp/roots/{product}/{name}.der", env!("CARGO_MANIFEST_DIR"));
+        let path = format!(
+            "{}/../crates/evidence-snp/roots/{product}/{name}.der",
+            env!("CARGO_MANIFEST_DIR")
+        );
         std::fs::read(path).expect("a root")
     };
     let (ark, ask) = (root("ark"), root("ask"));
-    let (ark, ask) = (Certificate::parse(&ark).expect("ARK"), Certificate::parse(&ask).expect("ASK"));
+    let (ark, ask) =
+        (Certificate::parse(&ark).expect("ARK"), Certificate::parse(&ask).expect("ASK"));
     let vek = Certificate::parse(&case.vek).expect("VEK");
     let crl = Crl::parse(&case.crl).expect("CRL");
     let rsa = |key: PublicKey<'_>| match key {
@@ -104,7 +106,8 @@ fn snp(case: &SnpCase) {
 fn quote(case: &QuoteCase, kind: &str) {
     let sgx = Sgx::new(Arc::new(AwsLc));
     let tdx = Tdx::new(Arc::new(AwsLc));
-    let (sgx_full, tdx_full) = (Sgx::new(Arc::new(AwsLc)).forgetful(), Tdx::new(Arc::new(AwsLc)).forgetful());
+    let (sgx_full, tdx_full) =
+        (Sgx::new(Arc::new(AwsLc)).forgetful(), Tdx::new(Arc::new(AwsLc)).forgetful());
     let (full, remembering): (&dyn Format, &dyn Format) =
         if case.is_tdx { (&tdx_full, &tdx) } else { (&sgx_full, &sgx) };
     let ours = |format: &dyn Format| {
@@ -118,7 +121,11 @@ fn quote(case: &QuoteCase, kind: &str) {
     };
     row(&format!("{kind} with collateral; `dcap-qvl` (ring)"), || ours(full), theirs);
     ours(remembering);
-    row(&format!("{kind}, collateral already seen; `dcap-qvl` (ring)"), || ours(remembering), theirs);
+    row(
+        &format!("{kind}, collateral already seen; `dcap-qvl` (ring)"),
+        || ours(remembering),
+        theirs,
+    );
 }
 
 /// Runs both sides in turn and prints their medians and the ratio.

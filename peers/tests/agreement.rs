@@ -14,8 +14,7 @@ fn sev_accepts_what_we_accept() {
     let Some(folder) = peers::folder() else { return };
     let verifier = Verifier::new(Arc::new(AwsLc));
     for case in SnpCase::all(&folder) {
-        let ours =
-            verifier.verify(statement::SNP, &case.report, &case.endorsements(), SNP_TIME);
+        let ours = verifier.verify(statement::SNP, &case.report, &case.endorsements(), SNP_TIME);
         let theirs = case.verify_by_sev(&case.sev_authorities());
         assert_eq!(theirs, Ok(()), "{}", case.name);
         assert!(ours.is_ok(), "{}: {ours:?}", case.name);
@@ -27,7 +26,8 @@ fn sev_accepts_what_we_accept() {
 fn sev_accepts_a_signature_with_bytes_above_r() {
     let Some(folder) = peers::folder() else { return };
     let case = &mut SnpCase::all(&folder)[0];
-    case.report = std::fs::read(folder.join("derived/snp/milan-sig-high-bytes/report.bin")).unwrap();
+    case.report =
+        std::fs::read(folder.join("derived/snp/milan-sig-high-bytes/report.bin")).unwrap();
     let verifier = Verifier::new(Arc::new(AwsLc));
     let ours = verifier.verify(statement::SNP, &case.report, &case.endorsements(), SNP_TIME);
     assert_eq!(ours.unwrap_err().code(), "snp.signature-encoding");
