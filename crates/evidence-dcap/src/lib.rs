@@ -16,11 +16,26 @@
 //! - Certification data of type 5 (the PCK certificate chain), or 3 if the chain is an endorsement.
 //! - TCB info of version 3, QE identity of version 2. Without a QE identity the quoting enclave is held
 //!   against what is known of Intel's, and the claims say that its status is unknown.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use evidence_claims::Time;
+//! use evidence_crypto::AwsLc;
+//! use evidence_dcap::{DcapRefusal, Tdx, collateral_json};
+//!
+//! fn status(quote: &[u8], collateral: &[u8], now: Time) -> Result<String, DcapRefusal> {
+//!     let tdx = Tdx::new(Arc::new(AwsLc));
+//!     let claims = tdx.verify_quote(quote, &collateral_json(collateral)?, now)?;
+//!     Ok(claims.tcb_status.map_or_else(String::new, |status| status.to_string()))
+//! }
+//! ```
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod chain;
+mod claims;
 mod collateral;
 mod document;
 mod fields;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! What a PCK certificate says of its platform (Intel SGX PCK Certificate and CRL Profile, 1.3.5).
+//! What a PCK certificate says of its platform (Intel SGX PCK Certificate and CRL
+//! Profile Specification, 1.3.5).
 
 use evidence_pki::{Certificate, Cursor, ObjectIdentifier, PkiError, tag};
 

@@ -253,11 +253,11 @@ pub enum DcapRefusal {
     TdAttributes(u64),
 }
 
-/// What Intel calls the description of a quote.
-const QUOTE: &str = "Intel TDX DCAP Quoting Library API, appendix A.3 (v4, v5); Intel SGX ECDSA \
-                     QuoteGenReference API, appendix A.4 (v3)";
-const CERTIFICATES: &str = "Intel SGX PCK Certificate and CRL Profile, section 1.3";
-const CRLS: &str = "Intel SGX PCK Certificate and CRL Profile, section 1.4; RFC 5280, section 6.3";
+const QUOTE: &str = "Intel SGX ECDSA Quote Library API, appendix A.4 (version 3); Intel TDX DCAP \
+                     Quoting Library API, appendix A.3 (versions 4 and 5)";
+const CERTIFICATES: &str = "Intel SGX PCK Certificate and CRL Profile Specification, section 1.3";
+const CRLS: &str =
+    "Intel SGX PCK Certificate and CRL Profile Specification, section 1.2.2; RFC 5280, section 6.3";
 const PCS_TCB: &str = "Intel PCS API v4, Get TCB Info";
 const PCS_QE: &str = "Intel PCS API v4, Get Quoting Enclave Identity";
 const TDX_TCB: &str = "Intel PCS API v4, Get TCB Info, evaluation of the TDX module";
@@ -400,7 +400,7 @@ impl DcapRefusal {
             ),
             Self::PckExtension(_) => (
                 "dcap.pck-extension",
-                "Intel SGX PCK Certificate and CRL Profile, section 1.3.5",
+                "Intel SGX PCK Certificate and CRL Profile Specification, section 1.3.5",
                 NEW_CHAIN,
             ),
             Self::CrlMissing(List::Root) => (

@@ -236,8 +236,8 @@ fn a_td_on_an_old_module_is_advised_to_relaunch_if_the_new_one_runs() {
     let hardening = |document: Document| document.status(0, "SWHardeningNeeded");
     let old = |document: Document| document.status(0, "OutOfDate");
     // The first level asks for late microcode 3 of TDX, and for 5 of a module of generation 0.
-    type Change = fn(Document) -> Document;
-    let rows: [(Change, [u8; 3], [u8; 3], u8, TcbStatus); 13] = [
+    type Row = (fn(Document) -> Document, [u8; 3], [u8; 3], u8, TcbStatus);
+    let rows: [Row; 13] = [
         (same, [5, 1, 3], [5, 1, 3], 8, UpToDate),
         (same, [2, 1, 3], [5, 1, 3], 8, TDRelaunchAdvised),
         (same, [2, 1, 3], [6, 1, 4], 8, TDRelaunchAdvised),
