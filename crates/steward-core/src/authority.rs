@@ -75,6 +75,9 @@ pub enum SetupError {
          keyUsage with keyCertSign"
     )]
     NotAnAuthority(usize),
+    /// A certificate below which there may not be as many authorities as there are.
+    #[error("certificate {0} of the chain allows fewer authorities below it than there are")]
+    PathLength(usize),
     /// A key on another curve.
     #[error("the key of the authority is on neither P-256 nor P-384")]
     Key,
@@ -368,6 +371,12 @@ fn check_authority(certificate: &Certificate<'_>, index: usize) -> Result<(), Se
     let may_sign = usage.is_some_and(|usage| usage.may_sign_certificates());
     if !constraints.is_some_and(|constraints| constraints.authority) || !may_sign {
         return Err(SetupError::NotAnAuthority(index + 1));
+    }
+    // As many authorities are below it as are before it in the chain (RFC 5280, 4.2.1.9).
+    let below = u64::try_from(index).unwrap_or(u64::MAX);
+    if constraints.and_then(|constraints| constraints.path_length).is_some_and(|most| most < below)
+    {
+        return Err(SetupError::PathLength(index + 1));
     }
     Ok(())
 }

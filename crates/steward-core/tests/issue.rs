@@ -17,8 +17,11 @@ use evidence_testkit::statement::{Binding, oid};
 use evidence_testkit::{DAY, NOW};
 use evidence_verifier::{Endorsements, kind};
 use steward_claims::CertificateClaims;
-use steward_core::certificate::{key_id, serial};
-use steward_core::{Authority, Fault, IssueRefusal, Issued, pem};
+use steward_core::certificate::{Issuer, Profile, Template, key_id, name, serial};
+use steward_core::key::AwsLcKey;
+use steward_core::{
+    Authority, Fault, IssueRefusal, Issued, SetupError, Signer, SigningAlgorithm, pem,
+};
 
 const RANDOM: [u8; 16] = [0xab; 16];
 
@@ -116,25 +119,69 @@ fn a_certificate_ends_with_the_first_of_all_that_is_behind_it() {
     let key = Key::p384();
     let csr = published(&key);
     // The synthetic vendor's revocation list ends after 35 days, the policy allows 7.
-    let with = |policy: &str, until: Option<Time>| {
+    let with = |policy: &str, from: Time, until: Time| {
         let mut setup = setup(Library::AwsLc, &P256, policy);
-        if let Some(until) = until {
-            setup.chain = vec![P256.steward_until(until)];
-        }
+        setup.chain = vec![P256.steward_from(from, until)];
         let issued = Authority::new(setup).unwrap().issue(&csr, NOW, RANDOM).unwrap();
         let leaf = Certificate::parse(issued.leaf()).unwrap();
         assert_eq!((leaf.not_before, leaf.not_after), (issued.not_before(), issued.not_after()));
         (issued.not_before(), issued.not_after())
     };
+    let (yesterday, year) = (NOW.minus(DAY), NOW.plus(365 * DAY));
     let long = POLICY.replace("7d", "90d");
-    let early = POLICY.replace("lifetime", "backdate = \"1h\"\nlifetime");
-    assert_eq!(with(POLICY, None), (NOW, NOW.plus(7 * DAY)));
-    assert_eq!(with(&early, None), (NOW.minus(3600), NOW.plus(7 * DAY)));
-    assert_eq!(with(&long, None), (NOW, NOW.plus(35 * DAY)));
-    assert_eq!(with(&long, Some(NOW.plus(3 * DAY))), (NOW, NOW.plus(3 * DAY)));
-    // Not before the Steward's own certificate, which here began a day ago.
-    let day = POLICY.replace("lifetime", "backdate = \"1d\"\nlifetime");
-    assert_eq!(with(&day, None).0, NOW.minus(DAY));
+    let early = POLICY.replace("lifetime", "backdate = \"2h\"\nlifetime");
+    assert_eq!(with(POLICY, yesterday, year), (NOW, NOW.plus(7 * DAY)));
+    assert_eq!(with(&long, yesterday, year), (NOW, NOW.plus(35 * DAY)));
+    let soon = NOW.plus(3 * DAY);
+    assert_eq!(with(&long, yesterday, soon), (NOW, soon));
+    // It begins at the time of issue or a little earlier, but not before the Steward's own certificate.
+    assert_eq!(with(&early, yesterday, year), (NOW.minus(7200), NOW.plus(7 * DAY)));
+    assert_eq!(with(&early, NOW.minus(60), year), (NOW.minus(60), NOW.plus(7 * DAY)));
+}
+
+/// A chain of root, one authority between, and the Steward; each allows that many authorities below it.
+fn long_chain(root: u8, between: u8) -> Vec<Vec<u8>> {
+    let keys = [(); 2].map(|()| AwsLcKey::generate(SigningAlgorithm::EcdsaP384Sha384).unwrap());
+    let steward = AwsLcKey::from_pem(P256.steward_pem.as_bytes()).unwrap();
+    let template = |subject, key: &AwsLcKey, path_length| {
+        let profile = Profile::Authority { path_length };
+        let (not_before, not_after) = (NOW.minus(DAY), NOW.plus(DAY));
+        let public_key = key.public_key().to_vec();
+        move |sign: &dyn Fn(&Template<'_>) -> Vec<u8>| {
+            let public_key = &public_key;
+            sign(&Template { random: RANDOM, subject, public_key, not_before, not_after, profile })
+        }
+    };
+    let names = ["Root", "Between", "Steward"].map(|text| name(None, text));
+    let issuer = |der: &[u8]| Issuer::of(&AwsLc, &Certificate::parse(der).unwrap()).unwrap();
+    let root = template(&names[0], &keys[0], root)(&|one| one.self_sign(&AwsLc, &keys[0]).unwrap());
+    let above = issuer(&root);
+    let between =
+        template(&names[1], &keys[1], between)(&|one| one.sign(&AwsLc, &above, &keys[0]).unwrap());
+    let above = issuer(&between);
+    let steward =
+        template(&names[2], &steward, 0)(&|one| one.sign(&AwsLc, &above, &keys[1]).unwrap());
+    vec![steward, between, root]
+}
+
+#[test]
+fn a_long_chain_is_answered_in_order_and_without_its_root() {
+    let chain = long_chain(2, 1);
+    let of = |chain: Vec<Vec<u8>>| {
+        let mut setup = setup(Library::AwsLc, &P256, POLICY);
+        setup.chain = chain;
+        Authority::new(setup)
+    };
+    let csr = published(&Key::p384());
+    let issued = of(chain.clone()).unwrap().issue(&csr, NOW, RANDOM).unwrap();
+    assert_eq!(issued.chain(), &chain[..2]);
+    let path = issued.pki_path();
+    let path = Cursor::whole(&path, tag::SEQUENCE, "path").unwrap();
+    assert_eq!(path.rest(), [&chain[1][..], &chain[0], issued.leaf()].concat());
+    assert_eq!(issued.pem(), pem(issued.leaf()) + &pem(&chain[0]) + &pem(&chain[1]));
+    assert_eq!(issued.not_after(), NOW.plus(DAY));
+    assert_eq!(of(long_chain(2, 0)).err(), Some(SetupError::PathLength(2)));
+    assert_eq!(of(long_chain(1, 1)).err(), Some(SetupError::PathLength(3)));
 }
 
 #[test]

@@ -91,8 +91,13 @@ impl Pki {
 
     /// Another certificate for the same Steward.
     pub fn steward_until(&self, until: Time) -> Vec<u8> {
+        self.steward_from(NOW.minus(DAY), until)
+    }
+
+    /// Another certificate for the same Steward.
+    pub fn steward_from(&self, from: Time, until: Time) -> Vec<u8> {
         let key = AwsLcKey::from_pem(self.steward_pem.as_bytes()).unwrap();
-        Self::issue(&self.root, &self.root_key, &key, NOW.minus(DAY), until)
+        Self::issue(&self.root, &self.root_key, &key, from, until)
     }
 }
 
