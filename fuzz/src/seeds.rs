@@ -6,8 +6,8 @@
 use std::fs;
 use std::path::Path;
 
-use evidence_testkit::amd::{Amd, Product};
-use evidence_testkit::certificate::{CertificateBuilder, name, usage};
+use evidence_testkit::amd::{Amd, Product, amd_name};
+use evidence_testkit::certificate::{CertificateBuilder, usage};
 use evidence_testkit::csr::RequestBuilder;
 use evidence_testkit::intel::{Authority, Intel, QuoteKind};
 use evidence_testkit::keys::Key;
@@ -23,7 +23,7 @@ fn main() {
     let (amd, intel) = (Amd::get(), Intel::get());
     write("key.pem", Key::p256().to_pem().as_bytes());
     write("root-intel.der", &intel.root_der());
-    let (name, root) = (name(&[("2.5.4.3", "Enarx development root", false)]), Key::p384());
+    let (name, root) = (amd_name("Enarx development root"), Key::p384());
     let root = CertificateBuilder::new(&name, &name, root.spki())
         .basic_constraints(true, None)
         .key_usage(usage::CERTIFICATES)
