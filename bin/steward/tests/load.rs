@@ -95,7 +95,7 @@ fn load(service: &Service, csrs: &[Vec<u8>], count: usize, rate: f64) -> (Vec<Du
                             std::thread::sleep(due.saturating_duration_since(Instant::now()));
                         }
                         let csr = &csrs[number % csrs.len()];
-                        let (status, body) = if number % 10 == 0 {
+                        let (status, body) = if number.is_multiple_of(10) {
                             let mut garbage = csr.clone();
                             let at = number * 7919 % garbage.len();
                             garbage[at] ^= 0x55;
@@ -104,7 +104,7 @@ fn load(service: &Service, csrs: &[Vec<u8>], count: usize, rate: f64) -> (Vec<Du
                             connection.ask(csr)
                         };
                         latencies.push(due.elapsed());
-                        if number % 10 == 0 {
+                        if number.is_multiple_of(10) {
                             let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
                             assert!((400..=403).contains(&status), "{status} {problem}");
                         } else {

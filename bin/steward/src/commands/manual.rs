@@ -30,7 +30,8 @@ pub(crate) fn pages(dir: Option<&Path>) -> Result<(), Failure> {
     print(&String::from_utf8_lossy(&page))
 }
 
-#[cfg(test)]
+// The reference describes the program with all that it can have.
+#[cfg(all(test, feature = "pkcs11"))]
 mod tests {
     use std::fmt::Write;
 

@@ -32,7 +32,7 @@ pub(crate) const DEVELOPMENT_WARNING: &str = "DEVELOPMENT: certificates are issu
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let policy = policy::read(&args.policy)?;
     check_development(args, &policy)?;
-    let (signer, nonce_key) = key(args)?;
+    let Keys { signer, nonce_key } = keys(args)?;
     let crypto: Arc<dyn Crypto> = Arc::new(AwsLc);
     let authority = Authority::new(Setup {
         verifier: verifier(&crypto, policy.development_roots()),
@@ -140,7 +140,12 @@ fn policy_url(args: &ServeArgs, policy: &Policy) -> Option<String> {
 }
 
 /// The key that signs certificates, and the one that makes nonces.
-fn key(args: &ServeArgs) -> Result<(Box<dyn Signer>, Zeroizing<[u8; 32]>), Failure> {
+struct Keys {
+    signer: Box<dyn Signer>,
+    nonce_key: Zeroizing<[u8; 32]>,
+}
+
+fn keys(args: &ServeArgs) -> Result<Keys, Failure> {
     let nonce_key = args.nonce_key.as_deref().map(read_nonce_key).transpose()?;
     #[cfg(feature = "pkcs11")]
     if let Some(signer) = crate::pkcs11::Pkcs11Key::open(&args.pkcs11)? {
@@ -148,7 +153,7 @@ fn key(args: &ServeArgs) -> Result<(Box<dyn Signer>, Zeroizing<[u8; 32]>), Failu
             Some(key) => key,
             None => random_nonce_key()?,
         };
-        return Ok((Box::new(signer), nonce_key));
+        return Ok(Keys { signer: Box::new(signer), nonce_key });
     }
     let Some(path) = &args.key else {
         return Err(Failure::msg(Code::Usage, "there is no --key"));
@@ -164,7 +169,7 @@ fn key(args: &ServeArgs) -> Result<(Box<dyn Signer>, Zeroizing<[u8; 32]>), Failu
             derive_nonce_key(blocks.first().map_or(&[], Vec::as_slice))
         }
     };
-    Ok((Box::new(signer), nonce_key))
+    Ok(Keys { signer: Box::new(signer), nonce_key })
 }
 
 /// One step of HKDF (RFC 5869, 2.3) with the private key as the key material: nobody gets from a nonce key

@@ -25,10 +25,14 @@ pub(crate) fn random() -> Option<[u8; 16]> {
     Some(bytes)
 }
 
+fn internal() -> Box<Problem> {
+    Box::new(Http::Internal.into())
+}
+
 /// Decides about one request.
-pub(crate) fn decide(service: &Service, csr: &[u8]) -> Result<Issued, Problem> {
+pub(crate) fn decide(service: &Service, csr: &[u8]) -> Result<Issued, Box<Problem>> {
     let start = Instant::now();
-    let serial = random().ok_or(Http::Internal)?;
+    let serial = random().ok_or_else(internal)?;
     match service.authority.issue(csr, clock::now(), serial) {
         Ok(issued) => {
             tell_issued(service, &issued, start.elapsed());
@@ -49,7 +53,7 @@ pub(crate) fn decide(service: &Service, csr: &[u8]) -> Result<Issued, Problem> {
 }
 
 /// Decides about a bundle: all of it or nothing. The answer is the published `Output` in DER.
-pub(crate) fn decide_bundle(service: &Service, bundle: &[u8]) -> Result<Vec<u8>, Problem> {
+pub(crate) fn decide_bundle(service: &Service, bundle: &[u8]) -> Result<Vec<u8>, Box<Problem>> {
     let start = Instant::now();
     let mut failed = false;
     let mut serials = || {
@@ -60,7 +64,7 @@ pub(crate) fn decide_bundle(service: &Service, bundle: &[u8]) -> Result<Vec<u8>,
     };
     let answer = service.authority.issue_bundle(bundle, clock::now(), &mut serials);
     match answer {
-        Ok(_) if failed => Err(Http::Internal.into()),
+        Ok(_) if failed => Err(internal()),
         Ok(bundle) => {
             let duration = start.elapsed();
             for issued in bundle.issued() {
@@ -95,7 +99,7 @@ fn tell_refused(
     refusal: &IssueRefusal,
     platform: &'static str,
     duration: Duration,
-) -> Problem {
+) -> Box<Problem> {
     service.metrics.refused(platform, refusal.code());
     service.metrics.decided(duration);
     if refusal.fault() == Fault::Server {
@@ -111,7 +115,7 @@ fn tell_refused(
         duration_us = duration.as_micros() as u64,
         "decision"
     );
-    Problem::from(refusal)
+    Box::new(Problem::from(refusal))
 }
 
 /// Platforms as labels: a fixed set, whatever the library learns.

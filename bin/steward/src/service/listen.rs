@@ -6,7 +6,7 @@
 //! make no better, and every protocol is code that strangers talk to.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,9 +40,18 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    /// Listens. At `::` that is both versions of IP, whatever the system's default is.
+    /// Listens. At `::` that is both versions of IP, whatever the system's default is, and version 4 alone
+    /// where there is no other.
     pub(crate) fn new(address: IpAddr, port: u16) -> io::Result<Self> {
-        let address = SocketAddr::new(address, port);
+        match Self::at(SocketAddr::new(address, port)) {
+            Err(_) if address == Ipv6Addr::UNSPECIFIED && !has_ipv6() => {
+                Self::at(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))
+            }
+            result => result,
+        }
+    }
+
+    fn at(address: SocketAddr) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         if address.is_ipv6() {
             socket.set_only_v6(!address.ip().is_unspecified())?;
@@ -59,6 +68,11 @@ impl Listening {
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
+}
+
+/// Whether a socket can be bound to an address of version 6.
+fn has_ipv6() -> bool {
+    std::net::TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok()
 }
 
 /// Serves until SIGTERM or SIGINT, then finishes what has begun.
