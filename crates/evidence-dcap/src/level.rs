@@ -111,7 +111,8 @@ fn needs_configuration(status: TcbStatus) -> bool {
 /// What a TD's start and what runs now make of an out-of-date TD: if only the TDX module was too old when
 /// it started, and the one that runs now is the newest, it is enough to start the TD again.
 ///
-/// `status` is the TD's, with the module's counted in; `module` that of the module it started on.
+/// `status` is the TD's, with the module's counted in; `module` that of the module it started on. A
+/// module that runs now and is revoked makes the TD so, whatever it started on.
 ///
 /// # Errors
 ///
@@ -124,7 +125,18 @@ pub(crate) fn relaunch(
     module: Option<TcbStatus>,
     quoting_enclave: Option<TcbStatus>,
 ) -> Result<TcbStatus, DcapRefusal> {
-    use TcbStatus::{OutOfDate, OutOfDateConfigurationNeeded, Revoked};
+    use TcbStatus::{OutOfDate, OutOfDateConfigurationNeeded, Revoked, UpToDate};
+    let ([svn, generation, late_microcode, ..], mut module_is_newest) = (*now, false);
+    if generation != 0 {
+        let levels = &module_identity(info, generation)?.tcb_levels;
+        if of_svn(levels, svn.into()).is_some_and(|level| level.status == Revoked) {
+            return Ok(Revoked);
+        }
+        // A newest level that is itself no longer good is none to start again for.
+        module_is_newest = levels
+            .first()
+            .is_some_and(|level| level.status == UpToDate && u16::from(svn) >= level.tcb.svn);
+    }
     let Some(sgx) = info.tcb_levels.iter().find(|level| has_sgx(level, pck)) else {
         return Ok(status);
     };
@@ -137,15 +149,10 @@ pub(crate) fn relaunch(
     if !(platform_is_current && was_out_of_date && quoting_enclave_is_current) {
         return Ok(status);
     }
-    let want = newest.tcb.tdx.unwrap_or([0xff; 16]);
-    let ([svn, generation, late_microcode, ..], [want_svn, _, want_late_microcode, ..]) =
-        (*now, want);
-    let module_is_newest = if generation == 0 {
-        svn >= want_svn
-    } else {
-        let levels = &module_identity(info, generation)?.tcb_levels;
-        levels.first().is_some_and(|level| u16::from(svn) >= level.tcb.svn)
-    };
+    let [want_svn, _, want_late_microcode, ..] = newest.tcb.tdx.unwrap_or([0xff; 16]);
+    if generation == 0 {
+        module_is_newest = svn >= want_svn;
+    }
     if !(module_is_newest && late_microcode >= want_late_microcode) {
         return Ok(status);
     }

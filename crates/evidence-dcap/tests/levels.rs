@@ -260,6 +260,22 @@ fn a_td_on_an_old_module_is_advised_to_relaunch_if_the_new_one_runs() {
         assert_eq!(detail.module_status, Some(module));
         assert_eq!(claims.advisories.contains(&"INTEL-SA-00002".to_owned()), module == OutOfDate);
     }
+    // To start again helps only if what runs now is good itself.
+    let newest = |status: &'static str| {
+        move |document: Document| {
+            document.edit(|value| {
+                for identity in value["tdxModuleIdentities"].as_array_mut().unwrap() {
+                    identity["tcbLevels"][0]["tcbStatus"] = status.into();
+                }
+            })
+        }
+    };
+    let claims = relaunch(newest("OutOfDate"), [2, 1, 3], [5, 1, 3], 8).unwrap();
+    assert_eq!(claims.tcb_status, Some(OutOfDate));
+    for start in [[2, 1, 3], [5, 1, 3]] {
+        let refusal = relaunch(newest("Revoked"), start, [5, 1, 3], 8).unwrap_err();
+        assert_eq!(refusal, DcapRefusal::TcbRevoked(TcbStatus::Revoked), "{start:?}");
+    }
     // A quote that does not say what runs now cannot be better than out of date.
     let intel = Intel::get();
     let kind = QuoteKind::TdxV4;
