@@ -319,6 +319,13 @@ fn endorsements_that_a_request_lacks_come_from_the_steward() {
     assert!(issue(&crls, &of(&[("vek", &vek), ("crl", &other)])).is_ok());
     assert!(issue(&crls, &of(&[])).is_err());
     assert!(issue(&all, &of(&[])).is_ok());
+    // So many are allowed as there are here; what is not missing is not added.
+    let mut many: Vec<(&str, &[u8])> = vec![("vek", &vek), ("crl", &crl)];
+    many.resize(Endorsements::MAX_COUNT, ("other", b""));
+    let veks = steward(&[(kind::VEK, &vek)]);
+    assert!(issue(&veks, &of(&many)).is_ok());
+    // The Steward's own list must have its place, or a request could keep a newer one out.
+    assert_eq!(issue(&crls, &of(&many)).unwrap_err().code(), "csr.endorsements");
     // A wrong certificate is not replaced by a right one: what the request says counts first.
     assert!(issue(&all, &of(&[("vek", &amd.ask_der(Product::Milan))])).is_err());
 }
