@@ -9,7 +9,7 @@ use std::path::Path;
 use evidence_pki::Certificate;
 use zeroize::Zeroizing;
 
-use crate::exit::{Code, Failure, OrExit};
+use crate::exit::{self, Code, Failure, OrExit};
 
 /// No file that this program reads has a reason to be larger: 4 MiB.
 const MAX_SIZE: u64 = 4 << 20;
@@ -27,9 +27,32 @@ pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     Ok(bytes)
 }
 
+/// Reads a file with a secret in it, and says so if others can do that as well.
+pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    #[cfg(unix)]
+    if let Ok(metadata) = fs::metadata(path) {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions());
+        if metadata.is_file() && mode & 0o007 != 0 {
+            exit::warn(format_args!(
+                "{} can be read by everybody on this machine; `chmod o= {0}` changes that",
+                path.display()
+            ));
+        }
+    }
+    read(path)
+}
+
 /// Reads a file of text.
 pub(crate) fn read_text(path: &Path) -> Result<Zeroizing<String>, Failure> {
-    let bytes = read(path)?;
+    text(path, read(path)?)
+}
+
+/// Reads a file of text with a secret in it, see [`read_secret`].
+pub(crate) fn read_secret_text(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    text(path, read_secret(path)?)
+}
+
+fn text(path: &Path, bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, Failure> {
     let text = std::str::from_utf8(&bytes)
         .or_exit(Code::Input, || format!("{} is not a text in UTF-8", path.display()))?;
     Ok(Zeroizing::new(text.to_owned()))

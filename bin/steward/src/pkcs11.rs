@@ -135,7 +135,7 @@ impl Signer for Pkcs11Key {
 
 fn pin(file: Option<&Path>) -> Result<AuthPin, Failure> {
     let text = match file {
-        Some(path) => files::read_text(path)?,
+        Some(path) => files::read_secret_text(path)?,
         None => Zeroizing::new(std::env::var(PIN_VARIABLE).map_err(|_| {
             let message = format!(
                 "there is no PIN: name a file with --pkcs11-pin-file, or set {PIN_VARIABLE}"

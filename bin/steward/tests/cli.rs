@@ -124,6 +124,13 @@ fn development_evidence_is_shown_and_examined() {
     let field = fields.iter().find(|field| field["name"] == "MEASUREMENT").unwrap();
     assert_eq!((&field["offset"], &field["value"]), (&144.into(), &measurement.clone().into()));
 
+    if common::has("openssl") {
+        let args = ["req", "-inform", "DER", "-in", "r", "-out", "r.pem"];
+        common::tool("openssl", &args, home.root());
+        let same = json(&good(["evidence", "inspect", "--json", &home.text("r.pem")]));
+        assert_eq!(same, told);
+    }
+
     let root = home.text("dev/root.crt");
     let args = ["evidence", "verify", &file, "--development-root", &root];
     let told = json(&good([&args[..], &["--json"]].concat()));

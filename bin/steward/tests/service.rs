@@ -219,7 +219,9 @@ fn recorded_evidence_is_refused_for_its_age() {
 #[test]
 fn the_service_tells_about_itself() {
     let home = Home::new();
-    let service = home.start(&[]);
+    fs::create_dir(home.path("collateral")).unwrap();
+    fs::write(home.path("collateral/crl.der"), [0x30, 0]).unwrap();
+    let service = home.start(&["--collateral", &home.text("collateral")]);
     let root = service.get("/");
     assert_eq!((root.status, root.body.len()), (200, 0));
     let health = service.get("/healthz").json();
@@ -312,6 +314,44 @@ fn slow_clients_are_left() {
     }
     assert_eq!(Answer::read(&mut stream).problem(), "http.body-too-large");
     assert_eq!(service.get("/healthz").status, 200);
+}
+
+#[test]
+fn noise_does_no_harm() {
+    let home = Home::new();
+    let service = home.start(&["--timeout", "1"]);
+    let csr = home.request("r", &[]);
+    let heads: [&[u8]; 6] = [
+        b"\0\0\0\0\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"POST / HTTP/1.1\r\ncontent-length: 18446744073709551616\r\n\r\n",
+        b"POST / HTTP/1.1\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n",
+        b"GET http://[ HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc",
+    ];
+    for head in heads {
+        let mut stream = service.connect();
+        let _ = stream.write_all(head);
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 4"), "{rest:?}");
+    }
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(100_000));
+    let mut stream = service.connect();
+    let _ = stream.write_all(long.as_bytes());
+    let _ = stream.read_to_end(&mut Vec::new());
+    // Whatever byte of a request is changed, there is an answer, and it is no fault of the Steward.
+    let mut codes = std::collections::BTreeSet::new();
+    for number in 0..400 {
+        let mut noise = csr.clone();
+        let at = number * 7919 % noise.len();
+        noise[at] = noise[at].wrapping_add(1 + number as u8 % 250);
+        let answer = service.certify(&noise, "");
+        assert!((400..=403).contains(&answer.status), "{answer:?}");
+        codes.insert(answer.problem());
+    }
+    assert!(codes.len() > 3, "{codes:?}");
+    assert_eq!(service.certify(&csr, "").status, 200);
 }
 
 #[test]

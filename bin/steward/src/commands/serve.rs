@@ -158,7 +158,7 @@ fn keys(args: &ServeArgs) -> Result<Keys, Failure> {
     let Some(path) = &args.key else {
         return Err(Failure::msg(Code::Usage, "there is no --key"));
     };
-    let pem = files::read(path)?;
+    let pem = files::read_secret(path)?;
     let context = || format!("cannot use the key in {}", path.display());
     let signer = PemKey::from_pem(&pem).or_exit(Code::Input, context)?;
     let nonce_key = match nonce_key {
@@ -196,7 +196,7 @@ pub(crate) fn random<const LENGTH: usize>() -> Result<[u8; LENGTH], Failure> {
 }
 
 fn read_nonce_key(path: &std::path::Path) -> Result<Zeroizing<[u8; 32]>, Failure> {
-    let text = files::read_text(path)?;
+    let text = files::read_secret_text(path)?;
     let bytes = files::unhex(text.trim()).map(Zeroizing::new);
     bytes
         .and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok())

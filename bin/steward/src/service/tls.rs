@@ -18,7 +18,7 @@ pub(crate) fn server_config(chain: &Path, key: &Path) -> Result<Arc<ServerConfig
     let certificates = CertificateDer::pem_slice_iter(&files::read(chain)?)
         .collect::<Result<Vec<_>, _>>()
         .or_exit(Code::Input, || format!("cannot read certificates in {}", chain.display()))?;
-    let private = PrivateKeyDer::from_pem_slice(&files::read(key)?)
+    let private = PrivateKeyDer::from_pem_slice(&files::read_secret(key)?)
         .or_exit(Code::Input, || format!("cannot read a private key in {}", key.display()))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
