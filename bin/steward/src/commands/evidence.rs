@@ -295,7 +295,7 @@ fn render(format: &str, now: Time, checks: &[Check], claims: Option<&Claims>) ->
         Some(claims) => {
             text += "\nThe evidence is genuine. It says:\n";
             for (name, value) in claim_lines(claims) {
-                text += &format!("  {name:<17}{value}\n");
+                text += &format!("  {name:<19}{value}\n");
             }
         }
         None => text += "\nThe evidence does not hold.\n",
