@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A failure's exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,8 +110,19 @@ pub(crate) fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
     print(&format!("{value:#}\n"))
 }
 
+/// Whether warnings are part of the log, whose lines have one form.
+static IN_LOG: AtomicBool = AtomicBool::new(false);
+
+/// Sends warnings to the log from now on.
+pub(crate) fn warn_in_log() {
+    IN_LOG.store(true, Ordering::Relaxed);
+}
+
 /// Says something on stderr that is no error.
 pub(crate) fn warn(message: impl fmt::Display) {
+    if IN_LOG.load(Ordering::Relaxed) {
+        return tracing::warn!("{message}");
+    }
     let _ = writeln!(io::stderr(), "{}: {message}", Style::stderr().yellow("warning"));
 }
 

@@ -10,7 +10,7 @@ use std::io;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::LogFormat;
-use crate::exit::{Code, Failure, OrExit, Style};
+use crate::exit::{self, Code, Failure, OrExit, Style};
 
 /// Starts logging.
 pub(crate) fn start(
@@ -30,6 +30,9 @@ pub(crate) fn start(
     match format {
         LogFormat::Text => builder.with_ansi(Style::stderr().is_coloured()).init(),
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).init(),
+    }
+    if is_service {
+        exit::warn_in_log();
     }
     Ok(())
 }

@@ -221,6 +221,7 @@ fn the_service_tells_about_itself() {
     let home = Home::new();
     fs::create_dir(home.path("collateral")).unwrap();
     fs::write(home.path("collateral/crl.der"), [0x30, 0]).unwrap();
+    fs::write(home.path("collateral/notes.txt"), "").unwrap();
     let service = home.start(&["--collateral", &home.text("collateral")]);
     let root = service.get("/");
     assert_eq!((root.status, root.body.len()), (200, 0));
@@ -250,6 +251,12 @@ fn the_service_tells_about_itself() {
     ] {
         assert!(metrics.text().contains(line), "{line}\n{}", metrics.text());
     }
+    // Warnings are lines of the log like all others.
+    let log = service.stop();
+    let warnings: Vec<_> = log.iter().filter(|line| line["level"] == "WARN").collect();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0]["message"].as_str().unwrap().contains("notes.txt"), "{warnings:?}");
+    assert!(warnings[1]["message"].as_str().unwrap().starts_with("DEVELOPMENT"), "{warnings:?}");
 }
 
 #[test]
