@@ -47,6 +47,7 @@ mod pck;
 mod quote;
 mod refusal;
 mod report;
+mod root_signatures;
 mod trace;
 mod verify;
 mod what;

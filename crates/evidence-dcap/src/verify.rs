@@ -20,6 +20,7 @@ use crate::memory::Memory;
 use crate::quote::{Body, Certification, INTEL_VENDOR, KEY_TYPE_ECDSA_P256, Quote};
 use crate::refusal::Part;
 use crate::report::{EnclaveReport, TdReport};
+use crate::root_signatures::{RootSignatures, WithMemory};
 use crate::trace::{Trace, Verdict};
 use crate::{DcapRefusal, INTEL_ROOT, PckExtensions, Tee, Time, chain, level, what};
 
@@ -41,11 +42,18 @@ pub(crate) struct Verifier {
     tee: Tee,
     root: Cow<'static, [u8]>,
     memory: Option<Memory>,
+    root_signatures: RootSignatures,
 }
 
 impl Verifier {
     pub(crate) fn new(crypto: Arc<dyn Crypto>, tee: Tee) -> Self {
-        Self { crypto, tee, root: Cow::Borrowed(INTEL_ROOT), memory: Some(Memory::default()) }
+        Self {
+            crypto,
+            tee,
+            root: Cow::Borrowed(INTEL_ROOT),
+            memory: Some(Memory::default()),
+            root_signatures: RootSignatures::default(),
+        }
     }
 
     pub(crate) fn with_root(
@@ -79,8 +87,12 @@ impl Verifier {
         memory: Option<&Memory>,
         trace: &mut impl Trace,
     ) -> Result<Claims, DcapRefusal> {
-        let crypto = self.crypto.as_ref();
         let root = chain::parse(&self.root, Part::Root)?;
+        let crypto = &WithMemory {
+            crypto: self.crypto.as_ref(),
+            root: chain::p256(&root, Part::Root)?,
+            memory: &self.root_signatures,
+        };
         let quote = trace.value(what::QUOTE, || Quote::parse(quote))?;
         trace.saw(|| format!("version {}", quote.version));
         trace.check(what::KIND, || self.check_kind(&quote))?;
