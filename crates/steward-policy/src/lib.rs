@@ -22,3 +22,7 @@ pub use appraise::{Admitted, appraise};
 pub use policy::{CertificatePolicy, Policy, PolicyError, WorkloadRule};
 pub use refusal::PolicyRefusal;
 pub use steward_claims::{Workload, WorkloadError};
+
+/// The JSON schema (draft 2020-12) of a policy, for editors. Where JSON Schema can say less than
+/// [`Policy::parse`] checks, it takes more; it never refuses what is a policy.
+pub const SCHEMA: &str = include_str!("../../../docs/steward-policy.schema.json");
