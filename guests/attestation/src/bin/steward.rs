@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
 //! The Steward as a WASI application: the library that decides, behind a small HTTP/1.1 server on a
-//! listening socket that it inherits as descriptor 3.
+//! listening socket that it inherits.
 //!
 //! ```text
-//! steward FOLDER    # key.pem, chain.pem, policy.toml
+//! steward FOLDER [DESCRIPTOR]    # key.pem, chain.pem, policy.toml; the socket
 //! ```
+//!
+//! Without a number, the socket is the first stream socket among the inherited descriptors: runtimes
+//! disagree on whether sockets or folders come first.
 //!
 //! The decision is the same code as in the native service; what is around it is the least that serves
 //! it: one connection at a time, no TLS (a Keep puts that on the socket), no metrics. WASI preview 1 has
 //! no timeouts on sockets, so whoever runs this alone on a network can be kept waiting by one client.
 
+use std::ffi::CString;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -37,11 +41,16 @@ const MAX_HEAD: usize = 16 << 10;
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
-    let Some(folder) = std::env::args().nth(1) else {
-        eprintln!("usage: steward FOLDER");
-        return ExitCode::from(2);
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (folder, descriptor) = match args.as_slice() {
+        [folder] => (folder, None),
+        [folder, number] => match number.parse::<u32>() {
+            Ok(number) => (folder, Some(number)),
+            Err(_) => return usage(),
+        },
+        _ => return usage(),
     };
-    match serve(Path::new(&folder)) {
+    match serve(Path::new(folder), descriptor) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("steward: {error}");
@@ -50,11 +59,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(folder: &Path) -> Result<()> {
+fn usage() -> ExitCode {
+    eprintln!("usage: steward FOLDER [DESCRIPTOR]");
+    ExitCode::from(2)
+}
+
+fn serve(folder: &Path, descriptor: Option<u32>) -> Result<()> {
+    let sockets = inherited();
+    let descriptor = match descriptor {
+        None => *sockets.first().ok_or("no listening socket was inherited")?,
+        Some(number) if sockets.contains(&number) => number,
+        Some(number) => return Err(format!("descriptor {number} is no listening socket").into()),
+    };
     let authority = authority(folder)?;
-    // SAFETY: descriptor 3 is the listening socket that whoever started us handed over; nothing else in
-    // this program uses it.
-    let listener = unsafe { TcpListener::from_raw_fd(3) };
+    // SAFETY: it is open, and a socket that whoever started us handed over; nothing else in this program
+    // uses it.
+    let listener = unsafe { TcpListener::from_raw_fd(i32::try_from(descriptor)?) };
     eprintln!("steward: ready");
     loop {
         let stream = match listener.accept() {
@@ -70,6 +90,80 @@ fn serve(folder: &Path) -> Result<()> {
         if let Err(error) = answer(&authority, stream) {
             eprintln!("steward: {error}");
         }
+    }
+}
+
+/// What WASI preview 1 says of a descriptor (`fdstat`).
+#[repr(C)]
+#[derive(Default)]
+struct Status {
+    kind: u8,
+    flags: u16,
+    rights: [u64; 2],
+}
+
+/// What it says of a folder (`prestat`): the length of its name. Its tag can only be that of a folder.
+#[repr(C)]
+#[derive(Default)]
+struct Folder {
+    tag: u8,
+    name_length: usize,
+}
+
+const DIRECTORY: u8 = 3;
+const SOCKET_STREAM: u8 = 6;
+
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+unsafe extern "C" {
+    fn fd_fdstat_get(descriptor: u32, status: *mut Status) -> u16;
+    fn fd_prestat_get(descriptor: u32, folder: *mut Folder) -> u16;
+    fn fd_prestat_dir_name(descriptor: u32, name: *mut u8, length: usize) -> u16;
+}
+
+unsafe extern "C" {
+    /// Of the C library: makes a folder known to all that open files by name. It copies the name.
+    fn __wasilibc_register_preopened_fd(
+        descriptor: core::ffi::c_int,
+        name: *const core::ffi::c_char,
+    ) -> core::ffi::c_int;
+}
+
+/// The stream sockets among the descriptors that were inherited.
+///
+/// The C library looks for folders from descriptor 3 on and stops at the first that is none, so it does
+/// not see those behind a socket. They are made known to it here.
+fn inherited() -> Vec<u32> {
+    let mut sockets = Vec::new();
+    for descriptor in 3.. {
+        let mut status = Status::default();
+        // SAFETY: `status` has the layout of the specification and lives until the call returns.
+        if unsafe { fd_fdstat_get(descriptor, &mut status) } != 0 {
+            break;
+        }
+        match status.kind {
+            SOCKET_STREAM => sockets.push(descriptor),
+            DIRECTORY if !sockets.is_empty() => register(descriptor),
+            _ => {}
+        }
+    }
+    sockets
+}
+
+fn register(descriptor: u32) {
+    let mut folder = Folder::default();
+    // SAFETY: as above.
+    if unsafe { fd_prestat_get(descriptor, &mut folder) } != 0 {
+        return;
+    }
+    let mut name = vec![0; folder.name_length];
+    // SAFETY: the buffer has the length that is given.
+    if unsafe { fd_prestat_dir_name(descriptor, name.as_mut_ptr(), name.len()) } != 0 {
+        return;
+    }
+    let (Ok(name), Ok(number)) = (CString::new(name), i32::try_from(descriptor)) else { return };
+    // SAFETY: the descriptor is an open folder, and the name a C string that is copied.
+    if unsafe { __wasilibc_register_preopened_fd(number, name.as_ptr()) } != 0 {
+        eprintln!("steward: the folder at descriptor {descriptor} cannot be used");
     }
 }
 
