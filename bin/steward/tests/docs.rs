@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! Runs the commands of `docs/steward.md`, so that none is published that does not work.
+//! Runs the commands of `docs/steward.md` and those of the README that are about the Steward, so that none
+//! is published that does not work.
 //!
 //! The blocks marked `bash` are given to one shell, one after another, in a fresh folder. Only the port is
 //! another one, since the one in the page may be taken.
@@ -15,19 +16,38 @@ use common::{has, show, steward};
 
 const PAGE: &str = include_str!("../../../docs/steward.md");
 
+const README: &str = include_str!("../../../README.md");
+
 #[test]
 fn the_commands_of_the_page_work() {
     if !(has("bash") && has("curl") && has("openssl")) {
         return;
     }
+    let out = run(PAGE, 4);
+    for part in ["keep.pem: OK", r#""code":"csr.malformed""#, "The evidence is genuine"] {
+        assert!(out.contains(part), "{part}\n{out}");
+    }
+}
+
+#[test]
+fn the_commands_of_the_readme_work() {
+    if !has("bash") {
+        return;
+    }
+    let out = run(README, 1);
+    assert!(out.contains("platforms can get certificates: development."), "{out}");
+}
+
+/// What the `bash` blocks of a page print; there must be so many at least.
+fn run(page: &str, least: usize) -> String {
     let mut blocks = Vec::new();
-    let mut rest = PAGE;
+    let mut rest = page;
     while let Some((_, after)) = rest.split_once("```bash\n") {
         let (block, behind) = after.split_once("```").unwrap();
         blocks.push(block);
         rest = behind;
     }
-    assert!(blocks.len() >= 4, "only {} blocks were found", blocks.len());
+    assert!(blocks.len() >= least, "only {} blocks were found", blocks.len());
     // Free at the moment, which is as good as it gets.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let script = blocks.concat().replace("3000", &port.to_string());
@@ -47,9 +67,7 @@ fn the_commands_of_the_page_work() {
         .output()
         .unwrap();
     assert!(out.status.success(), "{}", show(&out));
-    for part in ["keep.pem: OK", r#""code":"csr.malformed""#, "The evidence is genuine"] {
-        assert!(String::from_utf8_lossy(&out.stdout).contains(part), "{part}\n{}", show(&out));
-    }
+    String::from_utf8(out.stdout).unwrap()
 }
 
 #[test]
