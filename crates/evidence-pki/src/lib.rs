@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 //! X.509 certificates, revocation lists and certificate requests, read strictly and checked at a given
-//! time.
+//! time; and what it takes to write and sign their like ([`encode`], [`Signer`]).
 //!
 //! A general library for TLS is of little use here: AMD's certificates have the serial number zero and
 //! RSASSA-PSS signatures with parameters that are not canonical DER, Intel's chains are no chains for a
@@ -9,7 +9,7 @@
 //! structure (with the `der` crate for the encoding itself), keeps the signed bytes as they came, and
 //! offers the few checks of which the formats of evidence make their rules.
 //!
-//! Everything borrows from the input; nothing here panics, and the size of the input bounds the work.
+//! Whatever is read borrows from the input; nothing here panics, and the size of the input bounds the work.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -17,11 +17,13 @@
 mod certificate;
 mod crl;
 mod cursor;
+pub mod encode;
 mod error;
 mod key;
 pub mod oid;
 mod pem;
 mod request;
+mod signer;
 mod time;
 
 pub use certificate::{BasicConstraints, Certificate, Extension, KeyUsage};
@@ -32,4 +34,5 @@ pub use error::PkiError;
 pub use key::{PublicKey, Signature, SignatureAlgorithm};
 pub use pem::{certificates, pem_blocks};
 pub use request::{Attribute, Request};
+pub use signer::{NotAPoint, SignError, Signer, SigningAlgorithm};
 pub use time::Time;

@@ -2,9 +2,8 @@
 
 //! The claims of a certificate, and their DER.
 
-use evidence_pki::{Cursor, Item, PkiError, Time, tag};
+use evidence_pki::{Cursor, Item, PkiError, Time, encode, tag};
 
-use crate::encode::{boolean, constructed, element, generalized_time, unsigned};
 use crate::{Workload, WorkloadError};
 
 /// What a Steward verified before it issued a certificate.
@@ -65,41 +64,41 @@ impl CertificateClaims {
     /// may carry.
     pub fn to_der(&self) -> Result<Vec<u8>, ClaimsError> {
         self.check()?;
-        let text = |text: &String| element(tag::UTF8_STRING, text.as_bytes());
         let svns: Vec<_> = self
             .svns
             .iter()
             .map(|(name, value)| {
-                constructed(tag::SEQUENCE, &[text(name), unsigned(tag::INTEGER, *value)])
+                encode::sequence(&[&encode::text(name), &encode::integer(&value.to_be_bytes())])
             })
             .collect();
-        let advisories: Vec<_> = self.advisories.iter().map(text).collect();
+        let advisories: Vec<_> = self.advisories.iter().map(|text| encode::text(text)).collect();
         let mut parts = vec![
-            unsigned(tag::INTEGER, Self::VERSION),
-            text(&self.platform),
-            text(&self.product),
-            element(tag::OCTET_STRING, &self.measurement),
-            unsigned(tag::ENUMERATED, 0),
-            boolean(self.fresh),
-            generalized_time(self.verified_at),
-            element(tag::OCTET_STRING, &self.policy),
-            constructed(tag::SEQUENCE, &svns),
-            constructed(tag::SEQUENCE, &advisories),
+            encode::integer(&Self::VERSION.to_be_bytes()),
+            encode::text(&self.platform),
+            encode::text(&self.product),
+            encode::octets(&self.measurement),
+            encode::unsigned(tag::ENUMERATED, &[0]),
+            encode::boolean(self.fresh),
+            encode::generalized_time(self.verified_at),
+            encode::octets(&self.policy),
+            encode::sequence_of(&svns),
+            encode::sequence_of(&advisories),
         ];
-        parts.extend(self.signer.as_ref().map(|signer| element(tag::context(0), signer)));
-        parts.extend(
-            self.tcb_status.as_ref().map(|status| element(tag::context(1), status.as_bytes())),
-        );
+        let optional = |number, value: &[u8]| encode::element(tag::context(number), &[value]);
+        parts.extend(self.signer.as_ref().map(|signer| optional(0, signer)));
+        parts.extend(self.tcb_status.as_ref().map(|status| optional(1, status.as_bytes())));
         parts.extend(self.workload.as_ref().map(|workload| {
-            let mut parts = vec![element(tag::UTF8_STRING, workload.digest().as_bytes())];
-            parts.extend(workload.slug().map(|slug| element(tag::context(0), slug.as_bytes())));
-            constructed(tag::context_constructed(2), &parts)
+            let digest = encode::text(workload.digest());
+            let slug = workload.slug().map(|slug| optional(0, slug.as_bytes()));
+            let parts = [digest.as_slice(), slug.as_deref().unwrap_or_default()];
+            encode::element(tag::context_constructed(2), &parts)
         }));
-        parts.extend(self.policy_url.as_ref().map(|url| element(tag::context(3), url.as_bytes())));
+        parts.extend(self.policy_url.as_ref().map(|url| optional(3, url.as_bytes())));
         parts.extend(
-            self.evaluation_number.map(|number| unsigned(tag::context(4), u64::from(number))),
+            self.evaluation_number
+                .map(|number| encode::unsigned(tag::context(4), &number.to_be_bytes())),
         );
-        let der = constructed(tag::SEQUENCE, &parts);
+        let der = encode::sequence_of(&parts);
         if der.len() > Self::MAX_SIZE { Err(ClaimsError::TooLarge) } else { Ok(der) }
     }
 

@@ -51,7 +51,6 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod claims;
-mod encode;
 mod workload;
 
 pub use claims::{CertificateClaims, ClaimsError};
