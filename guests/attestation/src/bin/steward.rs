@@ -17,25 +17,26 @@
 use std::ffi::CString;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::FromRawFd;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use evidence_claims::Reason;
 use evidence_crypto::{Crypto, RustCrypto};
 use evidence_pki::Time;
 use evidence_snp::Development;
 use evidence_verifier::{Endorsements, Verifier};
-use serde_json::json;
+use serde_json::{Value, json};
 use steward_core::key::RustCryptoKey;
-use steward_core::{Authority, IssueRefusal, Setup};
+use steward_core::{Authority, Fault, IssueRefusal, Setup};
 use steward_policy::Policy;
 
-/// No request may have more bytes, its head included.
-const MAX_REQUEST: usize = (1 << 20) + (16 << 10);
-/// No head of a request may have more bytes, nor more lines.
+/// No body of a request may have more bytes.
+const MAX_BODY: usize = 1 << 20;
+/// No head of a request may have more bytes.
 const MAX_HEAD: usize = 16 << 10;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -199,16 +200,44 @@ struct Request {
 }
 
 fn answer(authority: &Authority, mut stream: TcpStream) -> io::Result<()> {
-    let (status, content_type, body) = match read(&mut stream)? {
-        Ok(request) => route(authority, &request),
-        Err(status) => problem(status, "http.malformed", "this is no request", "send HTTP/1.1"),
+    let request = read(&mut stream)?;
+    let (status, content_type, body) = match &request {
+        Ok(request) => route(authority, request),
+        Err(413) => problem(
+            413,
+            "http.body-too-large",
+            "the body of the request has more than 1 MiB",
+            "leave out endorsements that the evidence does not need",
+        ),
+        Err(status) => problem(*status, "http.malformed", "this is no request", "send HTTP/1.1"),
     };
     let head = format!(
-        "HTTP/1.1 {status} \r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 {status} \r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\
+         Cache-Control: no-store\r\nConnection: close\r\n\r\n",
         body.len()
     );
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(&body)
+    stream.write_all(&[head.as_bytes(), &body].concat())?;
+    if request.is_err() { drain(&mut stream) } else { Ok(()) }
+}
+
+/// Ends the answer, and takes some of what the client may still send: closed with bytes unread, the
+/// connection would be reset, and the client might never see the answer.
+fn drain(stream: &mut TcpStream) -> io::Result<()> {
+    stream.shutdown(Shutdown::Write)?;
+    let mut chunk = [0; 8192];
+    let mut left = 2 * MAX_BODY;
+    while left > 0 {
+        match stream.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(count) => left = left.saturating_sub(count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            // The client has gone already.
+            Err(_) => break,
+        }
+    }
+    Ok(())
 }
 
 /// Reads one request; the inner error is the status of an answer.
@@ -223,12 +252,13 @@ fn read(stream: &mut TcpStream) -> io::Result<std::result::Result<Request, u16>>
             match head.parse(&bytes) {
                 Ok(httparse::Status::Complete(length)) => {
                     let value = |name: &str| {
-                        let header = head.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name))?;
+                        let header =
+                            head.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name))?;
                         core::str::from_utf8(header.value).ok().map(str::to_owned)
                     };
                     let body = match value("content-length").map(|text| text.parse::<usize>()) {
                         None => 0,
-                        Some(Ok(size)) if length.saturating_add(size) <= MAX_REQUEST => size,
+                        Some(Ok(size)) if size <= MAX_BODY => size,
                         Some(Ok(_)) => return Ok(Err(413)),
                         Some(Err(_)) => return Ok(Err(400)),
                     };
@@ -245,6 +275,7 @@ fn read(stream: &mut TcpStream) -> io::Result<std::result::Result<Request, u16>>
                 }
                 Ok(httparse::Status::Partial) if bytes.len() > MAX_HEAD => return Ok(Err(431)),
                 Ok(httparse::Status::Partial) => {}
+                Err(httparse::Error::TooManyHeaders) => return Ok(Err(431)),
                 Err(_) => return Ok(Err(400)),
             }
         }
@@ -273,7 +304,8 @@ fn route(authority: &Authority, request: &Request) -> Answer {
         ("GET", "/") => (200, "text/plain", Vec::new()),
         ("GET", "/healthz") => (200, "application/json", br#"{"status":"ok"}"#.to_vec()),
         ("GET", "/v1/ca") => {
-            let chain: String = authority.chain().iter().map(|der| steward_core::pem(der)).collect();
+            let chain: String =
+                authority.chain().iter().map(|der| steward_core::pem(der)).collect();
             (200, "application/pem-certificate-chain", chain.into_bytes())
         }
         ("GET", "/v1/nonce") => match authority.nonce(now(), random()) {
@@ -304,24 +336,54 @@ fn route(authority: &Authority, request: &Request) -> Answer {
                 "send Content-Type: application/pkcs10",
             ),
         },
+        (_, "/" | "/healthz" | "/v1/ca" | "/v1/nonce" | "/v1/certificates") => problem(
+            405,
+            "http.method",
+            "this path does not know this method",
+            "see the documentation of the Steward",
+        ),
         _ => problem(404, "http.not-found", "there is nothing at this path", "POST to /"),
     }
 }
 
 fn refused(refusal: &IssueRefusal) -> Answer {
     eprintln!("steward: refused: {}: {refusal}", refusal.code());
-    problem(refusal.status(), refusal.code(), &refusal.to_string(), refusal.remedy())
+    // What is wrong with the Steward itself is for its log.
+    let detail = match refusal.fault() {
+        Fault::Server => "the Steward cannot sign at the moment".to_owned(),
+        _ => refusal.to_string(),
+    };
+    let mut body = members(refusal.status(), refusal.code(), &detail, refusal.remedy());
+    body["reference"] = refusal.reference().into();
+    if let IssueRefusal::Policy(_) = refusal {
+        let violation = |reason: &dyn Reason| {
+            json!({
+                "code": reason.code(),
+                "detail": reason.to_string(),
+                "remedy": reason.remedy(),
+                "reference": reason.reference(),
+            })
+        };
+        body["violations"] = refusal.reasons().map(violation).collect();
+    }
+    (refusal.status(), "application/problem+json", body.to_string().into_bytes())
 }
 
 fn problem(status: u16, code: &str, detail: &str, remedy: &str) -> Answer {
-    let body = json!({
+    let body = members(status, code, detail, remedy);
+    (status, "application/problem+json", body.to_string().into_bytes())
+}
+
+/// The members that every problem has.
+fn members(status: u16, code: &str, detail: &str, remedy: &str) -> Value {
+    json!({
         "type": format!("https://enarx.dev/problems/{code}"),
+        "title": if status < 500 { "The request is refused" } else { "The Steward failed" },
         "status": status,
         "code": code,
         "detail": detail,
         "remedy": remedy,
-    });
-    (status, "application/problem+json", body.to_string().into_bytes())
+    })
 }
 
 fn now() -> Time {
