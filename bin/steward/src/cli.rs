@@ -239,6 +239,8 @@ pub(crate) enum PolicyCommand {
         #[arg(long, short)]
         json: bool,
     },
+    /// Print the JSON schema of policies, for editors
+    Schema,
 }
 
 /// Check an issued certificate, and show what it claims

@@ -62,6 +62,8 @@ fn policies_are_explained_and_faults_have_a_place() {
     assert_eq!(out.status.code(), Some(2), "{}", show(&out));
     assert!(show(&out).contains(&format!("{bad}:5:1")), "{}", show(&out));
     assert_eq!(run(["policy", "check", &home.text("none.toml")]).status.code(), Some(3));
+    let schema = include_str!("../../../docs/steward-policy.schema.json");
+    assert_eq!(good(["policy", "schema"]), schema);
 }
 
 #[test]

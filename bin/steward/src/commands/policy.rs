@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! `steward policy check`.
+//! `steward policy check` and `steward policy schema`.
 
 use std::path::Path;
 
@@ -13,11 +13,17 @@ use crate::exit::{Code, Failure, Style, print, print_json};
 use crate::files::{self, hex};
 
 pub(crate) fn run(command: &PolicyCommand) -> Result<(), Failure> {
-    let PolicyCommand::Check { file, json } = command;
+    match command {
+        PolicyCommand::Check { file, json } => check(file, *json),
+        PolicyCommand::Schema => print(steward_policy::SCHEMA),
+    }
+}
+
+fn check(file: &Path, json: bool) -> Result<(), Failure> {
     let policy = read(file)?;
     let digest = hex(&policy.digest(&AwsLc));
     let sentences = policy.explain();
-    if *json {
+    if json {
         let platforms = policy.platforms();
         let platforms: Vec<_> = platforms.iter().map(|platform| platform.as_str()).collect();
         return print_json(&json!({
