@@ -13,7 +13,8 @@ use std::process::Command;
 use crate::{Result, host};
 
 /// What is counted.
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 10] = [
+    "attested-request",
     "evidence-claims",
     "evidence-crypto",
     "evidence-dcap",

@@ -7,11 +7,12 @@
 
 use core::time::Duration;
 
+use attested_request::attester::{self, Place};
 use aws_lc_rs::digest;
-use evidence_pki::{Cursor, ObjectIdentifier, PkiError, Time, oid, tag};
+use evidence_claims::{kind, statement};
+use evidence_pki::{Cursor, ObjectIdentifier, PkiError, Signer, Time, encode, tag};
 
 use crate::binding::{Binding, published_report_data};
-use crate::encode;
 use crate::root::{CertificateParts, ROOT_NAME, certificate, random_serial};
 use crate::{Curve, DevelopmentError, Key};
 
@@ -19,11 +20,10 @@ use crate::{Curve, DevelopmentError, Key};
 pub const PRODUCT_NAME: &str = "Development";
 
 /// Development evidence, as a statement in a certificate request.
-pub const STATEMENT: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.58270.1.1");
+pub const STATEMENT: ObjectIdentifier = statement::DEVELOPMENT;
 
 /// The bound evidence statement.
-pub const BOUND_STATEMENT: ObjectIdentifier =
-    ObjectIdentifier::new_unwrap("1.3.6.1.4.1.58270.1.16");
+pub const BOUND_STATEMENT: ObjectIdentifier = statement::BOUND;
 
 /// Extensions of a VEK's certificate (AMD 57230, 3.1).
 mod kds {
@@ -169,23 +169,23 @@ impl Attester {
     /// The published statement, [`STATEMENT`]: the attester's certificate, no revocation lists, the report.
     #[must_use]
     pub fn statement(&self, report: &[u8]) -> Vec<u8> {
-        let no_lists = encode::sequence(&[&encode::sequence(&[])]);
-        let endorsements = encode::sequence(&[&self.certificate, &no_lists]);
-        encode::sequence(&[&endorsements, &encode::octets(report)])
+        self.published(report).value
     }
 
     /// The bound statement, [`BOUND_STATEMENT`], with a report whose report data are
     /// [`Binding::report_data`].
     #[must_use]
     pub fn bound_statement(&self, report: &[u8], binding: &Binding<'_>) -> Vec<u8> {
-        let vek = encode::sequence(&[&encode::text("vek"), &encode::octets(&self.certificate)]);
-        encode::sequence(&[
-            &encode::integer(&[1]),
-            &encode::oid(STATEMENT),
-            &encode::octets(report),
-            &encode::sequence(&[&vek]),
-            &binding.to_der(),
-        ])
+        self.bound(report, binding).value
+    }
+
+    fn published(&self, report: &[u8]) -> attester::Statement {
+        attester::report_statement(STATEMENT, &self.certificate, &[], report)
+    }
+
+    fn bound(&self, report: &[u8], binding: &Binding<'_>) -> attester::Statement {
+        let endorsements = [(kind::VEK, self.certificate.as_slice())];
+        attester::bound_statement(STATEMENT, report, &endorsements, &(*binding).into())
     }
 
     /// A certificate request (PKCS#10, DER) for `key` with a report that binds the key and `binding`: the
@@ -201,12 +201,7 @@ impl Attester {
         binding: &Binding<'_>,
     ) -> Result<Vec<u8>, DevelopmentError> {
         let report = self.report(guest, &binding.report_data(&key.spki()))?;
-        let statement = encode::sequence(&[
-            &encode::oid(BOUND_STATEMENT),
-            &self.bound_statement(&report, binding),
-        ]);
-        let bundle = encode::sequence(&[&encode::sequence(&[&statement])]);
-        request(key, oid::ATTESTATION, &bundle)
+        Ok(attester::request(key, &self.bound(&report, binding), Place::Attribute)?)
     }
 
     /// A certificate request (PKCS#10, DER) for `key` with a report that binds the key alone: the published
@@ -220,20 +215,8 @@ impl Attester {
             return Err(DevelopmentError::KeyType);
         }
         let report = self.report(guest, &published_report_data(&key.spki()))?;
-        let extension = encode::extension(STATEMENT, false, &self.statement(&report));
-        request(key, oid::EXTENSION_REQUEST, &encode::sequence(&[&extension]))
+        Ok(attester::request(key, &self.published(&report), Place::Extension)?)
     }
-}
-
-/// A certificate request with an empty name and one attribute of one value.
-fn request(key: &Key, kind: ObjectIdentifier, value: &[u8]) -> Result<Vec<u8>, DevelopmentError> {
-    let attribute = encode::sequence(&[&encode::oid(kind), &encode::element(tag::SET, &[value])]);
-    key.seal(&encode::sequence(&[
-        &encode::integer(&[0]),
-        &encode::sequence(&[]),
-        &key.spki(),
-        &encode::element(tag::context_constructed(0), &[&attribute]),
-    ]))
 }
 
 /// `r` and `s` of a DER signature, little-endian, as reports have them.

@@ -1,17 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! What report data hold, so that evidence speaks for one key.
+//! What report data hold, so that evidence speaks for one key: [`attested_request::binding`], with the library
+//! that this crate uses for all else.
 
-use aws_lc_rs::digest;
-use evidence_pki::tag;
+use attested_request::binding::{form_1_of_report, form_2};
+use evidence_crypto::AwsLc;
 
-use crate::attester::put;
-use crate::encode;
-
-/// What a hash of binding form 2 begins with.
-const DOMAIN: &[u8] = b"enarx-binding-v2\0";
-
-/// What evidence binds besides the key.
+/// What evidence binds besides the key: as [`attested_request::Binding`], which also reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Binding<'a> {
     /// The name under which the workload was asked for.
@@ -23,42 +18,22 @@ pub struct Binding<'a> {
 }
 
 impl Binding<'_> {
-    /// Binding form 2 for a key (DER `SubjectPublicKeyInfo`): SHA-512 over a domain, key, slug, digest and
-    /// nonce, each with its length before it, 4 bytes, big-endian. What is absent has the length 0.
+    /// Binding form 2 for a key (DER `SubjectPublicKeyInfo`), see [`form_2`].
     #[must_use]
     pub fn report_data(&self, spki: &[u8]) -> [u8; 64] {
-        let mut hash = digest::Context::new(&digest::SHA512);
-        hash.update(DOMAIN);
-        for part in [
-            spki,
-            self.slug.unwrap_or_default().as_bytes(),
-            self.workload.unwrap_or_default().as_bytes(),
-            self.nonce.unwrap_or_default(),
-        ] {
-            hash.update(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
-            hash.update(part);
-        }
-        let mut data = [0; 64];
-        put(&mut data, 0, hash.finish().as_ref());
-        data
+        form_2(&AwsLc, spki, &(*self).into())
     }
+}
 
-    /// `SEQUENCE { slug [0] UTF8String, workload [1] UTF8String, nonce [2] OCTET STRING }`, all of them
-    /// implicit and optional.
-    pub(crate) fn to_der(self) -> Vec<u8> {
-        let parts = [self.slug.map(str::as_bytes), self.workload.map(str::as_bytes), self.nonce];
-        let parts: Vec<Vec<u8>> = (0..)
-            .zip(parts)
-            .filter_map(|(number, part)| Some(encode::element(tag::context(number), &[part?])))
-            .collect();
-        encode::sequence(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
+impl<'a> From<Binding<'a>> for attested_request::Binding<'a> {
+    fn from(binding: Binding<'a>) -> Self {
+        let Binding { slug, workload, nonce } = binding;
+        Self { slug, workload, nonce }
     }
 }
 
 /// Binding form 1, as published for SEV-SNP, for a key (DER `SubjectPublicKeyInfo`): its SHA-384, then zeros.
 #[must_use]
 pub fn published_report_data(spki: &[u8]) -> [u8; 64] {
-    let mut data = [0; 64];
-    put(&mut data, 0, digest::digest(&digest::SHA384, spki).as_ref());
-    data
+    form_1_of_report(&AwsLc, spki)
 }

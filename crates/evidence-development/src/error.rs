@@ -2,7 +2,7 @@
 
 //! What can keep development evidence from being made.
 
-use evidence_pki::{PkiError, Time};
+use evidence_pki::{PkiError, SignError, Time};
 
 /// Why there is no root, no attester or no evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -32,4 +32,11 @@ pub enum DevelopmentError {
     /// The published form takes keys on P-384 alone.
     #[error("the published form of evidence takes keys on P-384 only")]
     KeyType,
+}
+
+/// The library says nothing but that it failed.
+impl From<SignError> for DevelopmentError {
+    fn from(_: SignError) -> Self {
+        Self::Library("sign")
+    }
 }

@@ -10,10 +10,10 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, KeyPair,
 };
 use der::pem::LineEnding;
-use evidence_pki::oid;
+use evidence_pki::{SignError, Signer, SigningAlgorithm};
 use zeroize::Zeroizing;
 
-use crate::{DevelopmentError, encode};
+use crate::DevelopmentError;
 
 const LABEL: &str = "PRIVATE KEY";
 
@@ -26,10 +26,20 @@ pub enum Curve {
     P384,
 }
 
+impl Curve {
+    fn algorithm(self) -> SigningAlgorithm {
+        match self {
+            Self::P256 => SigningAlgorithm::EcdsaP256Sha256,
+            Self::P384 => SigningAlgorithm::EcdsaP384Sha384,
+        }
+    }
+}
+
 /// A private key, and the public key that belongs to it.
 pub struct Key {
     curve: Curve,
     pair: EcdsaKeyPair,
+    spki: Vec<u8>,
 }
 
 impl Key {
@@ -45,7 +55,15 @@ impl Key {
         };
         let pair = EcdsaKeyPair::generate(algorithm)
             .map_err(|_| DevelopmentError::Library("make a key"))?;
-        Ok(Self { curve, pair })
+        Self::new(curve, pair)
+    }
+
+    fn new(curve: Curve, pair: EcdsaKeyPair) -> Result<Self, DevelopmentError> {
+        let spki = curve
+            .algorithm()
+            .public_key(pair.public_key().as_ref())
+            .map_err(|_| DevelopmentError::Library("write a key"))?;
+        Ok(Self { curve, pair, spki })
     }
 
     /// The key in a PEM text: one block `PRIVATE KEY`, PKCS#8 (RFC 5958).
@@ -58,11 +76,12 @@ impl Key {
         let blocks = blocks.map_err(|_| DevelopmentError::Key)?;
         let [block] = blocks.as_slice() else { return Err(DevelopmentError::Key) };
         let read = |curve, algorithm| {
-            EcdsaKeyPair::from_pkcs8(algorithm, block).map(|pair| Self { curve, pair })
+            let pair =
+                EcdsaKeyPair::from_pkcs8(algorithm, block).map_err(|_| DevelopmentError::Key)?;
+            Self::new(curve, pair)
         };
         read(Curve::P384, &ECDSA_P384_SHA384_ASN1_SIGNING)
             .or_else(|_| read(Curve::P256, &ECDSA_P256_SHA256_ASN1_SIGNING))
-            .map_err(|_| DevelopmentError::Key)
     }
 
     /// PEM of the private key, PKCS#8. It clears itself when it is dropped.
@@ -87,34 +106,22 @@ impl Key {
     /// DER `SubjectPublicKeyInfo` (RFC 5480).
     #[must_use]
     pub fn spki(&self) -> Vec<u8> {
-        let curve = match self.curve {
-            Curve::P256 => oid::P256,
-            Curve::P384 => oid::P384,
-        };
-        let algorithm = encode::sequence(&[&encode::oid(oid::EC_PUBLIC_KEY), &encode::oid(curve)]);
-        encode::sequence(&[&algorithm, &encode::bits(self.pair.public_key().as_ref())])
+        self.spki.clone()
+    }
+}
+
+impl Signer for Key {
+    fn public_key(&self) -> &[u8] {
+        &self.spki
     }
 
-    /// DER `AlgorithmIdentifier` of its signatures (RFC 5758).
-    pub(crate) fn algorithm(&self) -> Vec<u8> {
-        encode::sequence(&[&encode::oid(match self.curve {
-            Curve::P256 => oid::ECDSA_SHA256,
-            Curve::P384 => oid::ECDSA_SHA384,
-        })])
+    fn algorithm(&self) -> SigningAlgorithm {
+        self.curve.algorithm()
     }
 
-    /// A signature, DER `Ecdsa-Sig-Value` (RFC 3279, 2.2.3).
-    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, DevelopmentError> {
-        self.pair
-            .sign(&SystemRandom::new(), message)
-            .map(|signature| signature.as_ref().to_vec())
-            .map_err(|_| DevelopmentError::Library("sign"))
-    }
-
-    /// `SEQUENCE { signed, AlgorithmIdentifier, BIT STRING }`: the outer form of certificates and requests.
-    pub(crate) fn seal(&self, signed: &[u8]) -> Result<Vec<u8>, DevelopmentError> {
-        let signature = self.sign(signed)?;
-        Ok(encode::sequence(&[signed, &self.algorithm(), &encode::bits(&signature)]))
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        let signature = self.pair.sign(&SystemRandom::new(), message);
+        Ok(signature.map_err(|_| SignError("aws-lc-rs gave no reason".into()))?.as_ref().to_vec())
     }
 }
 

@@ -29,7 +29,6 @@
 
 mod attester;
 mod binding;
-mod encode;
 mod error;
 mod key;
 mod root;

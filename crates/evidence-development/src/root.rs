@@ -7,10 +7,9 @@ use core::time::Duration;
 use aws_lc_rs::digest;
 use aws_lc_rs::rand;
 use der::pem::LineEnding;
-use evidence_pki::{Certificate, PublicKey, Time, oid, tag};
+use evidence_pki::{Certificate, PublicKey, Signer, Time, encode, oid, tag};
 use zeroize::Zeroizing;
 
-use crate::encode;
 use crate::{Attester, Curve, DevelopmentError, Key};
 
 const LABEL: &str = "CERTIFICATE";
@@ -39,7 +38,7 @@ impl Root {
         let key = Key::generate(Curve::P384)?;
         let (not_before, not_after) = (now, now.plus(lifetime.as_secs()));
         let identifier = key_identifier(&key);
-        let constraints = encode::sequence(&[&encode::element(tag::BOOLEAN, &[&[0xff]])]);
+        let constraints = encode::sequence(&[&encode::boolean(true)]);
         // keyCertSign is bit 5: six bits, thus two unused ones.
         let usage = encode::element(tag::BIT_STRING, &[&[2, 0x04]]);
         let certificate = certificate(&CertificateParts {
@@ -148,14 +147,14 @@ pub(crate) fn certificate(parts: &CertificateParts<'_>) -> Result<Vec<u8>, Devel
     let signed = encode::sequence(&[
         &encode::element(tag::context_constructed(0), &[&encode::integer(&[2])]),
         &encode::integer(parts.serial),
-        &parts.issuer_key.algorithm(),
-        &encode::name(parts.issuer),
+        &parts.issuer_key.algorithm().identifier(),
+        &encode::name(&[(oid::COMMON_NAME, parts.issuer)]),
         &encode::sequence(&[&parts.validity.0.to_der(), &parts.validity.1.to_der()]),
-        &encode::name(parts.subject),
+        &encode::name(&[(oid::COMMON_NAME, parts.subject)]),
         parts.spki,
         &encode::element(tag::context_constructed(3), &[&encode::sequence(&extensions)]),
     ]);
-    parts.issuer_key.seal(&signed)
+    Ok(parts.issuer_key.seal(&signed)?)
 }
 
 /// 126 random bits after `01`, so that all serial numbers are of the same length.

@@ -6,6 +6,7 @@ use core::fmt;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use attested_request::split_bundle;
 use evidence_claims::{Claims, Endorsements, Time, kind};
 use evidence_crypto::Crypto;
 use evidence_pki::{Certificate, PkiError, PublicKey, Signature, SignatureAlgorithm};
@@ -17,16 +18,11 @@ use zeroize::Zeroizing;
 use crate::certificate::{self, Issuer, Profile, Template};
 use crate::issued::Chain;
 use crate::nonce::NonceKey;
-use crate::request::{AttestedRequest, Form, split_bundle};
 use crate::{
-    AuthorityRefusal, Bundle, IssueRefusal, Issued, Nonce, RequestRefusal, SignError, Signer,
-    SigningAlgorithm,
+    AttestedRequest, AuthorityRefusal, Bundle, Form, IssueRefusal, Issued, MIN_LIFETIME, Nonce,
+    RequestRefusal, SignError, Signer, SigningAlgorithm,
 };
 
-/// How many requests a bundle may have.
-pub const MAX_BUNDLE: usize = 32;
-/// No certificate is issued for fewer seconds, because something behind it ends.
-pub const MIN_LIFETIME: u64 = 60;
 /// No URL of a policy may have more bytes.
 pub const MAX_POLICY_URL: usize = 512;
 
@@ -248,7 +244,7 @@ impl Authority {
         now: Time,
         random: &mut dyn FnMut() -> [u8; 16],
     ) -> Result<Bundle, IssueRefusal> {
-        let issued = split_bundle(bundle, MAX_BUNDLE)?
+        let issued = split_bundle(bundle)?
             .into_iter()
             .map(|csr| self.issue(csr, now, random()))
             .collect::<Result<_, _>>()?;

@@ -8,10 +8,8 @@
 
 use evidence_claims::Time;
 use evidence_crypto::Crypto;
-use evidence_pki::{Certificate, Cursor, ObjectIdentifier, PkiError, oid, tag};
-
-use crate::encode;
-use crate::key::{SignError, Signer};
+use evidence_pki::encode::{self, extension};
+use evidence_pki::{Certificate, Cursor, PkiError, SignError, Signer, oid, tag};
 
 /// How many bytes a key identifier has.
 pub const KEY_ID_SIZE: usize = 20;
@@ -109,8 +107,7 @@ impl Template<'_> {
             self.public_key,
             &encode::element(tag::context_constructed(3), &[&extensions]),
         ]);
-        let signature = signer.sign(&tbs)?;
-        Ok(encode::sequence(&[&tbs, &algorithm, &encode::bits(&signature)]))
+        signer.seal(&tbs)
     }
 
     /// Signs the certificate by its own key, which is that of `signer`: a root. `public_key` of the template
@@ -136,7 +133,7 @@ impl Template<'_> {
         let mut list = Vec::new();
         match self.profile {
             Profile::Authority { path_length } => {
-                let authority = encode::element(tag::BOOLEAN, &[&[0xff]]);
+                let authority = encode::boolean(true);
                 let constraints = encode::sequence(&[&authority, &encode::integer(&[path_length])]);
                 list.push(extension(oid::BASIC_CONSTRAINTS, true, &constraints));
                 // Two bits of nine: keyCertSign (5) and cRLSign (6).
@@ -174,11 +171,6 @@ impl Template<'_> {
     }
 }
 
-fn extension(kind: ObjectIdentifier, critical: bool, value: &[u8]) -> Vec<u8> {
-    let critical: &[u8] = if critical { &[tag::BOOLEAN, 1, 0xff] } else { &[] };
-    encode::sequence(&[&encode::oid(kind), critical, &encode::octets(value)])
-}
-
 /// The serial number that is made of 16 random bytes: positive, and always of 16 bytes, so that two of its
 /// bits are not random (RFC 5280, 4.1.2.2, allows up to 20 bytes).
 #[must_use]
@@ -191,15 +183,12 @@ pub fn serial(mut random: [u8; 16]) -> [u8; 16] {
 /// (RFC 5280, appendix A.1).
 #[must_use]
 pub fn name(organization: Option<&str>, common_name: &str) -> Vec<u8> {
-    let part = |kind: ObjectIdentifier, text: &str| {
-        let text: String = text.chars().take(64).collect();
-        let pair = encode::sequence(&[&encode::oid(kind), &encode::text(&text)]);
-        encode::element(tag::SET, &[&pair])
-    };
-    let mut parts: Vec<Vec<u8>> = Vec::new();
-    parts.extend(organization.map(|text| part(oid::ORGANIZATION, text)));
-    parts.push(part(oid::COMMON_NAME, common_name));
-    encode::sequence_of(&parts)
+    let cut = |text: &str| text.chars().take(64).collect::<String>();
+    let (organization, common_name) = (organization.map(cut), cut(common_name));
+    let mut attributes = Vec::new();
+    attributes.extend(organization.as_deref().map(|text| (oid::ORGANIZATION, text)));
+    attributes.push((oid::COMMON_NAME, common_name.as_str()));
+    encode::name(&attributes)
 }
 
 /// The identifier of a key: the first 20 bytes of the SHA-256 of its bits (RFC 7093, 2, method 1).

@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use der::pem::LineEnding;
 use evidence_claims::Time;
+use evidence_pki::encode;
 use steward_claims::CertificateClaims;
-
-use crate::encode;
 
 /// The certificates above the issued one.
 #[derive(Debug)]

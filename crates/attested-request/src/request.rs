@@ -14,6 +14,9 @@ use steward_claims::Workload;
 use crate::RequestRefusal;
 use crate::binding::{self, Binding};
 
+/// How many requests a bundle may have.
+pub const MAX_BUNDLE: usize = 32;
+
 /// A request with its evidence, read but not believed.
 #[derive(Debug)]
 pub struct AttestedRequest<'a> {
@@ -180,19 +183,6 @@ impl<'a> AttestedRequest<'a> {
 
 const STATEMENT: &str = "attestation statement";
 
-/// Within a statement, what is malformed is the statement and not the request.
-impl From<PkiError> for RequestRefusal {
-    fn from(_: PkiError) -> Self {
-        Self::Statement
-    }
-}
-
-impl From<evidence_claims::EndorsementsError> for RequestRefusal {
-    fn from(error: evidence_claims::EndorsementsError) -> Self {
-        Self::Endorsements(error)
-    }
-}
-
 fn text(bytes: &[u8]) -> Result<&str, RequestRefusal> {
     core::str::from_utf8(bytes).map_err(|_| RequestRefusal::Statement)
 }
@@ -276,8 +266,13 @@ fn is_old(one: &Cursor<'_>) -> bool {
     hint.is_ok_and(|hint| matches!(hint.tag, tag::UTF8_STRING | tag::IA5_STRING))
 }
 
-/// The requests in `application/vnd.steward.pkcs10-bundle.v1`: a DER `SEQUENCE OF` them.
-pub(crate) fn split_bundle(bundle: &[u8], max: usize) -> Result<Vec<&[u8]>, RequestRefusal> {
+/// The requests in `application/vnd.steward.pkcs10-bundle.v1`: a DER `SEQUENCE OF` them, 1 to
+/// [`MAX_BUNDLE`].
+///
+/// # Errors
+///
+/// [`RequestRefusal::RequestBundle`], [`RequestRefusal::BundleCount`].
+pub fn split_bundle(bundle: &[u8]) -> Result<Vec<&[u8]>, RequestRefusal> {
     let read = || -> Result<Vec<&[u8]>, PkiError> {
         let mut list = Cursor::whole(bundle, tag::SEQUENCE, "bundle")?;
         let mut requests = Vec::new();
@@ -287,7 +282,7 @@ pub(crate) fn split_bundle(bundle: &[u8], max: usize) -> Result<Vec<&[u8]>, Requ
         Ok(requests)
     };
     let requests = read().map_err(|_| RequestRefusal::RequestBundle)?;
-    if requests.is_empty() || requests.len() > max {
+    if requests.is_empty() || requests.len() > MAX_BUNDLE {
         return Err(RequestRefusal::BundleCount(requests.len()));
     }
     Ok(requests)

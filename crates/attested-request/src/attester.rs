@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! The other side: makes certificate requests with evidence, as [`crate::AttestedRequest`] reads them.
+//! Makes certificate requests with evidence, as [`crate::AttestedRequest`] reads them.
 //!
 //! Whoever makes evidence knows how to get a report; what has to be around it is here: the statements, and
-//! the requests that carry them. It is the counterpart that tests need, and enough for an attester that is
-//! no Keep of ours.
+//! the requests that carry them.
 
 use evidence_claims::statement;
-use evidence_pki::{ObjectIdentifier, oid, tag};
+use evidence_pki::{ObjectIdentifier, SignError, Signer, encode, oid, tag};
 
-use crate::binding::Binding;
-use crate::encode;
-use crate::key::{SignError, Signer};
+use crate::Binding;
 
 /// A statement: its type, and its value in DER.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,10 +98,7 @@ pub fn request(
 ) -> Result<Vec<u8>, SignError> {
     let attribute = match place {
         Place::Extension => {
-            let extension = encode::sequence(&[
-                &encode::oid(statement.kind),
-                &encode::octets(&statement.value),
-            ]);
+            let extension = encode::extension(statement.kind, false, &statement.value);
             attribute(oid::EXTENSION_REQUEST, &encode::sequence(&[&extension]))
         }
         Place::Attribute => {
@@ -122,14 +116,12 @@ pub fn request(
 ///
 /// [`SignError`].
 pub fn request_with(signer: &dyn Signer, attributes: &[&[u8]]) -> Result<Vec<u8>, SignError> {
-    let info = encode::sequence(&[
+    signer.seal(&encode::sequence(&[
         &encode::integer(&[0]),
         &encode::sequence(&[]),
         signer.public_key(),
         &encode::element(tag::context_constructed(0), attributes),
-    ]);
-    let signature = signer.sign(&info)?;
-    Ok(encode::sequence(&[&info, &signer.algorithm().identifier(), &encode::bits(&signature)]))
+    ]))
 }
 
 /// DER `Attribute` with one value.

@@ -11,6 +11,7 @@ use crate::RequestRefusal;
 
 /// What the hash of binding form 2 begins with, the final zero included.
 pub const FORM_2_DOMAIN: &[u8; 17] = b"enarx-binding-v2\0";
+
 /// What binding form 2 binds besides the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Binding<'a> {
@@ -51,23 +52,23 @@ pub fn form_1(
     key: &PublicKey<'_>,
     spki: &[u8],
 ) -> Result<[u8; 64], RequestRefusal> {
-    let mut data = [0; 64];
     match platform {
-        statement::SNP | statement::DEVELOPMENT => {
-            if !matches!(key, PublicKey::P384(_)) {
-                return Err(RequestRefusal::KeyType("P-384"));
-            }
-            copy(&mut data, &crypto.sha384(&[spki]));
-        }
-        statement::SGX | statement::TDX => {
-            if !matches!(key, PublicKey::P256(_)) {
-                return Err(RequestRefusal::KeyType("P-256"));
-            }
-            copy(&mut data, &crypto.sha256(&[spki]));
-        }
-        other => return Err(RequestRefusal::StatementType(other)),
+        statement::SNP | statement::DEVELOPMENT => match key {
+            PublicKey::P384(_) => Ok(form_1_of_report(crypto, spki)),
+            _ => Err(RequestRefusal::KeyType("P-384")),
+        },
+        statement::SGX | statement::TDX => match key {
+            PublicKey::P256(_) => Ok(padded(&crypto.sha256(&[spki]))),
+            _ => Err(RequestRefusal::KeyType("P-256")),
+        },
+        other => Err(RequestRefusal::StatementType(other)),
     }
-    Ok(data)
+}
+
+/// Binding form 1 in a report of SEV-SNP, or one in its format, whatever key it is: its SHA-384, then zeros.
+#[must_use]
+pub fn form_1_of_report(crypto: &dyn Crypto, spki: &[u8]) -> [u8; 64] {
+    padded(&crypto.sha384(&[spki]))
 }
 
 /// Binding form 2: SHA-512 over a domain, the key (DER `SubjectPublicKeyInfo`), slug, digest and nonce, each
@@ -95,6 +96,9 @@ fn length(bytes: &[u8]) -> [u8; 4] {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes()
 }
 
-fn copy(to: &mut [u8; 64], from: &[u8]) {
-    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+/// A hash of at most 64 bytes, then zeros.
+fn padded(hash: &[u8]) -> [u8; 64] {
+    let mut data = [0; 64];
+    data.iter_mut().zip(hash).for_each(|(to, from)| *to = *from);
+    data
 }
