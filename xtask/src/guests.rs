@@ -120,7 +120,8 @@ pub(crate) fn main(args: &[String]) -> Result {
     for entry in std::fs::read_dir(host::root().join("crates"))? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with("evidence-") || name.starts_with("steward-") {
+        let ours = ["attested-request", "evidence-", "steward-"];
+        if ours.iter().any(|start| name.starts_with(start)) {
             sources.extend(host::files_below(&path.join("src"))?);
         }
     }
