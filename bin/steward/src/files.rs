@@ -80,8 +80,24 @@ pub(crate) enum Access {
     Secret,
 }
 
-/// Writes a file that must not be there yet.
-pub(crate) fn create(path: &Path, bytes: &[u8], access: Access) -> Result<(), Failure> {
+/// Writes files of which none may be there yet: all of them, or none.
+pub(crate) fn create_all(files: &[(&Path, &[u8], Access)]) -> Result<(), Failure> {
+    check_absent(&files.iter().map(|(path, ..)| *path).collect::<Vec<_>>())?;
+    for (count, (path, bytes, access)) in files.iter().enumerate() {
+        if let Err(error) = create(path, bytes, *access) {
+            // A key without its certificate is of no use, and would stand in the way of the next try. A
+            // file that somebody else made in the meantime is not ours to remove.
+            let mine = if error.kind() == io::ErrorKind::AlreadyExists { count } else { count + 1 };
+            for (path, ..) in files.iter().take(mine) {
+                let _ = fs::remove_file(path);
+            }
+            return Err(error).or_exit(Code::Input, || format!("cannot write {}", path.display()));
+        }
+    }
+    Ok(())
+}
+
+fn create(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -90,10 +106,9 @@ pub(crate) fn create(path: &Path, bytes: &[u8], access: Access) -> Result<(), Fa
     }
     #[cfg(not(unix))]
     let _ = access;
-    options
-        .open(path)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .or_exit(Code::Input, || format!("cannot write {}", path.display()))
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 /// Refuses to go on if one of these files is there, before the first of them is written.
@@ -116,25 +131,6 @@ pub(crate) fn create_folder(path: &Path) -> Result<(), Failure> {
     builder
         .create(path)
         .or_exit(Code::Input, || format!("cannot make the folder {}", path.display()))
-}
-
-/// PEM (RFC 7468) with that label.
-pub(crate) fn pem(label: &str, der: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = format!("-----BEGIN {label}-----\n");
-    // 48 bytes are 64 characters, which is the line length that the RFC wants.
-    for line in der.chunks(48) {
-        for chunk in line.chunks(3) {
-            let at = |index: usize| u32::from(chunk.get(index).copied().unwrap_or(0));
-            let group = at(0) << 16 | at(1) << 8 | at(2);
-            for index in 0..4 {
-                let six = (group >> (18 - 6 * index)) & 63;
-                text.push(if index > chunk.len() { '=' } else { ALPHABET[six as usize].into() });
-            }
-        }
-        text.push('\n');
-    }
-    text + &format!("-----END {label}-----\n")
 }
 
 /// A DER `SEQUENCE` of these elements.
@@ -175,21 +171,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pem_is_read_back_by_another_implementation() {
-        for length in [1, 2, 3, 47, 48, 49, 200] {
-            let der: Vec<u8> = (0..length).collect();
-            let text = pem("TEST", &der);
-            assert_eq!(evidence_pki::pem_blocks(text.as_bytes(), "TEST"), Ok(vec![der]));
-            assert!(text.lines().all(|line| line.len() <= 64));
-        }
-    }
-
-    #[test]
     fn hexadecimal_digits_are_read_back() {
         assert_eq!(unhex(&hex(&[0, 0x9f, 255])), Some(vec![0, 0x9f, 255]));
         for bad in ["0", "0g", "+1", "é"] {
             assert_eq!(unhex(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn of_several_files_all_are_written_or_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (folder.path().join("a"), folder.path().join("not there/b"));
+        let list: [(&Path, &[u8], Access); 2] =
+            [(&one, b"1", Access::Secret), (&two, b"2", Access::Public)];
+        assert!(create_all(&list).is_err());
+        assert!(!one.exists());
+        create_folder(two.parent().unwrap()).unwrap();
+        create_all(&list).unwrap();
+        assert_eq!(read(&two).unwrap().as_slice(), b"2");
+        // The one that is there stays, and so does the one beside it that was not reached.
+        fs::remove_file(&one).unwrap();
+        assert!(create_all(&list).is_err());
+        assert!(!one.exists() && two.exists());
     }
 
     #[test]

@@ -127,10 +127,7 @@ fn digests_are_those_of_the_standards() {
             assert!(hex(&crypto.sha512(parts)).starts_with("ddaf35a193617abacc417349ae204131"));
         }
         let mac = crypto.hmac_sha256(b"Jefe", &[b"what do ya want ", b"for nothing?"]);
-        assert_eq!(
-            hex(&mac),
-            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
-        );
+        assert_eq!(hex(&mac), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
     }
 }
 

@@ -32,7 +32,7 @@ pub use cursor::{Cursor, Item, tag};
 pub use der::asn1::ObjectIdentifier;
 pub use error::PkiError;
 pub use key::{PublicKey, Signature, SignatureAlgorithm};
-pub use pem::{certificates, pem_blocks};
+pub use pem::{certificates, pem_blocks, to_pem};
 pub use request::{Attribute, Request};
 pub use signer::{NotAPoint, SignError, Signer, SigningAlgorithm};
 pub use time::Time;

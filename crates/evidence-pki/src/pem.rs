@@ -39,6 +39,13 @@ pub fn certificates(bytes: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, PkiError> {
     Ok(out)
 }
 
+/// PEM (RFC 7468) with that label, and a newline at its end.
+#[must_use]
+pub fn to_pem(label: &'static str, der: &[u8]) -> String {
+    // Labels are constants of ours, and nothing else can be wrong with the input.
+    der::pem::encode_string(label, der::pem::LineEnding::LF, der).unwrap_or_default()
+}
+
 /// The contents of all PEM blocks with that label. Text between blocks is skipped, as is a block of
 /// another kind.
 ///

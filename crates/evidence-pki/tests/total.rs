@@ -107,3 +107,14 @@ fn lengths_have_one_encoding() {
         assert!(Cursor::new(bytes, "test").next().is_err(), "{bytes:02x?}");
     }
 }
+
+#[test]
+fn pem_reads_back() {
+    for length in [1, 2, 3, 47, 48, 49, 200] {
+        let der: Vec<u8> = (0..length).collect();
+        let text = evidence_pki::to_pem("TEST", &der);
+        assert_eq!(pem_blocks(text.as_bytes(), "TEST"), Ok(vec![der]));
+        assert!(text.ends_with("-----END TEST-----\n"));
+        assert!(text.lines().all(|line| line.len() <= 64));
+    }
+}

@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use der::pem::LineEnding;
 use evidence_claims::Time;
 use evidence_pki::encode;
 use steward_claims::CertificateClaims;
@@ -124,6 +123,5 @@ impl Bundle {
 /// A certificate as PEM, with a newline at the end.
 #[must_use]
 pub fn pem(certificate: &[u8]) -> String {
-    // Encoding fails only for texts beyond the size of memory.
-    der::pem::encode_string("CERTIFICATE", LineEnding::LF, certificate).unwrap_or_default()
+    evidence_pki::to_pem("CERTIFICATE", certificate)
 }

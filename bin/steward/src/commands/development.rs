@@ -35,9 +35,11 @@ fn root(dir: &Path) -> Result<(), Failure> {
     let failed = || "cannot write a development root";
     let certificate = root.certificate_pem().or_exit(Code::Failed, failed)?;
     files::create_folder(dir)?;
-    files::create(&key, root.key_pem().or_exit(Code::Failed, failed)?.as_bytes(), Access::Secret)?;
-    files::create(&crt, certificate.as_bytes(), Access::Public)?;
-    files::create(&policy, policy_text(&certificate).as_bytes(), Access::Public)?;
+    files::create_all(&[
+        (&key, root.key_pem().or_exit(Code::Failed, failed)?.as_bytes(), Access::Secret),
+        (&crt, certificate.as_bytes(), Access::Public),
+        (&policy, policy_text(&certificate).as_bytes(), Access::Public),
+    ])?;
     print(&format!(
         "Made in {dir}:\n\
          \x20 root.crt     the development root\n\
@@ -104,12 +106,10 @@ fn request(args: &DevelopmentRequestArgs) -> Result<(), Failure> {
         false => attester.request(&key, &guest, &binding),
     }
     .or_exit(Code::Failed, failed)?;
-    files::create(
-        &args.key_out,
-        key.to_pem().or_exit(Code::Failed, failed)?.as_bytes(),
-        Access::Secret,
-    )?;
-    files::create(&args.out, &request, Access::Public)?;
+    files::create_all(&[
+        (&args.key_out, key.to_pem().or_exit(Code::Failed, failed)?.as_bytes(), Access::Secret),
+        (&args.out, &request, Access::Public),
+    ])?;
     print(&format!(
         "Made {key}, and {out} with development evidence for it.\n\
          \n\

@@ -64,15 +64,19 @@ pub(crate) fn run(args: &InitArgs) -> Result<(), Failure> {
     .or_exit(Code::Failed, || "cannot make the intermediate")?;
 
     files::create_folder(&args.dir)?;
-    let root_pem = files::pem("CERTIFICATE", &root);
-    let chain = files::pem("CERTIFICATE", &intermediate) + &root_pem;
-    files::create(&root_key, pem(&root_signer)?.as_bytes(), Access::Secret)?;
-    files::create(&root_crt, root_pem.as_bytes(), Access::Public)?;
-    if let Some(pem) = key_pem {
-        files::create(&key, pem.as_bytes(), Access::Secret)?;
+    let root_pem = evidence_pki::to_pem("CERTIFICATE", &root);
+    let chain = evidence_pki::to_pem("CERTIFICATE", &intermediate) + &root_pem;
+    let root_key_pem = pem(&root_signer)?;
+    let mut list: Vec<(&Path, &[u8], Access)> = vec![
+        (&root_key, root_key_pem.as_bytes(), Access::Secret),
+        (&root_crt, root_pem.as_bytes(), Access::Public),
+        (&crt, chain.as_bytes(), Access::Public),
+        (&policy, POLICY.as_bytes(), Access::Public),
+    ];
+    if let Some(pem) = &key_pem {
+        list.push((&key, pem.as_bytes(), Access::Secret));
     }
-    files::create(&crt, chain.as_bytes(), Access::Public)?;
-    files::create(&policy, POLICY.as_bytes(), Access::Public)?;
+    files::create_all(&list)?;
     print(&format!(
         "Made in {dir}:\n\
          \x20 root.crt     what relying parties trust; give it to them\n\

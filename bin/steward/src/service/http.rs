@@ -151,9 +151,9 @@ fn unreadable(rejection: &BytesRejection) -> Http {
 fn certificate(issued: &Issued, form: Form) -> Response<Body> {
     let body = match form {
         Form::Json => {
-            let chain = issued.chain().iter().map(|der| files::pem("CERTIFICATE", der));
+            let chain = issued.chain().iter().map(|der| evidence_pki::to_pem("CERTIFICATE", der));
             json!({
-                "certificate": files::pem("CERTIFICATE", issued.leaf()),
+                "certificate": evidence_pki::to_pem("CERTIFICATE", issued.leaf()),
                 "chain": chain.collect::<String>(),
                 "serial": files::hex(issued.serial()),
                 "not_before": issued.not_before().to_string(),
@@ -178,9 +178,11 @@ async fn authority(State(service): State<Arc<Service>>, headers: HeaderMap) -> A
         Form::Path => files::der_sequence(chain.iter().rev().map(Vec::as_slice)),
         // The root, which is what somebody who trusts it has to have.
         Form::Certificate => chain.last().cloned().unwrap_or_default(),
-        Form::Pem | Form::Json => {
-            chain.iter().map(|der| files::pem("CERTIFICATE", der)).collect::<String>().into_bytes()
-        }
+        Form::Pem | Form::Json => chain
+            .iter()
+            .map(|der| evidence_pki::to_pem("CERTIFICATE", der))
+            .collect::<String>()
+            .into_bytes(),
     };
     Ok(typed(form.media_type(), body))
 }
