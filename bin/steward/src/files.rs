@@ -133,23 +133,6 @@ pub(crate) fn create_folder(path: &Path) -> Result<(), Failure> {
         .or_exit(Code::Input, || format!("cannot make the folder {}", path.display()))
 }
 
-/// A DER `SEQUENCE` of these elements.
-pub(crate) fn der_sequence<'a>(elements: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
-    let content: Vec<u8> = elements.flatten().copied().collect();
-    let mut out = vec![0x30];
-    let length = content.len().to_be_bytes();
-    let zeros = length.iter().take_while(|byte| **byte == 0).count();
-    match content.len() {
-        short @ 0..=127 => out.push(short as u8),
-        _ => {
-            out.push(0x80 | (length.len() - zeros) as u8);
-            out.extend(length.iter().skip(zeros));
-        }
-    }
-    out.extend(content);
-    out
-}
-
 /// Lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -17,7 +17,7 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 use evidence_crypto::{AwsLc, Crypto};
-use evidence_pki::{Cursor, tag};
+use evidence_pki::{Cursor, encode, tag};
 use steward_core::{SignError, Signer, SigningAlgorithm};
 use zeroize::Zeroizing;
 
@@ -221,18 +221,8 @@ fn der_signature(raw: &[u8], size: usize) -> Option<Vec<u8>> {
     if raw.len() != 2 * size {
         return None;
     }
-    let integers: Vec<Vec<u8>> = raw
-        .chunks(size)
-        .map(|number| {
-            let zeros = number.iter().take_while(|byte| **byte == 0).count().min(size - 1);
-            let number = number.get(zeros..).unwrap_or_default();
-            // A first bit of one would be a sign.
-            let sign = number.first().is_some_and(|byte| *byte >= 0x80);
-            let length = number.len() + usize::from(sign);
-            [&[tag::INTEGER, length as u8][..], if sign { &[0] } else { &[] }, number].concat()
-        })
-        .collect();
-    Some(files::der_sequence(integers.iter().map(Vec::as_slice)))
+    let (r, s) = raw.split_at(size);
+    Some(encode::sequence(&[&encode::integer(r), &encode::integer(s)]))
 }
 
 #[cfg(test)]

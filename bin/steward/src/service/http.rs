@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
+use evidence_pki::encode;
 use serde_json::json;
 use steward_core::Issued;
 use tokio::time::timeout;
@@ -175,7 +176,10 @@ async fn authority(State(service): State<Arc<Service>>, headers: HeaderMap) -> A
         .ok_or(Http::NotAcceptable)?;
     let chain = service.authority.chain();
     let body = match form {
-        Form::Path => files::der_sequence(chain.iter().rev().map(Vec::as_slice)),
+        Form::Path => {
+            let chain: Vec<&[u8]> = chain.iter().rev().map(Vec::as_slice).collect();
+            encode::sequence(&chain)
+        }
         // The root, which is what somebody who trusts it has to have.
         Form::Certificate => chain.last().cloned().unwrap_or_default(),
         Form::Pem | Form::Json => chain
