@@ -141,7 +141,9 @@ mod tests {
 
     #[test]
     fn sealing_puts_the_signature_behind_what_is_signed() {
-        let der = Fixed(Ok(b"signature".to_vec())).seal(&[5, 0]).unwrap();
+        let signer = Fixed(Ok(b"signature".to_vec()));
+        assert!(signer.public_key().is_empty());
+        let der = signer.seal(&[5, 0]).unwrap();
         let mut parts = Cursor::whole(&der, tag::SEQUENCE, "test").unwrap();
         assert_eq!(parts.expect(tag::NULL).unwrap().raw, [5, 0]);
         assert_eq!(parts.enter(tag::SEQUENCE).unwrap().oid(), Ok(oid::ECDSA_SHA384));

@@ -77,10 +77,9 @@ impl FromStr for Time {
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match DateTime::from_unix_duration(Duration::from_secs(self.0)) {
-            Ok(time) => write!(f, "{time}"),
-            Err(_) => write!(f, "@{}", self.0),
-        }
+        // There is a date up to [`Time::MAX`], and no time is later.
+        let time = DateTime::from_unix_duration(Duration::from_secs(self.0));
+        write!(f, "{}", time.unwrap_or(DateTime::INFINITY))
     }
 }
 
