@@ -231,6 +231,8 @@ fn what_is_too_much_is_refused() {
         fault(&text)
             .starts_with("policy.toml:3:12: this text in `csp_ids` has more than 1024 bytes")
     );
+    let text = format!("[development]\nroot = \"{}\"", "a".repeat((16 << 10) + 1));
+    assert!(fault(&text).starts_with("policy.toml:2:8: this `root` is too long for a certificate"));
 }
 
 #[test]
