@@ -13,7 +13,7 @@ use attested_request::attester::{
 use attested_request::binding::{form_1, form_2};
 use attested_request::{AttestedRequest, Binding, Form, MAX_BUNDLE, RequestRefusal, split_bundle};
 use common::{SLUG, TestKey, WORKLOAD};
-use evidence_claims::{kind, statement};
+use evidence_claims::{Reason, kind, statement};
 use evidence_crypto::{AwsLc, Crypto, RustCrypto};
 use evidence_pki::{PublicKey, SignError, Signer, SigningAlgorithm, encode, oid};
 use evidence_testkit::statement as independent;
@@ -207,5 +207,12 @@ fn bundles_are_split_within_their_bounds() {
     }
     for bad in [&b"x"[..], &[&of(1)[..], &[0]].concat(), &encode::sequence(&[&[5, 0]])] {
         assert_eq!(split_bundle(bad), Err(RequestRefusal::RequestBundle));
+    }
+    for (refusal, code, remedy) in [
+        (RequestRefusal::RequestBundle, "csr.bundle", "send a DER SEQUENCE of PKCS#10 requests"),
+        (RequestRefusal::BundleCount(0), "csr.bundle-count", "split the bundle"),
+    ] {
+        assert_eq!((refusal.code(), refusal.remedy()), (code, remedy));
+        assert_eq!(refusal.reference(), "Enarx, docs/binding.md, Bundles");
     }
 }

@@ -124,10 +124,10 @@ impl Found {
         match name {
             [2, index @ 1..=16] => {
                 let value = u8::try_from(pair.unsigned().map_err(malformed)?).ok();
-                match self.svns.get_mut(usize::from(index - 1)) {
-                    Some(place) => once(place, value),
-                    None => Ok(()),
+                if let Some(place) = self.svns.get_mut(usize::from(index - 1)) {
+                    once(place, value)?;
                 }
+                Ok(())
             }
             [2, 17] => {
                 let value = u16::try_from(pair.unsigned().map_err(malformed)?).ok();

@@ -149,4 +149,17 @@ mod tests {
         }
         assert_eq!(memory.good.lock().unwrap().len(), MAX);
     }
+
+    #[test]
+    fn all_but_the_signatures_is_the_librarys_own() {
+        let counting = Counting::default();
+        let memory = RootSignatures::default();
+        let crypto = WithMemory { crypto: &counting, root: b"root", memory: &memory };
+        let parts: &[&[u8]] = &[b"one", b"two"];
+        assert_eq!(crypto.sha256(parts), RustCrypto.sha256(parts));
+        assert_eq!(crypto.sha384(parts), RustCrypto.sha384(parts));
+        assert_eq!(crypto.sha512(parts), RustCrypto.sha512(parts));
+        assert_eq!(crypto.hmac_sha256(b"key", parts), RustCrypto.hmac_sha256(b"key", parts));
+        assert_eq!(counting.0.load(Ordering::Relaxed), 0);
+    }
 }

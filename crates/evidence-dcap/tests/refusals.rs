@@ -833,6 +833,47 @@ fn what_the_cases_change_is_good_before() {
     }
 }
 
+/// A quote may name its platform by a ciphertext; then the chain of the platform comes with the collateral.
+#[test]
+fn quotes_without_a_chain_are_good_with_one() {
+    let intel = Intel::get();
+    for quote_kind in QuoteKind::ALL {
+        let sample = intel.sample(quote_kind);
+        let format: Box<dyn Format> = if quote_kind.is_tdx() {
+            Box::new(
+                Tdx::with_root(std::sync::Arc::new(evidence_crypto::AwsLc), &sample.root).unwrap(),
+            )
+        } else {
+            Box::new(
+                Sgx::with_root(std::sync::Arc::new(evidence_crypto::AwsLc), &sample.root).unwrap(),
+            )
+        };
+        let chain = format.fields(&sample.quote).unwrap();
+        let chain = chain.iter().find(|field| field.name == "pck.chain").unwrap();
+        let mut endorsements = collateral_json(sample.collateral.to_json().as_bytes()).unwrap();
+        endorsements.push("of-another-format", b"x".as_slice()).unwrap();
+        endorsements.push(kind::PCK_CHAIN, chain.value.clone().into_bytes()).unwrap();
+        let with = |pce_id: [u8; 2]| {
+            let data = [&[9; 402][..], &pce_id].concat();
+            intel.sign_quote(&intel.quote(quote_kind).certification_data(3, &data))
+        };
+        let quote = with([0, 0]);
+        let claims = format
+            .verify(&quote, &endorsements, NOW)
+            .unwrap_or_else(|refusal| panic!("{quote_kind:?}: {refusal}"));
+        assert_eq!(claims.report_data, QuoteBuilder::REPORT_DATA);
+        let refusal = format.verify(&with([0, 1]), &endorsements, NOW).unwrap_err();
+        assert_eq!(refusal.code(), DcapRefusal::PceId.code());
+
+        let fields = format.fields(&with([0xab, 0xcd])).unwrap();
+        let last = fields.last().unwrap();
+        assert_eq!((last.name, last.value.as_str(), last.length), ("pck.pce_id", "abcd", 2));
+        assert_eq!(last.offset + last.length, quote.len());
+        let data = fields.iter().find(|field| field.name == "pck.type").unwrap();
+        assert_eq!((data.value.as_str(), data.offset), ("3", quote.len() - 404 - 6));
+    }
+}
+
 #[test]
 fn a_root_has_to_be_an_authority() {
     let intel = Intel::get();

@@ -140,12 +140,11 @@ impl Authority {
             check_authority(&certificate, index)?;
             certificates.push(certificate);
         }
-        for (index, pair) in certificates.windows(2).enumerate() {
-            if let [below, above] = pair {
-                below
-                    .check_issued_by(crypto.as_ref(), above)
-                    .map_err(|error| SetupError::Chain(index + 1, error))?;
-            }
+        let above = certificates.iter().skip(1);
+        for (index, (below, above)) in certificates.iter().zip(above).enumerate() {
+            below
+                .check_issued_by(crypto.as_ref(), above)
+                .map_err(|error| SetupError::Chain(index + 1, error))?;
         }
         let first = certificates.first().ok_or(SetupError::NoCertificate)?;
         check_key(crypto.as_ref(), first, setup.signer.as_ref())?;

@@ -239,6 +239,8 @@ fn nonces() -> Vec<&'static str> {
         assert!(issued.claims().fresh);
     }
     let late = authority.issue(&good, NOW.plus(NONCE_LIFETIME + 1), [1; 16]).unwrap_err();
+    assert_eq!(late.reference(), "Enarx, docs/binding.md, Nonce");
+    assert_eq!(late.remedy(), "ask the Steward for a new nonce, and for a new report over it");
     for position in 0..made.as_bytes().len() {
         let mut changed = *made.as_bytes();
         changed[position] ^= 1;

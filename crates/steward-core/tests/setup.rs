@@ -7,16 +7,16 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{Library, P256, P384, POLICY, published, setup};
-use evidence_claims::{Check, Claims, Field, Format, Refusal};
-use evidence_crypto::AwsLc;
-use evidence_pki::{ObjectIdentifier, PkiError, Time};
+use evidence_claims::{Check, Claims, Field, Format, Refusal, statement};
+use evidence_crypto::{AwsLc, Crypto};
+use evidence_pki::{NotAPoint, ObjectIdentifier, PkiError, Time};
 use evidence_snp::Snp;
 use evidence_testkit::certificate::{CertificateBuilder, usage};
 use evidence_testkit::keys::Key;
 use evidence_testkit::{DAY, NOW};
 use evidence_verifier::Endorsements;
 use steward_core::certificate::{Issuer, Profile, Template, name};
-use steward_core::key::AwsLcKey;
+use steward_core::key::{AwsLcKey, KeyError};
 use steward_core::{
     Authority, AuthorityRefusal, Fault, Setup, SetupError, SignError, Signer, SigningAlgorithm,
 };
@@ -80,6 +80,49 @@ fn an_authority_whose_parts_do_not_fit_is_refused() {
     }
     assert!(changed(|setup| setup.policy_url = Some("a".repeat(512))).is_ok());
     assert!(changed(|setup| setup.policy_url = None).is_ok());
+}
+
+#[test]
+fn an_authority_shows_what_it_was_set_up_with() {
+    let authority = changed(|_| {}).unwrap();
+    assert_eq!(authority.policy().text(), POLICY);
+    assert_eq!(authority.policy_digest(), AwsLc.sha256(&[POLICY.as_bytes()]));
+    let types = authority.verifier().formats().map(|format| format.statement_type());
+    assert!(types.eq([statement::SNP, statement::SGX, statement::TDX]));
+    assert_eq!(authority.chain(), [P256.steward.clone(), P256.root.clone()]);
+}
+
+#[test]
+fn what_is_no_public_key_gets_no_certificate_of_its_own() {
+    /// A device whose public key is none.
+    #[derive(Debug)]
+    struct Blank;
+    impl Signer for Blank {
+        fn public_key(&self) -> &[u8] {
+            &[0x30, 0]
+        }
+        fn algorithm(&self) -> SigningAlgorithm {
+            SigningAlgorithm::EcdsaP256Sha256
+        }
+        fn sign(&self, _: &[u8]) -> Result<Vec<u8>, SignError> {
+            Ok(b"signature".to_vec())
+        }
+    }
+    let template = Template {
+        random: [1; 16],
+        subject: &name(None, "a"),
+        public_key: &[],
+        not_before: NOW,
+        not_after: NOW.plus(DAY),
+        profile: Profile::Authority { path_length: 0 },
+    };
+    let refused = template.self_sign(&AwsLc, &Blank).unwrap_err();
+    assert_eq!(refused, SignError("malformed public key".into()));
+    assert_eq!(changed(|setup| setup.signer = Box::new(Blank)).err(), Some(SetupError::OtherKey));
+    assert_eq!(
+        KeyError::from(NotAPoint).to_string(),
+        "the public key is not an uncompressed point of the curve"
+    );
 }
 
 /// The Steward's key in a device that signs well so many times, and then gives that answer.
