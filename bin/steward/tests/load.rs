@@ -19,20 +19,48 @@ use evidence_pki::Time;
 
 const CONNECTIONS: usize = 64;
 
-/// Requests of different keys; more would only take longer to make.
+/// Good requests, each of another key; more would only take longer to make.
 const REQUESTS: usize = 64;
 
-fn requests(home: &Home) -> Vec<Vec<u8>> {
-    let text = |name: &str| fs::read_to_string(home.path(name)).unwrap();
-    let root = Root::from_pem(&text("dev/root.key"), &text("dev/root.crt")).unwrap();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let attester = root.attester(Time::from_unix(now.as_secs())).unwrap();
-    (0..REQUESTS)
-        .map(|_| {
+/// What is sent: requests that get certificates, and garbage, each with the code that is the right answer.
+struct Traffic {
+    good: Vec<Vec<u8>>,
+    garbage: Vec<(Vec<u8>, &'static str)>,
+}
+
+impl Traffic {
+    fn new(home: &Home) -> Self {
+        let text = |name: &str| fs::read_to_string(home.path(name)).unwrap();
+        let root = Root::from_pem(&text("dev/root.key"), &text("dev/root.crt")).unwrap();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let now = Time::from_unix(now.as_secs());
+        let request = |root: &Root, guest: &Guest| {
             let key = Key::generate(Curve::P384).unwrap();
-            attester.request(&key, &Guest::default(), &Binding::default()).unwrap()
-        })
-        .collect()
+            let attester = root.attester(now).unwrap();
+            attester.request(&key, guest, &Binding::default()).unwrap()
+        };
+        let attester = root.attester(now).unwrap();
+        let good: Vec<Vec<u8>> = (0..REQUESTS)
+            .map(|_| {
+                let key = Key::generate(Curve::P384).unwrap();
+                attester.request(&key, &Guest::default(), &Binding::default()).unwrap()
+            })
+            .collect();
+        let mut unsigned = good[0].clone();
+        *unsigned.last_mut().unwrap() ^= 1;
+        let shorter = good[1][..good[1].len() - 1].to_vec();
+        let other = Root::create(now, Duration::from_secs(86_400)).unwrap();
+        let debug = Guest { policy: Guest::default().policy | 1 << 19, ..Guest::default() };
+        let garbage = vec![
+            (unsigned, "csr.signature"),
+            (shorter, "csr.malformed"),
+            (vec![0x30; 3000], "csr.malformed"),
+            (Vec::new(), "csr.malformed"),
+            (request(&other, &Guest::default()), "development.root-not-accepted"),
+            (request(&root, &debug), "policy.debug"),
+        ];
+        Self { good, garbage }
+    }
 }
 
 /// A connection that stays open.
@@ -74,7 +102,12 @@ fn memory(service: &Service, field: &str) -> usize {
 }
 
 /// Sends so many requests, at most `rate` a second if it is not zero; the latencies, sorted.
-fn load(service: &Service, csrs: &[Vec<u8>], count: usize, rate: f64) -> (Vec<Duration>, Duration) {
+fn load(
+    service: &Service,
+    Traffic { good, garbage }: &Traffic,
+    count: usize,
+    rate: f64,
+) -> (Vec<Duration>, Duration) {
     let next = AtomicUsize::new(0);
     let start = Instant::now();
     let mut all: Vec<Duration> = std::thread::scope(|scope| {
@@ -94,20 +127,15 @@ fn load(service: &Service, csrs: &[Vec<u8>], count: usize, rate: f64) -> (Vec<Du
                             due = start + Duration::from_secs_f64(number as f64 / rate);
                             std::thread::sleep(due.saturating_duration_since(Instant::now()));
                         }
-                        let csr = &csrs[number % csrs.len()];
-                        let (status, body) = if number.is_multiple_of(10) {
-                            let mut garbage = csr.clone();
-                            let at = number * 7919 % garbage.len();
-                            garbage[at] ^= 0x55;
-                            connection.ask(&garbage)
-                        } else {
-                            connection.ask(csr)
-                        };
-                        latencies.push(due.elapsed());
                         if number.is_multiple_of(10) {
+                            let (csr, code) = &garbage[number / 10 % garbage.len()];
+                            let (status, body) = connection.ask(csr);
+                            latencies.push(due.elapsed());
                             let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
-                            assert!((400..=403).contains(&status), "{status} {problem}");
+                            assert_eq!(problem["code"], *code, "{status} {problem}");
                         } else {
+                            let (status, body) = connection.ask(&good[number % good.len()]);
+                            latencies.push(due.elapsed());
                             assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
                         }
                     }
@@ -127,7 +155,7 @@ fn load_is_stood_without_errors_and_growth() {
         std::env::var("STEWARD_LOAD").map_or(1500, |count| count.parse().expect("a number"));
     let home = Home::new();
     let service = home.start(&[]);
-    let csrs = requests(&home);
+    let traffic = Traffic::new(&home);
     let report = |name: &str, (latencies, duration): (Vec<Duration>, Duration)| {
         let at = |percent: usize| latencies[(latencies.len() - 1) * percent / 100];
         let rate = latencies.len() as f64 / duration.as_secs_f64();
@@ -139,11 +167,11 @@ fn load_is_stood_without_errors_and_growth() {
         );
         rate
     };
-    let full = report("full load", load(&service, &csrs, count, 0.0));
+    let full = report("full load", load(&service, &traffic, count, 0.0));
     let before = memory(&service, "VmRSS:");
-    report("half load", load(&service, &csrs, count / 2, full / 2.0));
-    report("500 a second", load(&service, &csrs, count / 2, 500.0));
-    report("full load", load(&service, &csrs, count, 0.0));
+    report("half load", load(&service, &traffic, count / 2, full / 2.0));
+    report("500 a second", load(&service, &traffic, count / 2, 500.0));
+    report("full load", load(&service, &traffic, count, 0.0));
     let after = memory(&service, "VmRSS:");
     println!("memory at most: {} KiB", memory(&service, "VmHWM:"));
     assert!(after < before + 8192, "memory grew from {before} to {after} KiB");
