@@ -317,11 +317,9 @@ pub(crate) fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     if text.len() != 2 * N {
         return None;
     }
-    for (byte, pair) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *byte = match pair {
-            [high, low] => nibble(*high)? << 4 | nibble(*low)?,
-            _ => return None,
-        };
+    let (pairs, _) = text.as_bytes().as_chunks();
+    for (byte, [high, low]) in out.iter_mut().zip(pairs) {
+        *byte = nibble(*high)? << 4 | nibble(*low)?;
     }
     Some(out)
 }

@@ -2,6 +2,7 @@
 
 //! The extension's value: one encoding for given claims, and nothing read that is not claims.
 
+use evidence_pki::{Cursor, encode, tag};
 use proptest::prelude::*;
 use steward_claims::{CertificateClaims, ClaimsError, Time, Workload};
 
@@ -153,6 +154,24 @@ fn other_encodings_are_refused() {
     for bytes in [trailing, long_length, utc, truth, padded] {
         assert_eq!(CertificateClaims::from_der(&bytes), Err(ClaimsError::Malformed));
     }
+}
+
+/// The last element of a sample is its evaluation number, context 4.
+#[test]
+fn evaluation_numbers_have_32_bits() {
+    let good = full().to_der().unwrap();
+    let with = |number: &[u8]| {
+        let parts = Cursor::whole(&good, tag::SEQUENCE, "claims").unwrap().rest();
+        let before = parts.strip_suffix(&[0x84, 5, 0, 0xff, 0xff, 0xff, 0xff]).unwrap();
+        let number = encode::element(tag::context(4), &[number]);
+        CertificateClaims::from_der(&encode::sequence(&[before, &number]))
+    };
+    assert_eq!(with(&[7]).unwrap().evaluation_number, Some(7));
+    for bad in [&[][..], &[1, 0, 0, 0, 0], &[0, 0, 0, 0, 0, 7], &[0, 7], &[0xff]] {
+        assert_eq!(with(bad), Err(ClaimsError::Malformed), "{bad:02x?}");
+    }
+    let large = vec![0; CertificateClaims::MAX_SIZE + 1];
+    assert_eq!(CertificateClaims::from_der(&large), Err(ClaimsError::TooLarge));
 }
 
 #[test]

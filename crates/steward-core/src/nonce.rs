@@ -8,8 +8,6 @@
 //! can be used more than once within its five minutes does no harm: a request is bound to one key, and
 //! repeating it gives its sender nothing new.
 
-use core::fmt;
-
 use evidence_claims::Time;
 use evidence_crypto::Crypto;
 use subtle::ConstantTimeEq;
@@ -85,11 +83,5 @@ impl NonceKey {
 
     fn tag(&self, crypto: &dyn Crypto, random: &[u8; 16], expiry: &[u8; 8]) -> [u8; 32] {
         crypto.hmac_sha256(self.0.as_slice(), &[DOMAIN, random, expiry])
-    }
-}
-
-impl fmt::Debug for NonceKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("NonceKey(..)")
     }
 }
