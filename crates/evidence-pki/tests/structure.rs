@@ -4,8 +4,8 @@
 
 use evidence_crypto::AwsLc;
 use evidence_pki::{
-    Certificate, Crl, ObjectIdentifier, PkiError, PublicKey, Request, SigningAlgorithm, Time,
-    certificates, encode, oid, pem_blocks, tag, to_pem,
+    Certificate, Crl, Cursor, ObjectIdentifier, PkiError, PublicKey, Request, SigningAlgorithm,
+    Time, certificates, encode, oid, pem_blocks, tag, to_pem,
 };
 
 const NOW: Time = Time::from_unix(1_800_000_000);
@@ -138,6 +138,30 @@ fn revocation_lists_are_complete_and_of_version_2() {
     assert_eq!(Crl::parse(&der).unwrap_err(), malformed);
     let large = vec![0; Crl::MAX_SIZE + 1];
     assert_eq!(Crl::parse(&large).unwrap_err(), PkiError::TooLarge("revocation list"));
+}
+
+#[test]
+fn an_entry_that_says_more_than_is_known_is_refused() {
+    /// `certificateIssuer` (RFC 5280, 5.3.3): the entry is about a certificate of somebody else.
+    const CERTIFICATE_ISSUER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.29");
+    let list = |critical| {
+        let extension = encode::extension(CERTIFICATE_ISSUER, critical, &[0x30, 0]);
+        let (time, serial) = (NOW.to_der(), encode::integer(&[5]));
+        let entry = encode::sequence(&[&serial, &time, &encode::sequence(&[&extension])]);
+        let algorithm = SigningAlgorithm::EcdsaP256Sha256.identifier();
+        let (version, entries) = (encode::integer(&[1]), encode::sequence(&[&entry]));
+        sealed(&[&version, &algorithm, &name("a"), &time, &time, &entries])
+    };
+    assert!(Crl::parse(&list(false)).unwrap().revokes(&[5]));
+    let refused = Crl::parse(&list(true)).unwrap_err();
+    assert_eq!(refused, PkiError::UnknownCritical(CERTIFICATE_ISSUER));
+}
+
+#[test]
+fn numbers_have_at_most_64_bits() {
+    let number = |octets: &[u8]| Cursor::new(&encode::integer(octets), "test").unsigned();
+    assert_eq!(number(&[0xff; 8]), Ok(u64::MAX));
+    assert_eq!(number(&[1, 0, 0, 0, 0, 0, 0, 0, 0]), Err(PkiError::Malformed("test")));
 }
 
 #[test]
