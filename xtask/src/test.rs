@@ -52,6 +52,10 @@ pub(crate) fn main(args: &[String]) -> Result {
         None => println!("skipped: WASI_TESTSUITE does not name a copy of it"),
     }
 
+    step("cargo test of the comparison with peers");
+    let peers = ["--manifest-path", "peers/Cargo.toml", "--locked", "--release"];
+    host::run(cargo("test").args(peers))?;
+
     step("cargo test");
     host::run(cargo("test").args(["--locked", "--release", "--workspace", "--no-fail-fast"]))
 }
