@@ -177,13 +177,7 @@ impl<'a> Certificate<'a> {
     ///
     /// [`PkiError::NotYetValid`], [`PkiError::Expired`].
     pub fn check_time(&self, now: Time) -> Result<(), PkiError> {
-        if now < self.not_before {
-            return Err(PkiError::NotYetValid(self.not_before));
-        }
-        if now > self.not_after {
-            return Err(PkiError::Expired(self.not_after));
-        }
-        Ok(())
+        now.check_within(self.not_before, self.not_after)
     }
 
     /// Whether `issuer` issued it: names, the issuer's right to sign certificates, and the signature.

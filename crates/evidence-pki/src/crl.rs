@@ -119,13 +119,7 @@ impl<'a> Crl<'a> {
     ///
     /// [`PkiError::NotYetValid`], [`PkiError::Expired`].
     pub fn check_time(&self, now: Time) -> Result<(), PkiError> {
-        if now < self.this_update {
-            return Err(PkiError::NotYetValid(self.this_update));
-        }
-        if now > self.next_update {
-            return Err(PkiError::Expired(self.next_update));
-        }
-        Ok(())
+        now.check_within(self.this_update, self.next_update)
     }
 
     /// Whether `issuer` issued it: names, the issuer's right to sign lists, and the signature.

@@ -10,6 +10,7 @@ use der::DateTime;
 use der::asn1::{GeneralizedTime, UtcTime};
 use der::{Decode, Encode};
 
+use crate::PkiError;
 use crate::cursor::{Item, tag};
 
 /// Seconds since the beginning of 1970 (UTC), to the end of the year 9999.
@@ -42,6 +43,17 @@ impl Time {
     #[must_use]
     pub const fn minus(self, seconds: u64) -> Self {
         Self(self.0.saturating_sub(seconds))
+    }
+
+    /// Whether it lies in a span, both ends included.
+    pub(crate) fn check_within(self, from: Self, until: Self) -> Result<(), PkiError> {
+        if self < from {
+            return Err(PkiError::NotYetValid(from));
+        }
+        if self > until {
+            return Err(PkiError::Expired(until));
+        }
+        Ok(())
     }
 
     /// DER for `Validity` and its like: `UTCTime` up to 2049, `GeneralizedTime` after (RFC 5280,
