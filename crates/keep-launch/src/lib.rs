@@ -13,6 +13,12 @@
 //! | 4 | [`FD_INPUT`] | compiler: the module as the user gave it; runtime: the artifact | read, map |
 //! | 5 | [`FD_REPORT`] | one encoded [`Report`], written once, last | write |
 //! | 6 | [`FD_OUTPUT`] | compiler only: the artifact | write |
+//! | 7 | [`FD_EVENTS`] | what has happened so far, as frames of [`Event`] | write |
+//! | 8 | [`FD_REPORT_DATA`] | asks for evidence: 64 bytes of report data at a time | write |
+//! | 9 | [`FD_EVIDENCE`] | the answers, as frames of [`Evidence`] | read |
+//!
+//! A frame is the length of an encoding in four bytes, little endian, and the encoding; see
+//! [`frame`]. Sockets are made by Linux's calls like any others.
 //!
 //! The program's exit status carries no meaning beyond "0 after a report was written"; everything
 //! the host agent needs is in the report. **All of `Launch` comes from the untrusted host**; a
@@ -28,6 +34,10 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+mod deploy;
+
+pub use deploy::{CompileService, Deploy, Event, Evidence, Network, Platform, Sockets, Source};
+
 /// Descriptor on which a program reads its [`Launch`].
 pub const FD_LAUNCH: i32 = 3;
 /// Descriptor of the program's input: module (compiler) or artifact (runtime).
@@ -36,16 +46,26 @@ pub const FD_INPUT: i32 = 4;
 pub const FD_REPORT: i32 = 5;
 /// Descriptor to which the compiler writes the artifact.
 pub const FD_OUTPUT: i32 = 6;
+/// Descriptor to which a program writes frames of [`Event`].
+pub const FD_EVENTS: i32 = 7;
+/// Descriptor to which a program writes the 64 bytes of report data that evidence is to contain.
+pub const FD_REPORT_DATA: i32 = 8;
+/// Descriptor from which a program reads one frame of [`Evidence`] for each report data.
+pub const FD_EVIDENCE: i32 = 9;
 
 /// Longest accepted encoding of a [`Launch`] in bytes.
 pub const MAX_LAUNCH: usize = 4 << 20;
 /// Longest accepted encoding of a [`Report`] in bytes.
 pub const MAX_REPORT: usize = 1 << 20;
+/// Longest accepted encoding of an [`Event`] in bytes.
+pub const MAX_EVENT: usize = 16 << 10;
+/// Longest accepted encoding of [`Evidence`] in bytes.
+pub const MAX_EVIDENCE: usize = 1 << 20;
 /// Longest module or artifact in bytes.
 pub const MAX_INPUT: u64 = 1 << 30;
 
 /// The first byte of each encoding: the version of this crate's format.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What a program is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +74,10 @@ pub enum Launch {
     Compile(Compile),
     /// For the runtime: check the artifact on the input and run it.
     Run(Run),
+    /// For the runtime: become somebody, fetch a workload, check it and run it.
+    Deploy(Deploy),
+    /// For the compiler: become somebody and compile what a runtime Keep sends.
+    CompileService(CompileService),
 }
 
 /// What the compiler needs to know.
@@ -82,6 +106,8 @@ pub struct Run {
     pub preopens: Vec<Preopen>,
     /// Upper bound in bytes for each of the workload's linear memories, taken together.
     pub max_memory: u64,
+    /// For a workload with sockets.
+    pub sockets: Option<Sockets>,
 }
 
 /// What stands behind one of the workload's standard descriptors.
@@ -149,6 +175,20 @@ pub enum Refusal {
     Unsupported,
     /// The module asks for more memory than is allowed.
     Memory,
+    /// The workload's configuration is faulty or asks for what is not there.
+    Config,
+    /// A socket could not be made or a peer not be reached.
+    Network,
+    /// There is no evidence, or not of the kind that is needed.
+    Evidence,
+    /// The Steward could not be reached, refused, or answered with what is not to be believed.
+    Steward,
+    /// The Drawbridge could not be reached, refused, or sent something else than it said.
+    Drawbridge,
+    /// The workload is not the one whose digest was pinned.
+    Workload,
+    /// The compiler Keep could not be reached, or is not one that the workload accepts.
+    Compiler,
     /// Something else failed inside the program.
     Internal,
 }
@@ -209,6 +249,44 @@ impl Report {
     }
 }
 
+/// An encoding with its length before it, as [`FD_EVENTS`] and [`FD_EVIDENCE`] carry it.
+pub fn frame(encoding: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(encoding.len()).unwrap_or(u32::MAX);
+    [&len.to_le_bytes(), encoding].concat()
+}
+
+impl Event {
+    /// Encodes; to be framed.
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Decodes what was in a frame; total, and bounded by [`MAX_EVENT`].
+    ///
+    /// # Errors
+    ///
+    /// See [`DecodeError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        decode(bytes, MAX_EVENT)
+    }
+}
+
+impl Evidence {
+    /// Encodes; to be framed.
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Decodes what was in a frame; total, and bounded by [`MAX_EVIDENCE`].
+    ///
+    /// # Errors
+    ///
+    /// See [`DecodeError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        decode(bytes, MAX_EVIDENCE)
+    }
+}
+
 fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let mut out = Vec::from([VERSION]);
     // Serialising plain owned data into memory that grows has no way to fail in postcard.
@@ -247,6 +325,7 @@ mod tests {
             stdio: [Stdio::Stdin, Stdio::Stdout, Stdio::Null],
             preopens: vec![Preopen { path: "/0".into(), guest: "/data".into() }],
             max_memory: 4 << 30,
+            sockets: None,
         })
     }
 

@@ -113,6 +113,7 @@ impl Runtime<'_> {
             stdio: self.plan.stdio,
             preopens: self.plan.preopens.clone(),
             max_memory: self.args.memory,
+            sockets: None,
         });
         let launch = launch.encode();
         if launch.len() > keep_launch::MAX_LAUNCH {
@@ -176,6 +177,9 @@ fn refused(name: &str, reason: Refusal, message: &str) -> Failure {
         Refusal::Artifact | Refusal::Mismatch => {
             (Code::Keep, "the Keep refused an artifact that was made for it".into())
         }
+        Refusal::Config => (Code::Input, format!("`{name}` is configured for what is not there")),
+        Refusal::Workload => (Code::Refused, format!("`{name}` is not the workload that was asked for")),
+        Refusal::Network | Refusal::Evidence | Refusal::Steward | Refusal::Drawbridge | Refusal::Compiler => (Code::Failed, format!("`{name}` was not started")),
         Refusal::Launch | Refusal::Internal => (Code::Keep, "the Keep failed".into()),
     };
     Failure::with_causes(code, summary, message)

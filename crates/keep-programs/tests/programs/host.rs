@@ -170,6 +170,7 @@ impl Workload {
             stdio: [Stdio::Stdin, Stdio::Stdout, Stdio::Stderr],
             preopens: Vec::new(),
             max_memory: 1 << 30,
+            sockets: None,
         };
         Self { artifact, launch, folder: None }
     }
