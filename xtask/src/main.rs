@@ -12,6 +12,7 @@ mod guests;
 mod host;
 mod process;
 mod programs;
+mod servers;
 mod soak;
 mod tcb;
 mod test;
@@ -32,6 +33,7 @@ const CHORES: &[Chore] = &[
         "fetch real programs and the Wasmtime command line from registries",
         programs::main,
     ),
+    ("servers", "install the programs of others that tests talk to", servers::main),
     ("soak", "run the checks that take long: big streams, big memory, many Keeps", soak::main),
     ("tcb", "count the trusted computing base into docs/tcb.md, or check it", tcb::main),
     ("test", "run everything that must hold before a change goes in", test::main),

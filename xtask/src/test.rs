@@ -10,7 +10,7 @@
 
 use std::process::Command;
 
-use crate::{Result, guests, host, tcb, testsuite};
+use crate::{Result, guests, host, servers, tcb, testsuite};
 
 pub(crate) fn main(args: &[String]) -> Result {
     if !args.is_empty() {
@@ -18,6 +18,9 @@ pub(crate) fn main(args: &[String]) -> Result {
     }
     step("guests");
     guests::main(&[])?;
+
+    step("servers");
+    servers::main(&[])?;
 
     step("cargo fmt");
     host::run(cargo("fmt").args(["--all", "--check"]))?;

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! `cargo xtask servers`: installs the programs of others that tests talk to.
+//!
+//! Nothing here is part of the product. A test that does not find its peer says so and skips, so on a
+//! machine where packages cannot be installed, less is tested and nothing fails.
+//!
+//! | program | for |
+//! |---|---|
+//! | `docker-registry` | workloads as OCI artifacts; the speed of a Drawbridge |
+//! | `tshark` | what really goes over the wire |
+//! | `chromium`, Python's `requests`, `curl` | ordinary clients of a Keep |
+//! | `wrk` | load |
+//! | `moto` | S3 as a store of a Drawbridge |
+
+use std::path::{Path, PathBuf};
+
+use crate::{Result, host};
+
+/// Executables, and the packages of Debian and its derivatives that hold them.
+const PACKAGES: &[(&str, &str)] = &[
+    ("chromium", "chromium"),
+    ("curl", "curl"),
+    ("docker-registry", "docker-registry"),
+    ("openssl", "openssl"),
+    ("python3", "python3-requests"),
+    ("tshark", "tshark"),
+    ("wrk", "wrk"),
+];
+
+/// An S3 service for tests, from PyPI.
+const MOTO: &str = "moto[server]==5.2.5";
+
+pub(crate) fn main(_args: &[String]) -> Result {
+    if let Err(reason) = packages() {
+        println!("servers: skipped packages: {reason}");
+    }
+    match moto() {
+        Ok(path) => println!("{}", path.display()),
+        Err(reason) => println!("servers: skipped moto: {reason}"),
+    }
+    Ok(())
+}
+
+/// Installs Debian's packages that are missing.
+fn packages() -> Result {
+    let mut missing: Vec<&str> = PACKAGES
+        .iter()
+        .filter(|(program, _)| host::find_program(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
+    if !Path::new("/usr/lib/python3/dist-packages/requests").is_dir() {
+        missing.push("python3-requests");
+    }
+    missing.dedup();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !Path::new("/etc/debian_version").exists() || !host::is_root() {
+        return Err(format!("install by hand: {}", missing.join(" ")).into());
+    }
+    eprintln!("servers: installing {}", missing.join(" "));
+    let apt = |args: &[&str]| {
+        let mut command = host::tool("apt-get");
+        host::run(command.env("DEBIAN_FRONTEND", "noninteractive").arg("-qq").args(args))
+    };
+    let mut install = vec!["install", "-y", "--no-install-recommends"];
+    install.extend(missing);
+    apt(&install).or_else(|_| {
+        apt(&["update"])?;
+        apt(&install)
+    })
+}
+
+/// Installs moto into a folder of its own.
+fn moto() -> Result<PathBuf> {
+    let folder = host::cache()?.join("moto");
+    let server = folder.join("bin/moto_server");
+    if server.is_file() {
+        return Ok(server);
+    }
+    eprintln!("servers: installing {MOTO}");
+    host::run(host::tool("python3").args(["-m", "venv"]).arg(&folder))?;
+    let mut pip = host::tool(folder.join("bin/pip"));
+    host::run(pip.args(["--quiet", "--disable-pip-version-check", "install", MOTO]))?;
+    Ok(server)
+}
