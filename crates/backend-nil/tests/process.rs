@@ -182,6 +182,9 @@ mod tests {
             stdio: [None, None, Some(File::options().write(true).open("/dev/stderr").unwrap())],
             seeds: Vec::new(),
             memory: 1 << 30,
+            evidence: None,
+            events: None,
+            network: None,
         }
     }
 

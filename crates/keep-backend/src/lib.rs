@@ -15,7 +15,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use keep_launch::Report;
+use keep_launch::{Event, Evidence, Report};
 use serde::Serialize;
 
 /// The two programs that run in Keeps.
@@ -67,8 +67,38 @@ impl Datum {
     }
 }
 
+/// What makes evidence for a Keep whose platform makes none itself.
+pub trait EvidenceSource: Send {
+    /// Evidence with these report data, or why there is none. May take as long as it has to: only
+    /// the Keep waits.
+    fn evidence(&mut self, report_data: &[u8; 64]) -> Evidence;
+}
+
+/// What hears of each [`Event`] of a running Keep. It must return soon: the Keep waits.
+pub type EventSink = Box<dyn FnMut(Event) + Send>;
+
+/// What a Keep may do with sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NetworkLimits {
+    /// Most sockets that are open at a time, at most [`NetworkLimits::MAX_SOCKETS`].
+    pub max_sockets: u32,
+    /// Whether it may bind and listen; without, it gets `EACCES`.
+    pub listen: bool,
+    /// Whether it may connect; without, it gets `EACCES`.
+    pub connect: bool,
+}
+
+impl NetworkLimits {
+    /// More sockets than that no Keep can have.
+    pub const MAX_SOCKETS: u32 = 1024;
+
+    /// All that a Keep can be allowed.
+    pub const fn all() -> Self {
+        Self { max_sockets: Self::MAX_SOCKETS, listen: true, connect: true }
+    }
+}
+
 /// What a launch hands over.
-#[derive(Debug)]
 pub struct Spec {
     /// Which program runs.
     pub program: Program,
@@ -84,6 +114,31 @@ pub struct Spec {
     pub seeds: Vec<Seed>,
     /// Upper bound of the Keep's memory in bytes.
     pub memory: u64,
+    /// Makes evidence; without it there are no descriptors
+    /// [`FD_REPORT_DATA`](keep_launch::FD_REPORT_DATA) and
+    /// [`FD_EVIDENCE`](keep_launch::FD_EVIDENCE).
+    pub evidence: Option<Box<dyn EvidenceSource>>,
+    /// Hears of events; without it there is no descriptor [`FD_EVENTS`](keep_launch::FD_EVENTS).
+    pub events: Option<EventSink>,
+    /// What the Keep may do with sockets; without it, it has none (`EACCES`).
+    pub network: Option<NetworkLimits>,
+}
+
+impl std::fmt::Debug for Spec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Spec")
+            .field("program", &self.program)
+            .field("launch", &self.launch.len())
+            .field("input", &self.input)
+            .field("output", &self.output)
+            .field("stdio", &self.stdio)
+            .field("seeds", &self.seeds)
+            .field("memory", &self.memory)
+            .field("evidence", &self.evidence.is_some())
+            .field("events", &self.events.is_some())
+            .field("network", &self.network)
+            .finish()
+    }
 }
 
 /// A host folder that is read once, at the start, into the Keep's file system.

@@ -116,6 +116,9 @@ impl Compiler<'_> {
             stdio: [None, None, None],
             seeds: Vec::new(),
             memory: self.memory.max(MEMORY),
+            evidence: None,
+            events: None,
+            network: None,
         };
         match super::serve(self.backend, spec, self.watch, None)? {
             Report::Compiled { len } if output.metadata()?.len() == len => Ok(Ok(())),

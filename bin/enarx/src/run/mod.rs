@@ -128,6 +128,9 @@ impl Runtime<'_> {
             stdio: self.plan.streams()?,
             seeds: self.plan.seeds.clone(),
             memory: self.args.memory,
+            evidence: None,
+            events: None,
+            network: None,
         };
         serve(self.backend, spec, self.watch, self.args.timeout)
     }
