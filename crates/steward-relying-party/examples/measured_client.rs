@@ -17,6 +17,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use evidence_crypto::AwsLc;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use steward_relying_party::{Demands, KeepVerifier, Names, Time};
@@ -35,15 +36,15 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let root = std::fs::read(root)?;
     let roots = evidence_pki::certificates(&root)?.into_iter().map(|root| root.into_owned());
-    let verifier = KeepVerifier::new(roots, demands)?.names(Names::Ignored);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = KeepVerifier::new(roots, demands, Arc::new(AwsLc), Arc::clone(&provider))?
+        .names(Names::Ignored);
 
-    let config = ClientConfig::builder_with_provider(Arc::new(
-        rustls::crypto::aws_lc_rs::default_provider(),
-    ))
-    .with_protocol_versions(&[&rustls::version::TLS13])?
-    .dangerous()
-    .with_custom_certificate_verifier(Arc::new(verifier.clone()))
-    .with_no_client_auth();
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier.clone()))
+        .with_no_client_auth();
 
     let host = address.rsplit_once(':').ok_or("the address lacks a port")?.0.to_owned();
     let connection = ClientConnection::new(Arc::new(config), ServerName::try_from(host.clone())?)?;

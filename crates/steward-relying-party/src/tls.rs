@@ -9,7 +9,7 @@ use core::fmt;
 use std::sync::Arc;
 
 use evidence_claims::Reason;
-use evidence_crypto::AwsLc;
+use evidence_crypto::Crypto;
 use evidence_pki::{Certificate, PkiError};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_name;
@@ -41,12 +41,13 @@ pub struct KeepVerifier {
     hints: Vec<DistinguishedName>,
     demands: Demands,
     names: Names,
+    crypto: Arc<dyn Crypto>,
     provider: Arc<CryptoProvider>,
 }
 
 impl KeepVerifier {
-    /// Trusts these roots, each in DER, and no others. Signatures in handshakes are those that the
-    /// `aws_lc_rs` provider of rustls knows.
+    /// Trusts these roots, each in DER, and no others. `crypto` verifies the signatures of the chain,
+    /// `provider` those of the handshake: a Keep and a host take different ones.
     ///
     /// # Errors
     ///
@@ -54,6 +55,8 @@ impl KeepVerifier {
     pub fn new<T: Into<Vec<u8>>>(
         roots: impl IntoIterator<Item = T>,
         demands: Demands,
+        crypto: Arc<dyn Crypto>,
+        provider: Arc<CryptoProvider>,
     ) -> Result<Self, PkiError> {
         let roots: Vec<Vec<u8>> = roots.into_iter().map(Into::into).collect();
         let mut hints = Vec::new();
@@ -61,8 +64,7 @@ impl KeepVerifier {
             let subject = Certificate::parse(root)?.subject.to_vec();
             hints.push(DistinguishedName::from(subject));
         }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        Ok(Self { roots, hints, demands, names: Names::default(), provider })
+        Ok(Self { roots, hints, demands, names: Names::default(), crypto, provider })
     }
 
     /// What to do with the names of servers. Names of clients are never looked at.
@@ -91,7 +93,7 @@ impl KeepVerifier {
         };
         let chain: Vec<&[u8]> = chain.iter().map(AsRef::as_ref).collect();
         let roots: Vec<&[u8]> = self.roots.iter().map(Vec::as_slice).collect();
-        check(leaf, &chain, &self.demands, now, &AwsLc, &roots)
+        check(leaf, &chain, &self.demands, now, &*self.crypto, &roots)
     }
 
     fn verify(
