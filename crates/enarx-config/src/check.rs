@@ -17,7 +17,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{Report, quoted, shortened};
 use crate::values::{self, Fault};
-use crate::{Config, ConfigError, File, FileKind, MAX_SIZE, Prot, StewardUrl};
+use crate::{Config, ConfigError, Connect, File, FileKind, Listen, MAX_SIZE, Peer, Prot, StewardUrl};
 
 /// See [`Config::parse`].
 pub(crate) fn parse(source: &str, name: &str) -> Result<Config, ConfigError> {
@@ -46,7 +46,7 @@ pub(crate) fn parse(source: &str, name: &str) -> Result<Config, ConfigError> {
             report.fault(span, format!("not valid TOML: {}", error.message()), None);
         }
     }
-    let mut config = Config { steward: None, args: vec![], env: vec![], files: vec![] };
+    let mut config = Config { files: vec![], ..Config::default() };
     if readable {
         config = Walk { source, report: &mut report }.config(document.get_ref());
     }
@@ -85,7 +85,7 @@ type Value<'i> = Spanned<DeValue<'i>>;
 
 impl Walk<'_, '_> {
     fn config(&mut self, table: &DeTable<'_>) -> Config {
-        let mut config = Config { steward: None, args: vec![], env: vec![], files: vec![] };
+        let mut config = Config { files: vec![], ..Config::default() };
         for (key, value) in table.iter() {
             match key.get_ref().as_ref() {
                 "steward" => config.steward = self.steward(value),
@@ -233,7 +233,7 @@ impl Walk<'_, '_> {
                 let prot = self.prot(table);
                 let addr = self.addr(table);
                 let port = self.port(table, prot);
-                File::Listen { name: name?, prot, addr, port }
+                File::Listen(Listen { prot, ..Listen::new(name?, addr, port) })
             }
             FileKind::Connect => {
                 let prot = self.prot(table);
@@ -246,7 +246,7 @@ impl Walk<'_, '_> {
                     return None;
                 }
                 let name = if given.is_some() { name? } else { host.clone() };
-                File::Connect { name, prot, host, port }
+                File::Connect(Connect { name, peer: Peer { prot, ..Peer::new(host, port) } })
             }
         };
         Some((file, named_at))
@@ -325,7 +325,7 @@ impl Walk<'_, '_> {
                 let text = self.string(value, "`addr`")?;
                 self.checked(value, values::parse_addr(text))
             })
-            .unwrap_or(File::DEFAULT_ADDR)
+            .unwrap_or(Listen::DEFAULT_ADDR)
     }
 
     fn host(&mut self, item: &Value<'_>, table: &DeTable<'_>) -> Option<String> {

@@ -26,10 +26,9 @@
 
 mod check;
 mod diagnostic;
+mod network;
 mod schema;
 mod values;
-
-use core::net::{IpAddr, Ipv6Addr};
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -37,6 +36,10 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 pub use diagnostic::{ConfigError, Diagnostic};
+pub use network::{
+    ClientAuth, CompilerPolicy, Connect, Http, Listen, NetworkPolicy, Peer, Prot, Root, Timeouts,
+    Trust,
+};
 pub use schema::schema;
 pub use values::{BadEnv, BadSteward, StewardUrl, check_env};
 
@@ -62,6 +65,12 @@ pub struct Config {
     pub env: Vec<(String, String)>,
     /// The workload's descriptors, beginning with 0.
     pub files: Vec<File>,
+    /// What a component may do by itself.
+    pub network: NetworkPolicy,
+    /// How a `wasi:http/proxy` component is served.
+    pub http: Option<Http>,
+    /// Who may have compiled the workload.
+    pub compiler: CompilerPolicy,
 }
 
 impl Config {
@@ -137,6 +146,9 @@ impl Default for Config {
                 File::Stdout { name: name(FileKind::Stdout) },
                 File::Stderr { name: name(FileKind::Stderr) },
             ],
+            network: NetworkPolicy::default(),
+            http: None,
+            compiler: CompilerPolicy::default(),
         }
     }
 }
@@ -165,33 +177,12 @@ pub enum File {
         name: String,
     },
     /// A socket that accepts connections.
-    Listen {
-        /// Its name in `FD_NAMES`.
-        name: String,
-        /// What is spoken on a connection.
-        prot: Prot,
-        /// The address to bind.
-        addr: IpAddr,
-        /// The port to bind, never 0.
-        port: u16,
-    },
+    Listen(Listen),
     /// A connection that is made before the workload starts.
-    Connect {
-        /// Its name in `FD_NAMES`.
-        name: String,
-        /// What is spoken on the connection.
-        prot: Prot,
-        /// The peer: a DNS name or an IP address.
-        host: String,
-        /// The peer's port, never 0.
-        port: u16,
-    },
+    Connect(Connect),
 }
 
 impl File {
-    /// The address of a `listen` entry that gives none: every interface.
-    pub const DEFAULT_ADDR: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-
     /// Its name in `FD_NAMES`.
     pub fn name(&self) -> &str {
         match self {
@@ -199,8 +190,8 @@ impl File {
             | Self::Stdin { name }
             | Self::Stdout { name }
             | Self::Stderr { name }
-            | Self::Listen { name, .. }
-            | Self::Connect { name, .. } => name,
+            | Self::Listen(Listen { name, .. })
+            | Self::Connect(Connect { name, .. }) => name,
         }
     }
 
@@ -211,14 +202,14 @@ impl File {
             Self::Stdin { .. } => FileKind::Stdin,
             Self::Stdout { .. } => FileKind::Stdout,
             Self::Stderr { .. } => FileKind::Stderr,
-            Self::Listen { .. } => FileKind::Listen,
-            Self::Connect { .. } => FileKind::Connect,
+            Self::Listen(_) => FileKind::Listen,
+            Self::Connect(_) => FileKind::Connect,
         }
     }
 
     /// Whether it is a `listen` or a `connect` entry.
     pub fn is_socket(&self) -> bool {
-        matches!(self, Self::Listen { .. } | Self::Connect { .. })
+        matches!(self, Self::Listen(_) | Self::Connect(_))
     }
 }
 
@@ -262,37 +253,6 @@ impl FileKind {
             Self::Null | Self::Stdin | Self::Stdout | Self::Stderr => &["kind", "name"],
             Self::Listen => &["kind", "prot", "name", "addr", "port"],
             Self::Connect => &["kind", "prot", "host", "port", "name"],
-        }
-    }
-}
-
-/// What is spoken on a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Prot {
-    /// TLS with the Keep's own certificate; the workload sees the plaintext.
-    #[default]
-    Tls,
-    /// Bare TCP, which the host can read and change.
-    Tcp,
-}
-
-impl Prot {
-    /// Both, in the order in which they are documented.
-    pub const ALL: [Self; 2] = [Self::Tls, Self::Tcp];
-
-    /// The word for it in Enarx.toml.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Tls => "tls",
-            Self::Tcp => "tcp",
-        }
-    }
-
-    /// The port of an entry that gives none.
-    pub fn default_port(self) -> u16 {
-        match self {
-            Self::Tls => 443,
-            Self::Tcp => 80,
         }
     }
 }

@@ -8,7 +8,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::{File, FileKind, Prot};
+use crate::{FileKind, Listen, Prot};
 
 /// The JSON schema (draft 2020-12) of Enarx.toml.
 pub fn schema() -> Value {
@@ -109,7 +109,7 @@ fn property(kind: FileKind, key: &str) -> Value {
             "description": "The IP address to bind; `::` is every interface.",
             "type": "string",
             "anyOf": [{ "format": "ipv6" }, { "format": "ipv4" }],
-            "default": File::DEFAULT_ADDR,
+            "default": Listen::DEFAULT_ADDR,
         }),
         "host" => json!({
             "description": "The peer: a DNS name or an IP address.",
