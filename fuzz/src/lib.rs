@@ -184,3 +184,54 @@ fn authority() -> Authority {
     })
     .expect("all fits together")
 }
+
+/// A host that starts a Keep, a Keep that reports: what decodes encodes to what decodes to the same.
+pub fn launch(input: &[u8]) {
+    use keep_launch::{Event, Evidence, Launch, Report};
+    if let Ok(launch) = Launch::decode(input) {
+        assert_eq!(Launch::decode(&launch.encode()), Ok(launch));
+    }
+    if let Ok(report) = Report::decode(input) {
+        assert_eq!(Report::decode(&report.encode()), Ok(report));
+    }
+    if let Ok(event) = Event::decode(input) {
+        assert_eq!(Event::decode(&event.encode()), Ok(event));
+    }
+    if let Ok(evidence) = Evidence::decode(input) {
+        assert_eq!(Evidence::decode(&evidence.encode()), Ok(evidence));
+    }
+}
+
+/// A Drawbridge or its client: what is read can be written, and is then the same.
+pub fn drawbridge(input: &[u8]) {
+    use drawbridge_types::{ContentDigest, Directory, Entry, Repository, Slug, Terms, TreePath};
+    if let Ok(directory) = Directory::from_bytes(input) {
+        assert_eq!(Directory::from_bytes(&directory.to_bytes()), Ok(directory));
+    }
+    let _ = serde_json::from_slice::<Entry>(input);
+    let _ = serde_json::from_slice::<Terms>(input);
+    let _ = serde_json::from_slice::<Repository>(input);
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    if let Ok(digest) = text.parse::<ContentDigest>() {
+        assert_eq!(digest.to_string().parse(), Ok(digest));
+    }
+    if let Ok(slug) = text.parse::<Slug>() {
+        assert_eq!(slug.to_string().parse(), Ok(slug));
+    }
+    if let Ok(path) = text.parse::<TreePath>() {
+        assert_eq!(path.to_string().parse(), Ok(path));
+    }
+    let _ = ContentDigest::from_workload(text);
+}
+
+/// Whoever writes a configuration: it is refused with places, or it has descriptors with names.
+pub fn enarx_toml(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    match enarx_config::Config::parse(text, "Enarx.toml") {
+        Ok(config) => {
+            let _ = config.stdio_environment();
+            let _ = config.notes();
+        }
+        Err(error) => assert!(!error.diagnostics().is_empty()),
+    }
+}
