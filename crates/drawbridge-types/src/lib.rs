@@ -34,7 +34,7 @@ pub use name::{EntryName, NameError, RepoName, TreePath, UserName};
 pub use problem::Problem;
 pub use repository::{Access, Release, Repository, UserRecord};
 pub use slug::{Slug, SlugError, TagRequest};
-pub use terms::{Page, TagSummary, Terms};
+pub use terms::{Page, RepositorySummary, TagSummary, Terms};
 
 /// Version of the interface; it is part of each path: `/api/v0.1.0/…`.
 pub const API_VERSION: &str = "0.1.0";

@@ -53,3 +53,14 @@ pub struct TagSummary {
     /// Whether the owner has withdrawn it.
     pub yanked: bool,
 }
+
+/// A repository in a list, or among what was searched for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepositorySummary {
+    /// Whose repository.
+    pub user: UserName,
+    /// Its name.
+    pub repo: RepoName,
+    /// Who may read it.
+    pub access: Access,
+}
