@@ -7,7 +7,7 @@
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = Config::new("/var/lib/drawbridge", "127.0.0.1:0".parse()?);
-//! let server = Server::new(config)?;
+//! let server = Server::new(config).await?;
 //! println!("listening at {}", server.address());
 //! server.serve(std::future::pending()).await?;
 //! # Ok(())
@@ -36,7 +36,7 @@ impl Server {
     /// # Errors
     ///
     /// [`StartError`].
-    pub fn new(config: Config) -> Result<Self, StartError> {
+    pub async fn new(config: Config) -> Result<Self, StartError> {
         Ok(Self { address: config.listen })
     }
 
