@@ -78,7 +78,9 @@ pub(crate) fn inspect(wasm: &[u8]) -> Result<Kind, Refused> {
     }
     match kind {
         Kind::Module => check_module(names.imports, names.exports)?,
-        Kind::Component => check_component(names.component_imports, names.exports)?,
+        Kind::Component => {
+            check_component(names.component_imports, names.exports)?;
+        }
     }
     Ok(kind)
 }

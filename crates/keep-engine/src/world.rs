@@ -15,6 +15,8 @@ pub const PREVIEW0: &str = "wasi_unstable";
 
 /// What a component of the world `wasi:cli/command` exports, without its version.
 const RUN: &str = "wasi:cli/run";
+/// What one of the world `wasi:http/proxy` exports.
+const HANDLER: &str = "wasi:http/incoming-handler";
 
 /// The interfaces of WASI 0.2 that components may import, without their version.
 const INTERFACES: &[&str] = &[
@@ -32,6 +34,8 @@ const INTERFACES: &[&str] = &[
     "wasi:clocks/wall-clock",
     "wasi:filesystem/preopens",
     "wasi:filesystem/types",
+    "wasi:http/outgoing-handler",
+    "wasi:http/types",
     "wasi:io/error",
     "wasi:io/poll",
     "wasi:io/streams",
@@ -46,6 +50,15 @@ const INTERFACES: &[&str] = &[
     "wasi:sockets/udp",
     "wasi:sockets/udp-create-socket",
 ];
+
+/// How a component is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum World {
+    /// Once, as a program: `wasi:cli/command`.
+    Command,
+    /// For each request that comes over HTTP: `wasi:http/proxy`.
+    Proxy,
+}
 
 /// Why a valid module or component cannot be run as a workload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +80,9 @@ impl fmt::Display for Unsupported {
                 let (noun, list) =
                     (if names.len() == 1 { "import" } else { "imports" }, list(names));
                 write!(f, "unknown {noun}: {list}. A workload may import WASI preview 1 or the ")?;
-                f.write_str("interfaces of the WASI 0.2 world `wasi:cli/command`")
+                f.write_str(
+                    "interfaces of the WASI 0.2 worlds `wasi:cli/command` and `wasi:http/proxy`",
+                )
             }
             Self::Reactor => f.write_str(
                 "the module is a reactor: it exports `_initialize` but no `_start`. Only commands \
@@ -78,13 +93,15 @@ impl fmt::Display for Unsupported {
                  a program for a WASI target such as wasm32-wasip1",
             ),
             Self::World(names) if names.is_empty() => f.write_str(
-                "the component exports nothing; a component must export `wasi:cli/run@0.2` (the \
-                 world `wasi:cli/command`) to be run",
+                "the component exports nothing; to be run, a component must export \
+                 `wasi:cli/run@0.2` (the world `wasi:cli/command`) or \
+                 `wasi:http/incoming-handler@0.2` (the world `wasi:http/proxy`)",
             ),
             Self::World(names) => write!(
                 f,
-                "the component is not of the world `wasi:cli/command`: it exports {}, not \
-                 `wasi:cli/run@0.2`",
+                "the component is neither of the world `wasi:cli/command` nor of \
+                 `wasi:http/proxy`: it exports {}, not `wasi:cli/run@0.2` or \
+                 `wasi:http/incoming-handler@0.2`",
                 list(names)
             ),
         }
@@ -116,7 +133,8 @@ pub fn check_module<'a>(
     missing(foreign.map(|(module, name)| format!("{module}::{name}")))
 }
 
-/// Checks the names a component imports and exports.
+/// Checks the names a component imports and exports, and tells how it is called. One that could be
+/// called in both ways is a program.
 ///
 /// # Errors
 ///
@@ -124,12 +142,18 @@ pub fn check_module<'a>(
 pub fn check_component<'a>(
     imports: impl IntoIterator<Item = &'a str>,
     exports: impl IntoIterator<Item = &'a str>,
-) -> Result<(), Unsupported> {
+) -> Result<World, Unsupported> {
     let exports: Vec<_> = exports.into_iter().collect();
-    if !exports.iter().any(|name| is_interface(name, &[RUN])) {
+    let exports_one = |interface| exports.iter().any(|name| is_interface(name, &[interface]));
+    let world = if exports_one(RUN) {
+        World::Command
+    } else if exports_one(HANDLER) {
+        World::Proxy
+    } else {
         return Err(Unsupported::World(exports.into_iter().map(str::to_owned).collect()));
-    }
-    missing(imports.into_iter().filter(|name| !is_interface(name, INTERFACES)).map(str::to_owned))
+    };
+    missing(imports.into_iter().filter(|name| !is_interface(name, INTERFACES)).map(str::to_owned))?;
+    Ok(world)
 }
 
 /// Whether a name is one of the interfaces, in any version 0.2: they are compatible.
@@ -165,7 +189,19 @@ mod tests {
         let imports = [(PREVIEW1, "fd_write"), (PREVIEW0, "fd_read")];
         assert_eq!(check_module(imports, ["memory", "_start"]), Ok(()));
         let imports = ["wasi:cli/stdout@0.2.0", "wasi:io/streams@0.2.6"];
-        assert_eq!(check_component(imports, ["wasi:cli/run@0.2.3"]), Ok(()));
+        assert_eq!(check_component(imports, ["wasi:cli/run@0.2.3"]), Ok(World::Command));
+    }
+
+    #[test]
+    fn a_handler_of_requests_passes() {
+        let imports = ["wasi:http/types@0.2.4", "wasi:http/outgoing-handler@0.2.0"];
+        let handler = "wasi:http/incoming-handler@0.2.1";
+        assert_eq!(check_component(imports, [handler]), Ok(World::Proxy));
+        assert_eq!(
+            check_component([], [handler, "wasi:cli/run@0.2.0"]),
+            Ok(World::Command),
+            "a program that also handles requests is run"
+        );
     }
 
     #[test]
@@ -174,16 +210,16 @@ mod tests {
         let error = check_module(imports, ["_start"]).expect_err("env is not offered");
         assert_eq!(error, Unsupported::Imports(vec!["env::a".into(), "env::b".into()]));
         assert!(error.to_string().contains("`env::a`, `env::b`"));
-        let imports = ["wasi:http/types@0.2.0", "wasi:cli/stdin@0.2.0", "log"];
-        let error = check_component(imports, ["wasi:cli/run@0.2.0"]).expect_err("no http");
-        assert_eq!(error, Unsupported::Imports(vec!["wasi:http/types@0.2.0".into(), "log".into()]));
+        let imports = ["wasi:http/types@0.3.0", "wasi:cli/stdin@0.2.0", "log"];
+        let error = check_component(imports, ["wasi:cli/run@0.2.0"]).expect_err("not of 0.2");
+        assert_eq!(error, Unsupported::Imports(vec!["wasi:http/types@0.3.0".into(), "log".into()]));
     }
 
     #[test]
     fn other_worlds_are_refused() {
         assert_eq!(check_module([], ["_initialize", "run"]), Err(Unsupported::Reactor));
         assert_eq!(check_module([], ["run"]), Err(Unsupported::NoStart));
-        let exports = ["wasi:http/incoming-handler@0.2.0"];
+        let exports = ["wasi:http/handler@0.3.0"];
         assert!(matches!(check_component([], exports), Err(Unsupported::World(_))));
         assert!(matches!(check_component([], ["wasi:cli/run@0.3.0"]), Err(Unsupported::World(_))));
         assert!(matches!(check_component([], []), Err(Unsupported::World(_))));
