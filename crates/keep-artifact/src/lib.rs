@@ -200,6 +200,12 @@ pub fn public_key(seed: &[u8; 32]) -> [u8; 32] {
     SigningKey::from_bytes(seed).verifying_key().to_bytes()
 }
 
+/// The key that an artifact says it is signed by, for who has another reason to accept it. Nothing is
+/// checked; none if this is shorter than a header.
+pub fn signer(artifact: &[u8]) -> Option<[u8; 32]> {
+    artifact.first_chunk::<HEADER_LEN>().map(|header| field(header, 128))
+}
+
 /// Makes the header that authenticates `code`; an artifact is this header, then the code.
 pub fn sign(seed: &[u8; 32], claims: &Claims, code: &[u8]) -> [u8; HEADER_LEN] {
     let key = SigningKey::from_bytes(seed);

@@ -61,7 +61,7 @@ fn main() -> ! {
 fn run() -> Result<u64, Refused> {
     let launch = match program::read_launch() {
         Ok(Launch::Compile(launch)) => launch,
-        Ok(Launch::Run(_)) => {
+        Ok(Launch::Run(_) | Launch::Deploy(_) | Launch::CompileService(_)) => {
             return Err(Refused::new(
                 Refusal::Launch,
                 "this is the compiler, but the launch asks for a run",

@@ -87,6 +87,36 @@ pub fn read_to_end(from: BorrowedFd<'_>, max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Reads one frame, see [`keep_launch::frame`], but refuses one of more than `max` bytes.
+///
+/// # Errors
+///
+/// What the operating system reports, [`io::ErrorKind::FileTooLarge`] and
+/// [`io::ErrorKind::UnexpectedEof`].
+pub fn read_frame(from: BorrowedFd<'_>, max: usize) -> io::Result<Vec<u8>> {
+    let mut len = [0; 4];
+    read_exact(from, &mut len)?;
+    let len = usize::try_from(u32::from_le_bytes(len)).unwrap_or(usize::MAX);
+    if len > max {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let mut bytes = vec![0; len];
+    read_exact(from, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn read_exact(from: BorrowedFd<'_>, mut to: &mut [u8]) -> io::Result<()> {
+    while !to.is_empty() {
+        match rustix::io::read(from, &mut *to) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => to = to.get_mut(count..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
 /// Writes all of `bytes`.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use std::slice;
 
 use keep_artifact::{ArtifactError, Expected, HEADER_LEN, Isa, Kind};
 use keep_engine::cpu;
-use keep_launch::{MAX_INPUT, Refusal, Run};
+use keep_launch::{MAX_INPUT, Refusal};
 use rustix::fs::fstat;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mprotect};
 use wasmtime::component::Component;
@@ -30,24 +30,46 @@ pub(crate) enum Loaded {
     Component(Component),
 }
 
-/// Checks the artifact behind a descriptor and loads it.
-pub(crate) fn load(engine: &Engine, launch: &Run, file: BorrowedFd<'_>) -> Result<Loaded, Refused> {
-    let artifact = map(file)?;
-    let Some(isa) = Isa::current() else {
-        return Err(Refused::new(Refusal::Internal, "artifacts know no such instruction set"));
-    };
-    let expected = Expected {
-        keys: &launch.compiler_keys,
-        module: launch.module_digest,
-        engine: keep_engine::identity(engine),
-        isa,
-        cpu: cpu::detect(),
+/// Which artifacts may be loaded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Accepted<'a> {
+    /// Who may have signed it.
+    pub(crate) keys: Keys<'a>,
+    /// SHA-256 of the module that it has to be made from.
+    pub(crate) module: [u8; 32],
+}
+
+/// Who may have signed an artifact.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Keys<'a> {
+    /// The host agent's compiler: one of these keys.
+    These(&'a [[u8; 32]]),
+    /// Anybody: something else vouches for every byte, a digest that was pinned or the TLS peer that
+    /// sent it. The signature still has to be sound.
+    Any,
+}
+
+/// Checks an artifact and loads it.
+pub(crate) fn load(
+    engine: &Engine,
+    artifact: &'static [u8],
+    accepted: &Accepted<'_>,
+) -> Result<Loaded, Refused> {
+    let expected = expected(engine, accepted.module)?;
+    let keys;
+    let expected = match accepted.keys {
+        Keys::These(keys) => Expected { keys, ..expected },
+        Keys::Any => {
+            keys = keep_artifact::signer(artifact).map(|key| [key]);
+            let keys = keys.as_ref().map_or(&[][..], |key| &key[..]);
+            Expected { keys, ..expected }
+        }
     };
     let verified = keep_artifact::verify(artifact, &expected).map_err(|error| refuse(&error))?;
     debug_assert_eq!(artifact.len(), HEADER_LEN + verified.code.len());
 
     let code = NonNull::from(verified.code);
-    // SAFETY: the bytes are what a compiler whose key is accepted made with this very engine
+    // SAFETY: the bytes are what a compiler that is accepted made with this very engine
     // configuration; the mapping is never given back, and nothing writes to it.
     unsafe {
         match verified.kind {
@@ -58,8 +80,17 @@ pub(crate) fn load(engine: &Engine, launch: &Run, file: BorrowedFd<'_>) -> Resul
     .map_err(|error| Refused::caused(Refusal::Mismatch, "cannot load the artifact", &error))
 }
 
+/// What an artifact of a module has to be to run here; by no key yet.
+pub(crate) fn expected(engine: &Engine, module: [u8; 32]) -> Result<Expected<'static>, Refused> {
+    let Some(isa) = Isa::current() else {
+        return Err(Refused::new(Refusal::Internal, "artifacts know no such instruction set"));
+    };
+    let engine = keep_engine::identity(engine);
+    Ok(Expected { keys: &[], module, engine, isa, cpu: cpu::detect() })
+}
+
 /// Maps a whole file, read-only, for the life of the program.
-fn map(file: BorrowedFd<'_>) -> Result<&'static [u8], Refused> {
+pub(crate) fn map(file: BorrowedFd<'_>) -> Result<&'static [u8], Refused> {
     let refused = |error: rustix::io::Errno| {
         Refused::new(Refusal::Internal, format!("cannot map the artifact\n{error}"))
     };

@@ -9,8 +9,13 @@
 #![no_main]
 
 mod artifact;
+mod components;
+mod deploy;
 mod direct;
+mod host;
+mod network;
 mod run;
+mod sockets;
 mod state;
 mod stdio;
 mod wasi;
@@ -48,7 +53,8 @@ fn main() -> ! {
     program::ignore_broken_pipes();
     let report = match program::read_launch() {
         Ok(Launch::Run(launch)) => run::run(launch),
-        Ok(Launch::Compile(_)) => Err(Refused::new(
+        Ok(Launch::Deploy(launch)) => deploy::deploy(launch),
+        Ok(Launch::Compile(_) | Launch::CompileService(_)) => Err(Refused::new(
             Refusal::Launch,
             "this is the runtime, but the launch asks for a compilation",
         )),

@@ -2,66 +2,119 @@
 
 //! From a launch to a report: instantiate, call, and tell how it ended.
 
+use std::mem;
 use std::sync::Arc;
 
 use keep_engine::program::descriptor;
 use keep_engine::world::{self, Unsupported};
-use keep_launch::{FD_INPUT, Refusal, Report, Run};
+use keep_launch::{FD_INPUT, Preopen, Refusal, Report, Run, Stdio};
 use keep_runtime::budget::Budget;
-use wasmtime::component::{self, Component};
+use tokio::runtime::Runtime;
 use wasmtime::error::Context as _;
 use wasmtime::{Engine, Error, Linker, Module, Store};
-use wasmtime_wasi::{I32Exit, p2};
+use wasmtime_wasi::I32Exit;
 
-use crate::artifact::{self, Loaded, Text};
+use crate::artifact::{self, Accepted, Keys, Loaded, Text};
 use crate::direct::Direct;
+use crate::network::Network;
 use crate::state::State;
-use crate::{Refused, wasi};
+use crate::{Refused, components, deploy, sockets, wasi};
 
-/// Runs the workload to its end.
+/// What a workload is started with, whoever says so.
+#[derive(Debug)]
+pub(crate) struct World {
+    /// Arguments, the workload's name first.
+    pub(crate) args: Vec<String>,
+    /// Environment, in order.
+    pub(crate) env: Vec<(String, String)>,
+    /// Descriptors 0, 1 and 2.
+    pub(crate) stdio: [Stdio; 3],
+    /// Directories.
+    pub(crate) preopens: Vec<Preopen>,
+    /// Bytes of all linear memories together.
+    pub(crate) max_memory: u64,
+    /// For a workload that has one.
+    pub(crate) network: Option<Network>,
+}
+
+/// Runs a workload that the host hands over.
 pub(crate) fn run(launch: Run) -> Result<Report, Refused> {
-    let internal = |what: &str, error: Error| Refused::caused(Refusal::Internal, what, &error);
+    let engine = engine()?;
+    let accepted =
+        Accepted { keys: Keys::These(&launch.compiler_keys), module: launch.module_digest };
+    let loaded = artifact::load(&engine, artifact::map(descriptor(FD_INPUT))?, &accepted)?;
+    let events = event_loop()?;
+    let Run { args, env, stdio, preopens, max_memory, sockets, .. } = launch;
+    let network = match sockets {
+        Some(sockets) => Some(events.block_on(deploy::network_for_run(sockets))?),
+        None => None,
+    };
+    execute(&engine, &events, loaded, World { args, env, stdio, preopens, max_memory, network })
+}
 
+/// The engine that artifacts are loaded into.
+pub(crate) fn engine() -> Result<Engine, Refused> {
     let mut config = keep_engine::config();
     config.with_custom_code_memory(Some(Arc::new(Text)));
-    let engine = Engine::new(&config).map_err(|e| internal("cannot set up the engine", e))?;
-    let loaded = artifact::load(&engine, &launch, descriptor(FD_INPUT))?;
+    Engine::new(&config).map_err(|e| internal("cannot set up the engine", e))
+}
 
-    let events = tokio::runtime::Builder::new_current_thread()
+/// The one event loop of the program, on its one thread.
+pub(crate) fn event_loop() -> Result<Runtime, Refused> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|e| internal("cannot set up the event loop", e.into()))?;
-    let name = launch.args.first().cloned().unwrap_or_default();
-    let wasi = wasi::context(&launch)?;
-    let budget = Budget::new(launch.max_memory);
-    let state = State { wasi, budget, direct: Direct::new(launch.stdio) };
-    let mut store = Store::new(&engine, state);
+        .map_err(|e| internal("cannot set up the event loop", e.into()))
+}
+
+fn internal(what: &str, error: Error) -> Refused {
+    Refused::caused(Refusal::Internal, what, &error)
+}
+
+/// Runs the workload to its end.
+pub(crate) fn execute(
+    engine: &Engine,
+    events: &Runtime,
+    loaded: Loaded,
+    world: World,
+) -> Result<Report, Refused> {
+    let name = world.args.first().cloned().unwrap_or_default();
+    let wasi = wasi::context(&world)?;
+    let budget = Budget::new(world.max_memory);
+    let network = world.network;
+    let state = State { wasi, budget, direct: Direct::new(world.stdio), sockets: None };
+    let mut store = Store::new(engine, state);
     store.limiter(|state| state);
 
     let (store, result) = match &loaded {
         Loaded::Module(module) => {
-            let linker = link_module(&engine, module, &mut store)?;
+            let linker = link_module(engine, module, &mut store, network.is_some())?;
             events.block_on(async {
+                if let Some(network) = &network {
+                    store.data_mut().sockets = Some(sockets::open(network).await?);
+                }
                 let result = run_module(&mut store, &linker, module).await;
-                (store, result)
-            })
+                Ok((store, result))
+            })?
         }
         Loaded::Component(component) => {
-            let linker = link_component(&engine, component)?;
+            let network = network.as_ref();
+            let linker = components::link(engine, component, network)?;
             events.block_on(async {
-                let result = run_component(&mut store, &linker, component).await;
+                let result = components::run(&mut store, &linker, component, network).await;
                 (store, result)
             })
         }
     };
     let report = report(&store, &name, result);
     // The process ends in a moment; giving everything back piece by piece would be work for nothing.
-    std::mem::forget((store, loaded, events, engine));
+    mem::forget((store, loaded, network));
     report
 }
 
 /// How far a workload came before an error.
-enum Failed {
+#[derive(Debug)]
+pub(crate) enum Failed {
     /// It was not instantiated.
     Start(Error),
     /// It was, and ran.
@@ -86,32 +139,16 @@ async fn run_module(
         .map_err(Failed::Running)
 }
 
-async fn run_component(
-    store: &mut Store<State>,
-    linker: &component::Linker<State>,
-    component: &Component,
-) -> Result<(), Failed> {
-    let command = p2::bindings::Command::instantiate_async(&mut *store, component, linker)
-        .await
-        .map_err(Failed::Start)?;
-    command
-        .wasi_cli_run()
-        .call_run(&mut *store)
-        .await
-        .context("failed to invoke `run` function")
-        .and_then(|result| result.map_err(|()| I32Exit(1).into()))
-        .map_err(Failed::Running)
-}
-
 fn link_module(
     engine: &Engine,
     module: &Module,
     store: &mut Store<State>,
+    has_sockets: bool,
 ) -> Result<Linker<State>, Refused> {
     let imports = module.imports().map(|import| (import.module(), import.name()));
     world::check_module(imports, module.exports().map(|export| export.name()))
         .map_err(|error| Refused::new(Refusal::Unsupported, error.to_string()))?;
-    let linker = wasi::linker(engine, module)
+    let linker = wasi::linker(engine, module, has_sockets)
         .map_err(|error| Refused::caused(Refusal::Internal, "cannot link WASI", &error))?;
     // The names within a preview are known only now. All that are missing are named, not the first.
     let missing: Vec<_> = module
@@ -125,23 +162,6 @@ fn link_module(
         let error = Unsupported::Imports(missing);
         Err(Refused::new(Refusal::Unsupported, error.to_string()))
     }
-}
-
-fn link_component(
-    engine: &Engine,
-    component: &Component,
-) -> Result<component::Linker<State>, Refused> {
-    let ty = component.component_type();
-    let imports = ty.imports(engine).map(|(name, _)| name);
-    world::check_component(imports, ty.exports(engine).map(|(name, _)| name))
-        .map_err(|error| Refused::new(Refusal::Unsupported, error.to_string()))?;
-    let mut linker = component::Linker::new(engine);
-    p2::add_to_linker_async(&mut linker)
-        .map_err(|error| Refused::caused(Refusal::Internal, "cannot link WASI", &error))?;
-    linker.instantiate_pre(component).map_err(|error| {
-        Refused::caused(Refusal::Unsupported, "the component does not fit WASI 0.2", &error)
-    })?;
-    Ok(linker)
 }
 
 /// Tells how it ended, in the words of Wasmtime's command line.

@@ -8,6 +8,7 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtxView, WasiView};
 
 use crate::direct::Direct;
+use crate::sockets::Sockets;
 
 #[allow(missing_debug_implementations, reason = "Wasmtime's types have none to show")]
 pub(crate) struct State {
@@ -16,6 +17,8 @@ pub(crate) struct State {
     pub(crate) budget: Budget,
     /// Which of a module's descriptors may be served without the layers between.
     pub(crate) direct: Direct,
+    /// Those of a module that has any.
+    pub(crate) sockets: Option<Sockets>,
 }
 
 impl WasiView for State {

@@ -3,22 +3,23 @@
 //! What a workload sees of the world: the WASI context, and the functions it is linked to.
 
 use keep_engine::world::{PREVIEW0, PREVIEW1};
-use keep_launch::{Refusal, Run, Stdio};
+use keep_launch::{Refusal, Stdio};
 use wasmtime::{Engine, Linker, Module};
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder, p0};
 
+use crate::run::World;
 use crate::state::State;
 use crate::stdio::{Input, Output};
-use crate::{Refused, direct};
+use crate::{Refused, direct, sockets};
 
 /// Builds the context. There is no network: every address and every name look-up is refused.
-pub(crate) fn context(launch: &Run) -> Result<WasiP1Ctx, Refused> {
+pub(crate) fn context(world: &World) -> Result<WasiP1Ctx, Refused> {
     let mut builder = WasiCtxBuilder::new();
     // One thread does everything, so a file operation may as well block it.
     builder.allow_blocking_current_thread(true);
-    builder.args(&launch.args).envs(&launch.env);
-    let [stdin, stdout, stderr] = launch.stdio;
+    builder.args(&world.args).envs(&world.env);
+    let [stdin, stdout, stderr] = world.stdio;
     match stdin {
         Stdio::Null => {}
         Stdio::Stdin => drop(builder.stdin(Input::new())),
@@ -44,7 +45,7 @@ pub(crate) fn context(launch: &Run) -> Result<WasiP1Ctx, Refused> {
     if let Some(stderr) = output(stderr)? {
         builder.stderr(stderr);
     }
-    for preopen in &launch.preopens {
+    for preopen in &world.preopens {
         builder.preopened_dir(&preopen.path, &preopen.guest, FsPerms::ReadWrite).map_err(
             |error| {
                 let what = format!("cannot open the folder for `{}`", preopen.guest);
@@ -56,7 +57,11 @@ pub(crate) fn context(launch: &Run) -> Result<WasiP1Ctx, Refused> {
 }
 
 /// Links the previews that a module imports from; to link what it does not would cost start-up time.
-pub(crate) fn linker(engine: &Engine, module: &Module) -> wasmtime::Result<Linker<State>> {
+pub(crate) fn linker(
+    engine: &Engine,
+    module: &Module,
+    has_sockets: bool,
+) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     let imports = |name| module.imports().any(|import| import.module() == name);
     if imports(PREVIEW1) {
@@ -68,6 +73,9 @@ pub(crate) fn linker(engine: &Engine, module: &Module) -> wasmtime::Result<Linke
     }
     if imports(PREVIEW0) {
         p0::add_to_linker_async(&mut linker, |state: &mut State| &mut state.wasi)?;
+    }
+    if has_sockets {
+        sockets::link(&mut linker)?;
     }
     Ok(linker)
 }
