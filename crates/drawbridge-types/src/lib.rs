@@ -47,7 +47,8 @@ pub mod media {
     pub const ENTRY: &str = "application/vnd.drawbridge.entry.v1+json";
     /// A signed tag: a JSON Web Signature whose payload is an entry.
     pub const JWS: &str = "application/jose+json";
-    /// A sigstore bundle over an entry, as the sidecar of a tag.
+    /// A sigstore bundle as the sidecar of a tag. It signs the root of the tag's tree, so the digest that is
+    /// signed is the workload's.
     pub const SIGSTORE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
     /// Terms of release: [`crate::Terms`] as JSON.
     pub const TERMS: &str = "application/vnd.drawbridge.terms.v1+json";
@@ -57,6 +58,8 @@ pub mod media {
     pub const TOML: &str = "application/toml";
     /// Native code that was compiled before: `docs/artifacts.md`.
     pub const ARTIFACT: &str = "application/vnd.enarx.artifact.v1";
+    /// Certificates that `Enarx.toml` names (RFC 8555, section 9.1).
+    pub const PEM: &str = "application/pem-certificate-chain";
     /// A problem (RFC 9457).
     pub const PROBLEM: &str = "application/problem+json";
     /// Anything else.
