@@ -9,11 +9,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use command_line::{OrExit, files, unhex};
 use evidence_claims::{Endorsements, kind};
 use serde_json::{Value, json};
 
-use crate::exit::{self, Code, Failure, OrExit};
-use crate::files;
+use crate::exit::{Code, Failure};
 
 /// The kinds that can be named.
 const KINDS: [&str; 8] = [
@@ -87,13 +87,13 @@ fn load_folder(all: &mut Endorsements<'static>, folder: &Path) -> Result<(), Fai
     let context = || format!("cannot read the folder {}", folder.display());
     let mut paths = fs::read_dir(folder)
         .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
-        .or_exit(Code::Input, context)
+        .or_exit_with(Code::Input, context)
         .map(|paths: Vec<PathBuf>| paths)?;
     // The order in a folder is by chance, and the first of a kind counts.
     paths.sort();
     for path in paths.iter().filter(|path| path.is_file()) {
         if !add_recognised(all, path)? {
-            exit::warn(format_args!("{} is no endorsement, and not used", path.display()));
+            command_line::warn(format_args!("{} is no endorsement, and not used", path.display()));
         }
     }
     Ok(())
@@ -128,7 +128,7 @@ fn add(all: &mut Endorsements<'static>, kind: &'static str, path: &Path) -> Resu
         kind::VEK | kind::ASK if is_pem => evidence_pki::pem_blocks(&bytes, "CERTIFICATE"),
         _ => Ok(vec![bytes.to_vec()]),
     };
-    for part in parts.or_exit(Code::Input, || format!("cannot read {}", path.display()))? {
+    for part in parts.or_exit_with(Code::Input, || format!("cannot read {}", path.display()))? {
         push(all, kind, part, path)?;
     }
     Ok(())
@@ -140,20 +140,20 @@ fn push(
     bytes: Vec<u8>,
     path: &Path,
 ) -> Result<(), Failure> {
-    all.push(kind, bytes).or_exit(Code::Input, || format!("cannot use {}", path.display()))
+    all.push(kind, bytes).or_exit_with(Code::Input, || format!("cannot use {}", path.display()))
 }
 
 /// Adds what Intel's service gives out, or all of it in one file.
 fn add_json(all: &mut Endorsements<'static>, path: &Path) -> Result<bool, Failure> {
     let bytes = files::read(path)?;
     let value: Value = serde_json::from_slice(&bytes)
-        .or_exit(Code::Input, || format!("{} is not JSON", path.display()))?;
+        .or_exit_with(Code::Input, || format!("{} is not JSON", path.display()))?;
     if value.get("tcbInfo").is_some() {
         push(all, kind::TCB_INFO, bytes.to_vec(), path)?;
     } else if value.get("enclaveIdentity").is_some() {
         push(all, kind::QE_IDENTITY, bytes.to_vec(), path)?;
     } else if value.get("tcb_info").is_some() || value.get("qe_identity").is_some() {
-        for (kind, bytes) in one_file(&value).or_exit(Code::Input, || {
+        for (kind, bytes) in one_file(&value).or_exit_with(Code::Input, || {
             format!("{} is not the collateral of a quote", path.display())
         })? {
             push(all, kind, bytes, path)?;
@@ -171,7 +171,7 @@ fn one_file(value: &Value) -> Result<Vec<(&'static str, Vec<u8>)>, anyhow::Error
     let mut out = Vec::new();
     for name in ["root_ca_crl", "pck_crl"] {
         if let Some(digits) = text(name) {
-            let der = files::unhex(digits)
+            let der = unhex(digits)
                 .ok_or_else(|| anyhow::anyhow!("`{name}` is not hexadecimal digits"))?;
             out.push((kind::CRL, der));
         }

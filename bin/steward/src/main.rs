@@ -2,27 +2,23 @@
 
 //! The `steward` program: the service that turns evidence into certificates, and the tools around it.
 //!
-//! Here are clock, files, sockets and keys; what is decided, and why, is in the libraries. There is one
-//! file per command, and one folder for the service.
+//! Here are options, files and keys; what is decided, and why, is in the libraries, and so is the service.
+//! There is one file per command.
 
 #![forbid(unsafe_code)]
 
-mod claims;
 mod cli;
-mod clock;
 mod collateral;
 mod commands;
 mod exit;
-mod files;
-mod log;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
 mod recognise;
-mod service;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use command_line::log::{self, Kind, Log};
 
 use cli::{Cli, Command};
 use exit::Failure;
@@ -31,16 +27,19 @@ fn main() -> ExitCode {
     // Ends the program by itself if the command line is wrong, or asks for help.
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            failure.print();
-            ExitCode::from(failure.code as u8)
-        }
+        Err(failure) => failure.exit(),
     }
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
-    let is_service = matches!(cli.command, Command::Serve(_));
-    log::start(cli.log_filter.as_deref(), cli.log_format, is_service)?;
+    log::start(Log {
+        filter: cli.log_filter.as_deref(),
+        format: cli.log_format,
+        kind: match cli.command {
+            Command::Serve(_) => Kind::Service,
+            _ => Kind::Command,
+        },
+    })?;
     match cli.command {
         Command::Serve(args) => commands::serve::run(&args),
         Command::Init(args) => commands::init::run(&args),

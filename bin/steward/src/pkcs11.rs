@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
 
+use command_line::{OrExit, files, warn};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
@@ -22,8 +23,7 @@ use steward_core::{SignError, Signer, SigningAlgorithm};
 use zeroize::Zeroizing;
 
 use crate::cli::Pkcs11Args;
-use crate::exit::{Code, Failure, OrExit, warn};
-use crate::files;
+use crate::exit::{Code, Failure};
 
 /// The variable with the PIN, if it is in no file.
 const PIN_VARIABLE: &str = "STEWARD_PKCS11_PIN";
@@ -61,7 +61,7 @@ impl Pkcs11Key {
         };
         let pin = pin(args.pkcs11_pin_file.as_deref())?;
         Self::new(module, token, label, &pin)
-            .or_exit(Code::Failed, || {
+            .or_exit_with(Code::Failed, || {
                 format!(
                     "cannot use the key `{label}` of the token `{token}` by {}",
                     module.display()

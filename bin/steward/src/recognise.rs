@@ -4,12 +4,12 @@
 
 use std::path::Path;
 
+use command_line::files;
 use evidence_claims::statement;
 use evidence_pki::ObjectIdentifier;
 use steward_core::AttestedRequest;
 
 use crate::exit::{Code, Failure};
-use crate::files;
 
 /// An SNP attestation report has so many bytes (AMD 56860, table 23).
 const REPORT_SIZE: usize = 1184;

@@ -9,13 +9,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use command_line::files::Access;
+use command_line::{OrExit, files, print, unhex};
 use evidence_development::{Binding, Curve, Guest, Key, Root};
 use steward_claims::Workload;
+use steward_service::clock;
 
 use crate::cli::{DevelopmentCommand, DevelopmentRequestArgs};
-use crate::clock;
-use crate::exit::{Code, Failure, OrExit, print};
-use crate::files::{self, Access};
+use crate::exit::{Code, Failure};
 
 /// A development root is soon forgotten, and should not be good for ever then.
 const LIFETIME: Duration = Duration::from_secs(365 * 86_400);
@@ -31,12 +32,12 @@ fn root(dir: &Path) -> Result<(), Failure> {
     let (key, crt, policy) = (dir.join("root.key"), dir.join("root.crt"), dir.join("policy.toml"));
     files::check_absent(&[&key, &crt, &policy])?;
     let root = Root::create(clock::now(), LIFETIME)
-        .or_exit(Code::Failed, || "cannot make a development root")?;
+        .or_exit_with(Code::Failed, || "cannot make a development root")?;
     let failed = || "cannot write a development root";
-    let certificate = root.certificate_pem().or_exit(Code::Failed, failed)?;
+    let certificate = root.certificate_pem().or_exit_with(Code::Failed, failed)?;
     files::create_folder(dir)?;
     files::create_all(&[
-        (&key, root.key_pem().or_exit(Code::Failed, failed)?.as_bytes(), Access::Secret),
+        (&key, root.key_pem().or_exit_with(Code::Failed, failed)?.as_bytes(), Access::Secret),
         (&crt, certificate.as_bytes(), Access::Public),
         (&policy, policy_text(&certificate).as_bytes(), Access::Public),
     ])?;
@@ -71,19 +72,17 @@ fn request(args: &DevelopmentRequestArgs) -> Result<(), Failure> {
     let bad = |message: &str| Failure::msg(Code::Usage, message);
     if let Some(digest) = &args.workload {
         Workload::new(args.slug.as_deref(), digest)
-            .or_exit(Code::Usage, || "this is no workload")?;
+            .or_exit_with(Code::Usage, || "this is no workload")?;
     } else if args.slug.is_some() {
         return Err(bad("--slug needs --workload: a name without a digest says nothing"));
     }
     let nonce = match args.nonce.as_deref() {
-        Some(digits) => {
-            Some(files::unhex(digits).ok_or_else(|| bad("--nonce takes hexadecimal digits"))?)
-        }
+        Some(digits) => Some(unhex(digits).ok_or_else(|| bad("--nonce takes hexadecimal digits"))?),
         None => None,
     };
     let mut guest = Guest::default();
     if let Some(digits) = &args.measurement {
-        guest.measurement = files::unhex(digits)
+        guest.measurement = unhex(digits)
             .and_then(|bytes| bytes.try_into().ok())
             .ok_or_else(|| bad("--measurement takes 96 hexadecimal digits"))?;
     }
@@ -97,17 +96,21 @@ fn request(args: &DevelopmentRequestArgs) -> Result<(), Failure> {
         &files::read_text(&args.root.join("root.key"))?,
         &files::read_text(&args.root.join("root.crt"))?,
     )
-    .or_exit(Code::Input, || format!("cannot use the root in {}", args.root.display()))?;
+    .or_exit_with(Code::Input, || format!("cannot use the root in {}", args.root.display()))?;
     let failed = || "cannot make the request";
-    let key = Key::generate(Curve::P384).or_exit(Code::Failed, failed)?;
-    let attester = root.attester(clock::now()).or_exit(Code::Failed, failed)?;
+    let key = Key::generate(Curve::P384).or_exit_with(Code::Failed, failed)?;
+    let attester = root.attester(clock::now()).or_exit_with(Code::Failed, failed)?;
     let request = match args.published {
         true => attester.published_request(&key, &guest),
         false => attester.request(&key, &guest, &binding),
     }
-    .or_exit(Code::Failed, failed)?;
+    .or_exit_with(Code::Failed, failed)?;
     files::create_all(&[
-        (&args.key_out, key.to_pem().or_exit(Code::Failed, failed)?.as_bytes(), Access::Secret),
+        (
+            &args.key_out,
+            key.to_pem().or_exit_with(Code::Failed, failed)?.as_bytes(),
+            Access::Secret,
+        ),
         (&args.out, &request, Access::Public),
     ])?;
     print(&format!(

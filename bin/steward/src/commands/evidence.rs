@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use command_line::{OrExit, Style, files, hex, print, print_json};
 use evidence_claims::{Check, Claims, Endorsements, Field, Outcome, Reason, Time, kind};
 use evidence_crypto::{AwsLc, Crypto};
 use evidence_pki::{ObjectIdentifier, PublicKey};
@@ -12,13 +13,12 @@ use evidence_snp::Development;
 use evidence_verifier::Verifier;
 use serde_json::{Value, json};
 use steward_core::{AttestedRequest, Form, RequestRefusal};
+use steward_service::{clock, verifier};
 
 use crate::cli::{EvidenceCommand, EvidenceVerifyArgs};
-use crate::commands::serve::verifier;
-use crate::exit::{self, Code, Failure, OrExit, Style, print, print_json};
-use crate::files::{self, hex};
+use crate::collateral;
+use crate::exit::{Code, Failure};
 use crate::recognise::{Kind, Subject};
-use crate::{clock, collateral};
 
 pub(crate) fn run(command: &EvidenceCommand) -> Result<(), Failure> {
     match command {
@@ -212,7 +212,7 @@ fn verify(args: &EvidenceVerifyArgs) -> Result<(), Failure> {
             evidence
                 .endorsements
                 .push(kind, bytes)
-                .or_exit(Code::Input, || "there is too much collateral")?;
+                .or_exit_with(Code::Input, || "there is too much collateral")?;
         }
     }
     let claims = verifier.verify(evidence.kind, evidence.bytes, &evidence.endorsements, now);
@@ -244,7 +244,7 @@ fn verify(args: &EvidenceVerifyArgs) -> Result<(), Failure> {
         }
     }
     if claims.as_ref().is_ok_and(|claims| claims.debug) {
-        exit::warn(
+        command_line::warn(
             "debug is on: the host can look into this environment, and every policy refuses it",
         );
     }

@@ -1,31 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
 //! `steward init`: a root, an intermediate and a policy that lets nothing in yet.
-//!
-//! Two certificates rather than one, so that the root's key can be put away: certificates of Keeps are
-//! signed by the intermediate, which can be renewed without a word to anybody who trusts the root.
 
 use std::path::Path;
 
+use command_line::files::Access;
+use command_line::{OrExit, files, hex, print};
 use evidence_crypto::{AwsLc, Crypto};
-use evidence_pki::Certificate;
-use steward_core::certificate::{Issuer, Profile, Template, name};
 use steward_core::{PemKey, Signer, SigningAlgorithm};
+use steward_service::{clock, establish};
 use zeroize::Zeroizing;
 
 use crate::cli::InitArgs;
-use crate::clock;
-use crate::commands::serve;
-use crate::exit::{Code, Failure, OrExit, print};
-use crate::files::{self, Access, hex};
-
-const DAY: u64 = 86_400;
-/// Long enough that no relying party has to change its root all the time.
-const ROOT_LIFETIME: u64 = 3_650 * DAY;
-/// The key that is in use every day gets a new certificate sooner.
-const INTERMEDIATE_LIFETIME: u64 = 1_095 * DAY;
-/// Clocks differ.
-const BACKDATE: u64 = 3_600;
+use crate::exit::{Code, Failure};
 
 /// The policy to begin with.
 const POLICY: &str = include_str!("policy.toml");
@@ -36,37 +23,13 @@ pub(crate) fn run(args: &InitArgs) -> Result<(), Failure> {
     let (key, crt, policy) = (path("steward.key"), path("steward.crt"), path("policy.toml"));
     files::check_absent(&[&root_key, &root_crt, &key, &crt, &policy])?;
 
-    let root_signer = generate()?;
     let Intermediate { signer, pem: key_pem, about, options } = intermediate(args, &key)?;
-    let now = clock::now();
-    let root = Template {
-        random: serve::random()?,
-        subject: &name(None, &format!("{} Root", args.name)),
-        public_key: root_signer.public_key(),
-        not_before: now.minus(BACKDATE),
-        not_after: now.plus(ROOT_LIFETIME),
-        profile: Profile::Authority { path_length: 1 },
-    }
-    .self_sign(&AwsLc, &root_signer)
-    .or_exit(Code::Failed, || "cannot make the root")?;
-    let issuer = Certificate::parse(&root)
-        .and_then(|root| Issuer::of(&AwsLc, &root))
-        .or_exit(Code::Failed, || "cannot read the root")?;
-    let intermediate = Template {
-        random: serve::random()?,
-        subject: &name(None, &args.name),
-        public_key: signer.public_key(),
-        not_before: now.minus(BACKDATE),
-        not_after: now.plus(INTERMEDIATE_LIFETIME),
-        profile: Profile::Authority { path_length: 0 },
-    }
-    .sign(&AwsLc, &issuer, &root_signer)
-    .or_exit(Code::Failed, || "cannot make the intermediate")?;
+    let authority = establish(&args.name, clock::now(), &*signer)?;
 
     files::create_folder(&args.dir)?;
-    let root_pem = evidence_pki::to_pem("CERTIFICATE", &root);
-    let chain = evidence_pki::to_pem("CERTIFICATE", &intermediate) + &root_pem;
-    let root_key_pem = pem(&root_signer)?;
+    let root_pem = evidence_pki::to_pem("CERTIFICATE", &authority.root);
+    let chain = evidence_pki::to_pem("CERTIFICATE", &authority.intermediate) + &root_pem;
+    let root_key_pem = pem(&authority.root_key)?;
     let mut list: Vec<(&Path, &[u8], Access)> = vec![
         (&root_key, root_key_pem.as_bytes(), Access::Secret),
         (&root_crt, root_pem.as_bytes(), Access::Public),
@@ -94,7 +57,7 @@ pub(crate) fn run(args: &InitArgs) -> Result<(), Failure> {
         dir = args.dir.display(),
         policy = policy.display(),
         crt = crt.display(),
-        fingerprint = hex(&AwsLc.sha256(&[&root])),
+        fingerprint = hex(&AwsLc.sha256(&[&authority.root])),
     ))
 }
 
@@ -139,12 +102,12 @@ fn intermediate(args: &InitArgs, key: &Path) -> Result<Intermediate, Failure> {
 /// A new key on P-384.
 fn generate() -> Result<PemKey, Failure> {
     PemKey::generate(SigningAlgorithm::EcdsaP384Sha384)
-        .or_exit(Code::Failed, || "cannot make a key")
+        .or_exit_with(Code::Failed, || "cannot make a key")
 }
 
 /// The key's file.
 fn pem(key: &PemKey) -> Result<Zeroizing<String>, Failure> {
-    key.to_pem().or_exit(Code::Failed, || "cannot write a key")
+    key.to_pem().or_exit_with(Code::Failed, || "cannot write a key")
 }
 
 #[cfg(test)]

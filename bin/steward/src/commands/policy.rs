@@ -4,13 +4,13 @@
 
 use std::path::Path;
 
+use command_line::{Style, files, hex, print, print_json};
 use evidence_crypto::AwsLc;
 use serde_json::json;
 use steward_policy::Policy;
 
 use crate::cli::PolicyCommand;
-use crate::exit::{Code, Failure, Style, print, print_json};
-use crate::files::{self, hex};
+use crate::exit::{Code, Failure};
 
 pub(crate) fn run(command: &PolicyCommand) -> Result<(), Failure> {
     match command {

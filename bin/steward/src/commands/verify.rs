@@ -4,17 +4,17 @@
 
 use std::path::Path;
 
+use command_line::{OrExit, Style, files, hex, print, print_json};
 use evidence_claims::{Reason, Time};
 use evidence_crypto::{AwsLc, Crypto};
 use evidence_pki::Certificate;
 use serde_json::{Value, json};
 use steward_claims::CertificateClaims;
 use steward_relying_party::Demands;
+use steward_service::{claims, clock};
 
 use crate::cli::VerifyArgs;
-use crate::exit::{self, Code, Failure, OrExit, Style, print, print_json};
-use crate::files::{self, hex};
-use crate::{claims, clock};
+use crate::exit::{Code, Failure};
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<(), Failure> {
     let now = args.at.unwrap_or_else(clock::now);
@@ -55,10 +55,12 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<(), Failure> {
         print(&render(&leaf, &claims, now, &checks))?;
     }
     if claims.platform == "development" {
-        exit::warn("this certificate is for development evidence: it proves nothing about a Keep");
+        command_line::warn(
+            "this certificate is for development evidence: it proves nothing about a Keep",
+        );
     }
     if roots.is_none() {
-        exit::warn("without --ca nobody vouches for these claims: anybody can write them");
+        command_line::warn("without --ca nobody vouches for these claims: anybody can write them");
     }
     if good { Ok(()) } else { Err(Failure::told(Code::Check)) }
 }
@@ -121,10 +123,12 @@ fn find_leaf<'a>(
 ) -> Result<(Certificate<'a>, CertificateClaims), Failure> {
     for der in list {
         let certificate = Certificate::parse(der)
-            .or_exit(Code::Input, || format!("cannot read {}", path.display()))?;
+            .or_exit_with(Code::Input, || format!("cannot read {}", path.display()))?;
         if let Some(extension) = certificate.extension(steward_claims::OID) {
             let claims = CertificateClaims::from_der(extension.value)
-                .or_exit(Code::Check, || format!("cannot read the claims in {}", path.display()))?;
+                .or_exit_with(Code::Check, || {
+                    format!("cannot read the claims in {}", path.display())
+                })?;
             return Ok((certificate, claims));
         }
     }

@@ -18,14 +18,13 @@ use serde_json::json;
 use steward_core::Issued;
 use tokio::time::timeout;
 
-use super::answer::{Form, content_type};
-use super::limits::MAX_BODY;
-use super::problem::Http;
-use super::{Service, decision, metrics};
-use crate::{claims, clock, files};
+use crate::answer::{Form, content_type};
+use crate::limits::MAX_BODY;
+use crate::problem::Http;
+use crate::{DEVELOPMENT_WARNING, Service, claims, clock, decision, hex, metrics};
 
 /// The description of this interface.
-const OPENAPI: &str = include_str!("../../../../docs/steward-openapi.json");
+const OPENAPI: &str = include_str!("../../../docs/steward-openapi.json");
 
 /// A request for one certificate.
 const PKCS10: &str = "application/pkcs10";
@@ -156,7 +155,7 @@ fn certificate(issued: &Issued, form: Form) -> Response<Body> {
             json!({
                 "certificate": evidence_pki::to_pem("CERTIFICATE", issued.leaf()),
                 "chain": chain.collect::<String>(),
-                "serial": files::hex(issued.serial()),
+                "serial": hex(issued.serial()),
                 "not_before": issued.not_before().to_string(),
                 "not_after": issued.not_after().to_string(),
                 "claims": claims::to_json(issued.claims()),
@@ -193,7 +192,7 @@ async fn authority(State(service): State<Arc<Service>>, headers: HeaderMap) -> A
 
 /// `GET /v1/policy/{digest}`: what certificates with that digest were issued under.
 async fn policy_text(State(service): State<Arc<Service>>, Path(digest): Path<String>) -> Answer {
-    if digest != files::hex(service.authority.policy_digest().as_slice()) {
+    if digest != hex(service.authority.policy_digest().as_slice()) {
         return Err(Http::UnknownPolicy);
     }
     let mut response =
@@ -211,7 +210,7 @@ async fn new_nonce(State(service): State<Arc<Service>>) -> Answer {
     let random = decision::random().ok_or(Http::Internal)?;
     let nonce = service.authority.nonce(clock::now(), random).ok_or(Http::Internal)?;
     let body = json!({
-        "nonce": files::hex(nonce.as_bytes()),
+        "nonce": hex(nonce.as_bytes()),
         "expires": nonce.expires().to_string(),
     });
     let mut response = text("application/json", body.to_string());
@@ -226,12 +225,12 @@ async fn healthy(State(service): State<Arc<Service>>) -> Response<Body> {
     let mut body = json!({
         "status": "ok",
         "version": env!("CARGO_PKG_VERSION"),
-        "policy": files::hex(service.authority.policy_digest().as_slice()),
+        "policy": hex(service.authority.policy_digest().as_slice()),
         "platforms": platforms,
         "development": service.development,
     });
     if service.development {
-        body["warning"] = crate::commands::serve::DEVELOPMENT_WARNING.into();
+        body["warning"] = DEVELOPMENT_WARNING.into();
     }
     text("application/json", body.to_string())
 }
@@ -302,7 +301,7 @@ mod tests {
 
     #[test]
     fn the_manual_has_every_code_of_the_service() {
-        let manual = include_str!("../../../../docs/steward.md");
+        let manual = include_str!("../../../docs/steward.md");
         for http in Http::ALL {
             assert!(manual.contains(&format!("`{}`", http.code())), "{http:?}");
         }

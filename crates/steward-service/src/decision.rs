@@ -11,10 +11,8 @@ use evidence_claims::statement;
 use steward_core::{AttestedRequest, Fault, IssueRefusal, Issued};
 use tracing::{error, info};
 
-use super::Service;
-use super::problem::{Http, Problem};
-use crate::clock;
-use crate::files::hex;
+use crate::problem::{Http, Problem};
+use crate::{Service, clock, hex};
 
 const LOG: &str = "steward::decision";
 

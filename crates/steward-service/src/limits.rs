@@ -16,13 +16,20 @@ const MAX_BODIES: usize = 32 << 20;
 
 /// What clients may take.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// Requests for certificates at one time.
-    pub(crate) requests: usize,
+    pub requests: usize,
     /// Connections at one time.
-    pub(crate) connections: usize,
+    pub connections: usize,
     /// For each of: TLS handshake, head of a request, its body, the answer.
-    pub(crate) timeout: Duration,
+    pub timeout: Duration,
+}
+
+impl Default for Limits {
+    /// What `steward serve` takes if it is not told.
+    fn default() -> Self {
+        Self { requests: 256, connections: 1024, timeout: Duration::from_secs(10) }
+    }
 }
 
 /// Lets in as many requests as may be worked on; who comes too much is told so at once, since a queue

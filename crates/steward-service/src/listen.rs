@@ -24,8 +24,8 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info, warn};
 
-use super::patience::Patience;
-use super::{Service, http};
+use crate::patience::Patience;
+use crate::{Service, http};
 
 /// So long are requests given to finish after the signal to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -35,14 +35,18 @@ const BUFFER: usize = 32 << 10;
 
 /// A socket that clients can connect to.
 #[derive(Debug)]
-pub(crate) struct Listening {
+pub struct Listening {
     socket: std::net::TcpListener,
 }
 
 impl Listening {
     /// Listens. At `::` that is both versions of IP, whatever the system's default is, and version 4 alone
-    /// where there is no other.
-    pub(crate) fn new(address: IpAddr, port: u16) -> io::Result<Self> {
+    /// where there is no other. Port 0 takes a free one.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn new(address: IpAddr, port: u16) -> io::Result<Self> {
         match Self::at(SocketAddr::new(address, port)) {
             Err(_) if address == Ipv6Addr::UNSPECIFIED && !has_ipv6() => {
                 Self::at(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))
@@ -65,7 +69,11 @@ impl Listening {
     }
 
     /// The address with the port that the system chose.
-    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 }
@@ -75,11 +83,34 @@ fn has_ipv6() -> bool {
     std::net::TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok()
 }
 
-/// Serves until SIGTERM or SIGINT, then finishes what has begun.
-pub(crate) async fn serve(
+/// Ready at SIGTERM or SIGINT, of which the log tells.
+///
+/// # Errors
+///
+/// If the signals cannot be waited for.
+pub fn until_signal() -> io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        info!(signal = name, "stopping");
+    })
+}
+
+/// Serves until `shutdown` is ready, then finishes what has begun. Without `tls` it
+/// speaks plain HTTP, for a proxy in front of it.
+///
+/// # Errors
+///
+/// If the socket cannot be used.
+pub async fn serve(
     service: Arc<Service>,
     listening: Listening,
     tls: Option<Arc<ServerConfig>>,
+    shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listening.socket)?;
     let acceptor = tls.map(TlsAcceptor::from);
@@ -93,18 +124,15 @@ pub(crate) async fn serve(
         .max_buf_size(BUFFER);
     let places = Arc::new(Semaphore::new(limits.connections));
     let graceful = GracefulShutdown::new();
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-
-    let name = loop {
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
         let next = async {
             // Whoever finds no place waits in the socket's queue.
             let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
             listener.accept().await.map(|(stream, _)| (stream, place))
         };
         let (stream, place) = tokio::select! {
-            _ = terminate.recv() => break "SIGTERM",
-            _ = interrupt.recv() => break "SIGINT",
+            () = &mut shutdown => break,
             accepted = next => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -134,8 +162,7 @@ pub(crate) async fn serve(
                 debug!(%error, "connection ended");
             }
         });
-    };
-    info!(signal = name, "stopping");
+    }
     drop(listener);
     if timeout(GRACE, graceful.shutdown()).await.is_err() {
         warn!(seconds = GRACE.as_secs(), "some requests did not finish in time");

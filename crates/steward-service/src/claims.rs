@@ -5,10 +5,10 @@
 use serde_json::{Value, json};
 use steward_claims::CertificateClaims;
 
-use crate::files::hex;
+use crate::hex;
 
 /// Hashes are hexadecimal digits, times as in RFC 3339, and what is not there is `null`.
-pub(crate) fn to_json(claims: &CertificateClaims) -> Value {
+pub fn to_json(claims: &CertificateClaims) -> Value {
     let svns: serde_json::Map<String, Value> =
         claims.svns.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
     json!({
