@@ -57,7 +57,7 @@ struct Inner {
     http: Http,
     /// What is known; replaced as a whole.
     known: RwLock<Option<Arc<Known>>>,
-    /// When the last attempt to fetch began. Whoever holds it fetches; nobody else does meanwhile.
+    /// When the last attempt to fetch began or ended. Whoever holds it fetches, and nobody else.
     attempt: Mutex<Option<Instant>>,
 }
 
@@ -200,6 +200,8 @@ impl Inner {
         if let Err(error) = self.fetch().await {
             self.warn(&error);
         }
+        // Whoever waited meanwhile must not begin anew, however long a silent issuer was waited for.
+        *attempt = Some(Instant::now());
         self.current()
     }
 
