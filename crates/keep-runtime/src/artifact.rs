@@ -2,6 +2,9 @@
 
 //! From a descriptor to code that may run: map, check, load.
 //!
+//! An artifact that arrives over the network is first written to a file of its own in memory, a
+//! [`Sheet`], and sealed against writing; from there on it is like any other.
+//!
 //! The file is mapped once, privately and read-only. The very bytes that were checked are the ones
 //! that run: Wasmtime uses them in place, and the only change is that the text becomes executable,
 //! by one `mprotect`. At no time is a page both writable and executable, or first one and then the
@@ -9,14 +12,16 @@
 //! still change the file beneath it, as it could change everything else there.
 
 use std::ffi::c_void;
-use std::os::fd::BorrowedFd;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::slice;
 
 use keep_artifact::{ArtifactError, Expected, HEADER_LEN, Isa, Kind};
-use keep_engine::cpu;
+use keep_deploy::Memory;
+use keep_engine::{cpu, program};
 use keep_launch::{MAX_INPUT, Refusal};
-use rustix::fs::fstat;
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mprotect};
 use wasmtime::component::Component;
 use wasmtime::{CustomCodeMemory, Engine, Module};
@@ -87,6 +92,45 @@ pub(crate) fn expected(engine: &Engine, module: [u8; 32]) -> Result<Expected<'st
     };
     let engine = keep_engine::identity(engine);
     Ok(Expected { keys: &[], module, engine, isa, cpu: cpu::detect() })
+}
+
+/// Memory for an artifact that arrives in pieces: a file without a name, which is written once from
+/// its beginning, sealed, and only then mapped.
+#[derive(Debug)]
+pub(crate) struct Sheet {
+    file: OwnedFd,
+    left: u64,
+}
+
+impl Sheet {
+    /// For so many bytes.
+    pub(crate) fn new(len: u64) -> io::Result<Self> {
+        if len > MAX_INPUT {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let file = memfd_create("artifact", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        ftruncate(&file, len)?;
+        Ok(Self { file, left: len })
+    }
+
+    /// From now on nobody can write to it.
+    pub(crate) fn seal(self) -> Result<&'static [u8], Refused> {
+        if self.left > 0 {
+            return Err(Refused::new(Refusal::Artifact, "the artifact is shorter than announced"));
+        }
+        let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+        fcntl_add_seals(&self.file, seals).map_err(|error| {
+            Refused::new(Refusal::Internal, format!("cannot seal the artifact\n{error}"))
+        })?;
+        map(self.file.as_fd())
+    }
+}
+
+impl Memory for Sheet {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.left = self.left.checked_sub(bytes.len() as u64).ok_or(io::ErrorKind::FileTooLarge)?;
+        program::write_all(self.file.as_fd(), bytes)
+    }
 }
 
 /// Maps a whole file, read-only, for the life of the program.
