@@ -20,6 +20,11 @@ pub(crate) fn data() -> Result<PathBuf> {
     base("XDG_DATA_HOME", ".local/share")
 }
 
+/// The folder of what is remembered between two runs, and can be done again.
+pub(crate) fn state() -> Result<PathBuf> {
+    base("XDG_STATE_HOME", ".local/state")
+}
+
 fn base(variable: &str, default: &str) -> Result<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute(variable)

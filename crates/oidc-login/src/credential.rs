@@ -41,6 +41,19 @@ impl Credential {
         })
     }
 
+    /// Whom the token says that it is about, if it is a JSON Web Token.
+    ///
+    /// Its signature is not checked: this is for messages and for requests that the server checks.
+    pub fn subject(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Claims {
+            sub: String,
+        }
+        let claims: Claims = claims(self.access.expose())?;
+        let plain = claims.sub.len() <= 255 && !claims.sub.chars().any(char::is_control);
+        plain.then_some(claims.sub)
+    }
+
     /// The text to keep, in one line.
     ///
     /// Without a refresh token it is the access token and nothing else, as the published program kept it,
@@ -96,10 +109,13 @@ pub(crate) fn expiry(token: &str) -> Option<SystemTime> {
     struct Claims {
         exp: f64,
     }
-    let claims = token.split('.').nth(1)?;
-    let claims: Claims =
-        serde_json::from_slice(&Base64UrlUnpadded::decode_vec(claims).ok()?).ok()?;
+    let claims: Claims = claims(token)?;
     from_seconds(claims.exp.max(0.0) as u64)
+}
+
+fn claims<T: serde::de::DeserializeOwned>(token: &str) -> Option<T> {
+    let claims = Base64UrlUnpadded::decode_vec(token.split('.').nth(1)?).ok()?;
+    serde_json::from_slice(&claims).ok()
 }
 
 fn from_seconds(seconds: u64) -> Option<SystemTime> {
@@ -131,8 +147,9 @@ mod tests {
 
     #[test]
     fn a_token_tells_when_it_ends() {
-        let claims = Base64UrlUnpadded::encode_string(br#"{"exp":1000}"#);
+        let claims = Base64UrlUnpadded::encode_string(br#"{"exp":1000,"sub":"alice"}"#);
         let credential = Credential::bare(&format!("e30.{claims}.x")).unwrap();
+        assert_eq!(credential.subject().as_deref(), Some("alice"));
         assert_eq!(credential.expires, from_seconds(1000));
         assert!(!credential.is_fresh(Duration::ZERO));
         assert!(Credential::bare("opaque").unwrap().is_fresh(Duration::ZERO));
