@@ -9,11 +9,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use keep_identity::Identity;
 use rustls::client::ResolvesClientCert;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, Error, SignatureScheme};
+use rustls::{Error, InconsistentKeys, SignatureScheme};
 
-use crate::{NetError, provider};
+use crate::NetError;
+use crate::provider::provider;
 
 /// The Keep's current certificate; clones share it.
 #[derive(Debug, Clone, Default)]
@@ -40,20 +42,28 @@ impl IdentityHandle {
     ///
     /// [`NetError::Cpu`] and [`NetError::Identity`]; the one before stays.
     pub fn install(&self, identity: &Identity) -> Result<(), NetError> {
-        let provider = provider::provider()?;
-        let key = provider
-            .key_provider
-            .load_private_key(identity.tls_key())
-            .map_err(NetError::Identity)?;
-        let key = CertifiedKey::new(identity.tls_chain(), key);
+        self.install_chain(identity.tls_chain(), identity.tls_key(), identity.is_self_signed())
+    }
+
+    /// As [`IdentityHandle::install`], in parts: the chain, leaf first, its key, and whether no
+    /// Steward had a part in it.
+    ///
+    /// # Errors
+    ///
+    /// See there.
+    pub fn install_chain(
+        &self,
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        self_signed: bool,
+    ) -> Result<(), NetError> {
+        let key = provider()?.key_provider.load_private_key(key).map_err(NetError::Identity)?;
+        let key = CertifiedKey::new(chain, key);
         match key.keys_match() {
-            Ok(()) | Err(Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
+            Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
             Err(error) => return Err(NetError::Identity(error)),
         }
-        if key.cert.is_empty() {
-            return Err(NetError::Identity(CertificateError::BadEncoding.into()));
-        }
-        let current = Current { key: Arc::new(key), self_signed: identity.is_self_signed() };
+        let current = Current { key: Arc::new(key), self_signed };
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(current));
         Ok(())
     }

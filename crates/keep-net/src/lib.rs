@@ -13,37 +13,54 @@
 #![forbid(unsafe_code)]
 
 mod connect;
+mod dns;
 mod error;
 mod http;
 mod identity;
+mod io;
 mod listen;
 mod provider;
+mod settings;
 mod stream;
+mod tls;
+mod verify;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use enarx_config::{Listen, Peer};
 use keep_launch::Network;
+use rustls::pki_types::CertificateDer;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::dns::Resolver;
+use crate::settings::{Clients, Scope};
 
 pub use error::NetError;
-pub use http::{Body, Http, Response, Url};
+pub use http::{Body, Http, Response, SILENCE, Url};
 pub use identity::IdentityHandle;
-pub use listen::Listener;
+pub use io::HyperIo;
+pub use listen::{Listener, MAX_HANDSHAKES};
 pub use provider::{check_cpu, provider};
 pub use stream::{PeerInfo, Stream};
+
+/// Sockets that may be open if the launch does not say.
+const DEFAULT_SOCKETS: usize = 1000;
 
 /// The network of a Keep; clones share it.
 #[derive(Debug, Clone)]
 pub struct Net {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
+    resolver: Arc<Resolver>,
+    pub(crate) places: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    network: Network,
-    identity: IdentityHandle,
-    files: Vec<(String, Vec<u8>)>,
+pub(crate) struct Shared {
+    pub(crate) network: Network,
+    pub(crate) identity: IdentityHandle,
+    pub(crate) files: Vec<(String, Vec<u8>)>,
+    pub(crate) clients: Clients,
 }
 
 impl Net {
@@ -58,19 +75,42 @@ impl Net {
         identity: IdentityHandle,
         files: &[(String, Vec<u8>)],
     ) -> Result<Self, NetError> {
-        let shared = Shared { network: network.clone(), identity, files: files.to_vec() };
-        Ok(Self { shared: Arc::new(shared) })
+        let mut store = rustls::RootCertStore::empty();
+        for (which, roots) in [("system", &network.roots), ("steward", &network.steward_roots)] {
+            for root in roots {
+                store.add(CertificateDer::from(&root[..])).map_err(|error| NetError::Roots {
+                    which: which.to_owned(),
+                    why: error.to_string(),
+                })?;
+            }
+        }
+        let places = match usize::try_from(network.max_sockets) {
+            Ok(0) | Err(_) => DEFAULT_SOCKETS,
+            Ok(count) => count.min(Semaphore::MAX_PERMITS),
+        };
+        Ok(Self {
+            resolver: Arc::new(Resolver::new(network)),
+            places: Arc::new(Semaphore::new(places)),
+            shared: Arc::new(Shared {
+                network: network.clone(),
+                identity,
+                files: files.to_vec(),
+                clients: Clients::default(),
+            }),
+        })
     }
 
-    /// The same network with other files: a deployed workload brings them along only later.
+    /// The same network with other files: a deployed workload brings them along only later. Both
+    /// count their sockets together.
     #[must_use]
     pub fn with_files(&self, files: &[(String, Vec<u8>)]) -> Self {
         let shared = Shared {
             network: self.shared.network.clone(),
             identity: self.shared.identity.clone(),
             files: files.to_vec(),
+            clients: Clients::default(),
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), ..self.clone() }
     }
 
     /// The certificate that the Keep shows.
@@ -84,8 +124,7 @@ impl Net {
     ///
     /// [`NetError::Resolve`].
     pub async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, NetError> {
-        let _ = &self.shared.network;
-        Err(NetError::Resolve { name: name.to_owned(), why: "there is no DNS yet" })
+        self.resolver.resolve(name).await
     }
 
     /// Connects for the workload: `system` means the public authorities that this program knows,
@@ -95,7 +134,7 @@ impl Net {
     ///
     /// [`NetError`].
     pub async fn connect(&self, peer: &Peer) -> Result<Stream, NetError> {
-        connect::connect(self, peer).await
+        connect::connect(self, peer, None, Scope::Workload).await
     }
 
     /// As [`Net::connect`], to one of these addresses: for who has resolved the name already.
@@ -108,8 +147,7 @@ impl Net {
         peer: &Peer,
         addresses: &[SocketAddr],
     ) -> Result<Stream, NetError> {
-        let _ = addresses;
-        connect::connect(self, peer).await
+        connect::connect(self, peer, Some(addresses), Scope::Workload).await
     }
 
     /// Listens.
@@ -118,17 +156,23 @@ impl Net {
     ///
     /// [`NetError::Bind`], and what is wrong with the TLS settings.
     pub async fn listen(&self, listen: &Listen) -> Result<Listener, NetError> {
-        Listener::new(self, listen).await
+        // Asynchronous because a socket belongs to an event loop.
+        Listener::new(self, listen)
     }
 
     /// Connects to a server of the deployment (Steward, Drawbridge) to speak HTTP: `system` means
     /// what the launch says about servers, that is `Network::system_roots` and `Network::roots`.
-    /// The peer's ALPN is set to `http/1.1`.
+    /// ALPN is `http/1.1` unless the peer says otherwise.
     ///
     /// # Errors
     ///
     /// [`NetError`].
     pub async fn http(&self, peer: &Peer) -> Result<Http, NetError> {
         Http::new(self, peer).await
+    }
+
+    /// A place among the sockets that may be open.
+    fn place(&self) -> Result<OwnedSemaphorePermit, NetError> {
+        Arc::clone(&self.places).try_acquire_owned().map_err(|_| NetError::TooManySockets)
     }
 }
