@@ -4,12 +4,14 @@
 //!
 //! It contains Wasmtime's compiler but not its runtime: nothing it makes can run here. It reads a
 //! [`Launch::Compile`], takes the module from one descriptor, writes the artifact to another, and
-//! reports. Everything it is given is untrusted; its only secret is the signing key.
+//! reports; or a [`Launch::CompileService`], and does so for runtime Keeps that it meets over the
+//! network. Everything it is given is untrusted; its only secret is a key.
 
 #![no_main]
 
 mod heap;
 mod inspect;
+mod service;
 
 use std::borrow::Cow;
 use std::io;
@@ -51,32 +53,44 @@ fn main() -> ! {
     heap::tune();
     program::report_panics();
     program::ignore_broken_pipes();
-    let report = match run() {
+    let report = match program::read_launch() {
+        Ok(Launch::Compile(launch)) => run(&launch),
+        Ok(Launch::CompileService(launch)) => service::serve(&launch),
+        Ok(Launch::Run(_) | Launch::Deploy(_)) => Err(Refused::new(
+            Refusal::Launch,
+            "this is the compiler, but the launch asks for a run",
+        )),
+        Err(message) => Err(Refused::new(Refusal::Launch, message)),
+    };
+    program::finish(match report {
         Ok(len) => Report::Compiled { len },
         Err(Refused { reason, message }) => Report::Refused { reason, message },
-    };
-    program::finish(report)
+    })
 }
 
-fn run() -> Result<u64, Refused> {
-    let launch = match program::read_launch() {
-        Ok(Launch::Compile(launch)) => launch,
-        Ok(Launch::Run(_) | Launch::Deploy(_) | Launch::CompileService(_)) => {
-            return Err(Refused::new(
-                Refusal::Launch,
-                "this is the compiler, but the launch asks for a run",
-            ));
-        }
-        Err(message) => return Err(Refused::new(Refusal::Launch, message)),
-    };
+/// Compiles the one module on the input; gives the artifact's length.
+fn run(launch: &Compile) -> Result<u64, Refused> {
     let given = program::read_to_end(program::descriptor(FD_INPUT), MAX_INPUT)
         .map_err(|error| Refused::io("cannot read the module", &error))?;
-    let module = keep_artifact::digest(&given);
-    let wasm = binary(&given)?;
+    let artifact = compile(&given, &launch.signing_key, launch.threads)?;
+    for part in &artifact {
+        program::write_all(program::descriptor(FD_OUTPUT), part)
+            .map_err(|error| Refused::io("cannot write the artifact", &error))?;
+    }
+    let len = artifact.iter().map(|part| part.len() as u64).sum();
+    // The process ends in a moment; giving its memory back piece by piece would be work for nothing.
+    mem::forget(artifact);
+    Ok(len)
+}
+
+/// The artifact of a module, header and code.
+fn compile(given: &[u8], signing_key: &[u8; 32], threads: u32) -> Result<[Vec<u8>; 2], Refused> {
+    let module = keep_artifact::digest(given);
+    let wasm = binary(given)?;
     let kind = inspect::inspect(&wasm)?;
 
     let engine =
-        engine(&launch).map_err(|error| Refused::new(Refusal::Internal, format!("{error:?}")))?;
+        engine(threads).map_err(|error| Refused::new(Refusal::Internal, format!("{error:?}")))?;
     let code = match kind {
         Kind::Module => engine.precompile_module(&wasm),
         Kind::Component => engine.precompile_component(&wasm),
@@ -93,24 +107,18 @@ fn run() -> Result<u64, Refused> {
         isa,
         cpu: keep_engine::cpu::detect(),
     };
-    let header = keep_artifact::sign(&launch.signing_key, &claims, &code);
-    for part in [&header[..], &code] {
-        program::write_all(program::descriptor(FD_OUTPUT), part)
-            .map_err(|error| Refused::io("cannot write the artifact", &error))?;
-    }
-    let len = (header.len() + code.len()) as u64;
-    // The process ends in a moment; giving its memory back piece by piece would be work for nothing.
-    mem::forget((engine, code));
-    Ok(len)
+    let header = keep_artifact::sign(signing_key, &claims, &code);
+    mem::forget(engine);
+    Ok([header.to_vec(), code])
 }
 
-fn engine(launch: &Compile) -> wasmtime::Result<Engine> {
+fn engine(threads: u32) -> wasmtime::Result<Engine> {
     let mut config = keep_engine::config();
-    let parallel = launch.threads > 1;
+    let parallel = threads > 1;
     config.parallel_compilation(parallel);
     if parallel {
-        // An error means that the pool exists already, which it cannot at this place.
-        let threads = usize::try_from(launch.threads).unwrap_or(usize::MAX).min(256);
+        // An error means that the pool exists already.
+        let threads = usize::try_from(threads).unwrap_or(usize::MAX).min(256);
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     }
     Engine::new(&config)

@@ -221,7 +221,7 @@ impl Drawbridge {
         }
         // A refusal that cannot be read is still one.
         let body = answer.bytes(Problem::MAX).await.unwrap_or_default();
-        Err(DeployError::DrawbridgeRefused { url, problem: Problem::read(status, &body) })
+        Err(DeployError::DrawbridgeRefused { url, problem: Box::new(Problem::read(status, &body)) })
     }
 
     fn url(&self, path: &str) -> String {

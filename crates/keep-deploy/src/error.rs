@@ -48,7 +48,7 @@ pub enum DeployError {
         /// Its URL.
         url: String,
         /// What it said.
-        problem: Problem,
+        problem: Box<Problem>,
     },
     /// The Steward answered with what no Steward answers.
     #[error("the answer of the Steward at {url} makes no sense: {why}")]
@@ -90,7 +90,7 @@ pub enum DeployError {
         /// What was asked for.
         url: String,
         /// What it said.
-        problem: Problem,
+        problem: Box<Problem>,
     },
     /// The Drawbridge answered with what no Drawbridge answers.
     #[error("the answer of the Drawbridge for `{url}` makes no sense: {why}")]

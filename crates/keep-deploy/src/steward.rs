@@ -165,13 +165,13 @@ async fn granted(answer: Response, url: &str, max: usize) -> Result<Vec<u8>, Dep
     }
     // A refusal that cannot be read is still one.
     let body = answer.bytes(Problem::MAX).await.unwrap_or_default();
-    let problem = Problem::read(status.as_u16(), &body);
+    let problem = Box::new(Problem::read(status.as_u16(), &body));
     Err(DeployError::StewardRefused { url: url.to_owned(), problem })
 }
 
 fn hex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    if text.is_empty() || text.len() > 2 * MAX_NONCE || text.len() % 2 != 0 {
+    if text.is_empty() || text.len() > 2 * MAX_NONCE || !text.len().is_multiple_of(2) {
         return None;
     }
     text.as_bytes()

@@ -11,7 +11,10 @@ use std::os::fd::BorrowedFd;
 use std::panic;
 use std::process;
 
-use keep_launch::{FD_LAUNCH, FD_REPORT, Launch, MAX_LAUNCH, Refusal, Report};
+use keep_launch::{
+    Event, Evidence, FD_EVENTS, FD_EVIDENCE, FD_LAUNCH, FD_REPORT, FD_REPORT_DATA, Launch,
+    MAX_EVENT, MAX_EVIDENCE, MAX_LAUNCH, Refusal, Report,
+};
 use rustix::io::Errno;
 
 /// Makes a function the program's entry, in place of the standard library's.
@@ -132,6 +135,42 @@ pub fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Asks the platform for evidence with these report data, and waits for it: who makes the program
+/// wait is the host, which can stop a Keep anyway.
+///
+/// # Errors
+///
+/// For a person: why the question could not be asked, or the answer not be read.
+pub fn evidence(report_data: &[u8; 64]) -> Result<Evidence, String> {
+    let failed = |error: io::Error| format!("the host agent gives none ({error})");
+    write_all(descriptor(FD_REPORT_DATA), report_data).map_err(failed)?;
+    let frame = read_frame(descriptor(FD_EVIDENCE), MAX_EVIDENCE).map_err(failed)?;
+    Evidence::decode(&frame).map_err(|error| error.to_string())
+}
+
+/// Tells the host that something happened. Where it does not listen there is no descriptor, and
+/// nothing is lost.
+pub fn event(event: &Event) {
+    let encoding = event.encode();
+    if encoding.len() <= MAX_EVENT {
+        let _ = write_all(descriptor(FD_EVENTS), &keep_launch::frame(&encoding));
+    }
+}
+
+/// Random bytes from the operating system, in a Keep: from the processor.
+///
+/// # Errors
+///
+/// What the operating system reports.
+pub fn random() -> io::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    // A few bytes come at once or not at all (`getrandom(2)`).
+    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())? {
+        32 => Ok(bytes),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
 }
 
 /// Writes the report and ends the program.
