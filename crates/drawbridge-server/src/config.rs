@@ -25,7 +25,7 @@ pub struct Config {
     pub limits: Limits,
     /// What users may store.
     pub quotas: Quotas,
-    /// So often garbage is collected, at random moments; `None`: by `drawbridge gc` alone.
+    /// So often garbage is collected, about; `None`: by `drawbridge gc` alone.
     pub collect_every: Option<Duration>,
     /// Who signs identities for sigstore bundles: a trusted root (JSON) as sigstore publishes it. Without
     /// it, repositories that demand identities take no tags.
@@ -84,10 +84,9 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// Requests with a body, or with a large answer, at one time; more are told to come back.
     pub transfers: usize,
-    /// For each of: TLS handshake, head of a request, next bytes of a body, next bytes of an answer.
+    /// For each of: TLS handshake, head of a request, also of the next one of a connection, next bytes of a
+    /// body, next bytes of an answer.
     pub timeout: Duration,
-    /// A connection without a request is kept so long.
-    pub idle: Duration,
     /// Least bytes a second of a body, reckoned over [`Limits::timeout`] at a time.
     pub least_rate: u64,
     /// Most bytes of one file.
@@ -103,7 +102,6 @@ impl Default for Limits {
             connections_per_address: 256,
             transfers: 128,
             timeout: Duration::from_secs(20),
-            idle: Duration::from_secs(60),
             least_rate: 1024,
             file: 4 << 30,
             grace: Duration::from_secs(10),

@@ -166,8 +166,7 @@ impl Store {
         if range.is_empty() {
             return Ok(Content(futures_util::stream::empty().boxed()));
         }
-        let options =
-            GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
         match self.0.place.objects.get_opts(&key, options).await {
             Ok(found) => Ok(Content(found.into_stream().map_err(StoreError::from).boxed())),
             Err(Error::NotFound { .. }) => Err(StoreError::Busy),
@@ -195,7 +194,11 @@ impl std::fmt::Debug for Content {
 
 type Reading = JoinHandle<io::Result<(File, Vec<u8>)>>;
 
-fn from_file(file: File, first: Vec<u8>, length: u64) -> BoxStream<'static, Result<Bytes, StoreError>> {
+fn from_file(
+    file: File,
+    first: Vec<u8>,
+    length: u64,
+) -> BoxStream<'static, Result<Bytes, StoreError>> {
     enum State {
         Ready(File, Vec<u8>, u64),
         Reading(Reading, u64),
@@ -205,14 +208,12 @@ fn from_file(file: File, first: Vec<u8>, length: u64) -> BoxStream<'static, Resu
         let (file, part, left) = match state {
             State::Done => return None,
             State::Ready(file, part, left) => (file, part, left),
-            State::Reading(work, left) => {
-                match work.await.map_err(io::Error::other).flatten() {
-                    Ok((file, part)) => (file, part, left),
-                    Err(error) => {
-                        return Some((Err(StoreError::io("read content")(error)), State::Done));
-                    }
+            State::Reading(work, left) => match work.await.map_err(io::Error::other).flatten() {
+                Ok((file, part)) => (file, part, left),
+                Err(error) => {
+                    return Some((Err(StoreError::io("read content")(error)), State::Done));
                 }
-            }
+            },
         };
         if left == 0 {
             return None;

@@ -158,9 +158,8 @@ impl Store {
                 }
             }
         }
-        let is_dead_repo = |tag: &TagId| {
-            dead_repos.contains(&(tag.repo.user.clone(), tag.repo.repo.clone()))
-        };
+        let is_dead_repo =
+            |tag: &TagId| dead_repos.contains(&(tag.repo.user.clone(), tag.repo.repo.clone()));
         let mut dead_tags: BTreeMap<TagId, bool> = BTreeMap::new();
         let mut tags = self.0.place.objects.list(Some(&Path::from("tags")));
         while let Some(found) = tags.try_next().await? {
@@ -198,15 +197,17 @@ impl Store {
 
     async fn collect_uploads(&self, grace: Duration) -> Result<u64, StoreError> {
         let before = now().saturating_sub(grace.as_secs());
-        let mut newest: BTreeMap<String, u64> = BTreeMap::new();
+        let mut newest: BTreeMap<(UserName, String), u64> = BTreeMap::new();
         for found in self.list(&Path::from("uploads")).await? {
-            let Some(id) = keys::parts(&found.location).into_iter().next() else { continue };
-            let time = newest.entry(id).or_default();
+            let mut parts = keys::parts(&found.location).into_iter();
+            let (Some(user), Some(id)) = (parts.next(), parts.next()) else { continue };
+            let Ok(user) = user.parse() else { continue };
+            let time = newest.entry((user, id)).or_default();
             *time = (*time).max(modified(&found));
         }
         let mut count = 0;
-        for (id, time) in newest {
-            if let (Some(id), true) = (UploadId::read(&id), time < before) {
+        for ((user, id), time) in newest {
+            if let (Some(id), true) = (UploadId::read(&user, &id), time < before) {
                 self.remove_upload(&id).await?;
                 count += 1;
             }
@@ -219,9 +220,8 @@ impl Store {
         let place = self.0.place.clone();
         let work = spawn_blocking(move || {
             let before = SystemTime::now().checked_sub(grace).unwrap_or(UNIX_EPOCH);
-            let mut count = remove_old(&place.staging, before, &|name| {
-                name.starts_with("drawbridge-")
-            });
+            let mut count =
+                remove_old(&place.staging, before, &|name| name.starts_with("drawbridge-"));
             if let Some(folder) = &place.folder {
                 // The object store's own, beside what they were to become.
                 count += remove_old(folder, before, &|name| {

@@ -12,7 +12,7 @@
 //! | `tags/U/R/T/state/N` | revision `N` of what its owner says of it |
 //! | `nodes/U/R/T/P-L-D-K` | a node of its tree was put: hash of its path, length, digest, kind |
 //! | `signatures/U/R/T` | a sidecar |
-//! | `uploads/I/about`, `uploads/I/0000…` | an upload and its pieces, by their first byte |
+//! | `uploads/U/I/about`, `uploads/U/I/0000…` | an upload and its pieces, by their first byte |
 //! | `trash/D` | content that is about to be removed |
 
 use drawbridge_types::{Algorithm, Meta, RepoName, TreePath, UserName, media};

@@ -85,10 +85,7 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError`].
-    pub async fn repository(
-        &self,
-        repo: &RepoId,
-    ) -> Result<Option<(u64, Repository)>, StoreError> {
+    pub async fn repository(&self, repo: &RepoId) -> Result<Option<(u64, Repository)>, StoreError> {
         Ok(match self.latest(&repo.key()).await? {
             Some((number, Revision::Live { value })) => Some((number, value)),
             Some((_, Revision::Deleted)) | None => None,

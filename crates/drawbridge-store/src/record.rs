@@ -57,11 +57,7 @@ impl Store {
     }
 
     /// The bytes of a small object, if it is there.
-    pub(crate) async fn small(
-        &self,
-        key: &Path,
-        most: u64,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(crate) async fn small(&self, key: &Path, most: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let found = match self.0.place.objects.get(key).await {
             Ok(found) => found,
             Err(Error::NotFound { .. }) => return Ok(None),

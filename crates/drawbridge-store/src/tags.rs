@@ -112,11 +112,7 @@ impl Store {
         Ok(())
     }
 
-    async fn change_state(
-        &self,
-        tag: &TagId,
-        to: &Revision<TagState>,
-    ) -> Result<(), StoreError> {
+    async fn change_state(&self, tag: &TagId, to: &Revision<TagState>) -> Result<(), StoreError> {
         let row = tag.key().join("state");
         loop {
             let next = match self.state(tag).await? {
@@ -232,12 +228,14 @@ impl Store {
         versions.retain(|version| after.is_none_or(|after| version > after));
         let more = versions.len() > limit;
         versions.truncate(limit);
-        let read = versions.into_iter().map(|version| async move {
-            let tag = repo.tag(version);
-            let Some((record, state)) = self.tag(&tag).await? else { return Ok(None) };
-            let signed = record.kind == media::JWS || self.has(&tag.signature()).await?;
-            let meta = record.entry.meta;
-            Ok::<_, StoreError>(Some(TagSummary { tag: tag.tag, meta, signed, yanked: state.yanked }))
+        let read = versions.into_iter().map(|version| {
+            let (store, tag) = (self.clone(), repo.tag(version));
+            async move {
+                let Some((record, state)) = store.tag(&tag).await? else { return Ok(None) };
+                let signed = record.kind == media::JWS || store.has(&tag.signature()).await?;
+                let (meta, yanked) = (record.entry.meta, state.yanked);
+                Ok::<_, StoreError>(Some(TagSummary { tag: tag.tag, meta, signed, yanked }))
+            }
         });
         let read = stream::iter(read).buffered(AT_ONCE);
         let tags: Vec<_> = read.try_filter_map(async |one| Ok(one)).try_collect().await?;
@@ -270,8 +268,10 @@ impl Store {
         &self,
         prefix: &object_store::path::Path,
     ) -> Result<(), StoreError> {
-        let found = self.list(prefix).await?;
-        let removing = found.iter().map(|one| self.remove(&one.location));
+        let removing = self.list(prefix).await?.into_iter().map(|one| {
+            let store = self.clone();
+            async move { store.remove(&one.location).await }
+        });
         stream::iter(removing).buffer_unordered(AT_ONCE).try_collect().await
     }
 }

@@ -52,9 +52,7 @@ fn check_meta(meta: &Meta) -> Result<(), StoreError> {
         return Err(StoreError::Content("an entry's type is no media type".into()));
     }
     if meta.kind == media::DIRECTORY && meta.length > MAX_DIRECTORY as u64 {
-        return Err(StoreError::Content(format!(
-            "a directory has at most {MAX_DIRECTORY} bytes"
-        )));
+        return Err(StoreError::Content(format!("a directory has at most {MAX_DIRECTORY} bytes")));
     }
     Ok(())
 }
@@ -128,7 +126,8 @@ impl Store {
             && self.blob_length(&BlobId::of(meta)?).await?.is_some())
     }
 
-    /// Whether there is room for a node that is about to be put.
+    /// Whether there is room for a node that is about to be put. What comes by way of an upload counts
+    /// already.
     ///
     /// # Errors
     ///
@@ -138,11 +137,13 @@ impl Store {
         tag: &TagId,
         path: &TreePath,
         meta: &Meta,
+        counts_already: bool,
     ) -> Result<Admission, StoreError> {
         if self.has_node(tag, path, meta).await? {
             return Err(StoreError::Exists("the node"));
         }
-        let charge = self.charge_bytes(&tag.repo.user, meta.length).await?;
+        let bytes = if counts_already { 0 } else { meta.length };
+        let charge = self.charge_bytes(&tag.repo.user, bytes).await?;
         Ok(Admission(charge))
     }
 

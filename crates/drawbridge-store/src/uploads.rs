@@ -8,7 +8,7 @@
 use std::io;
 
 use bytes::Bytes;
-use drawbridge_types::{ContentDigest, Hasher, Meta, TreePath};
+use drawbridge_types::{ContentDigest, Hasher, Meta, TreePath, UserName};
 use futures_util::StreamExt as _;
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
@@ -17,34 +17,44 @@ use tokio::task::spawn_blocking;
 
 use crate::blob::{PART, read_part};
 use crate::stage::Stage;
+use crate::usage::Charge;
 use crate::{Store, StoreError, TagId};
 
 /// An upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UploadId(String);
+pub struct UploadId {
+    /// Whose, so that it counts against their quota.
+    user: UserName,
+    id: String,
+}
 
 impl UploadId {
     /// From 16 random bytes.
     #[must_use]
-    pub fn new(random: [u8; 16]) -> Self {
-        Self(crate::keys::hex(&random))
+    pub fn new(user: &UserName, random: [u8; 16]) -> Self {
+        Self { user: user.clone(), id: crate::keys::hex(&random) }
     }
 
     /// From its text, if it is one.
     #[must_use]
-    pub fn read(text: &str) -> Option<Self> {
+    pub fn read(user: &UserName, text: &str) -> Option<Self> {
         let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        (text.len() == 32 && text.bytes().all(is_hex)).then(|| Self(text.to_owned()))
+        let is_id = text.len() == 32 && text.bytes().all(is_hex);
+        is_id.then(|| Self { user: user.clone(), id: text.to_owned() })
     }
 
     /// Its text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.id
+    }
+
+    pub(crate) fn of_user(user: &UserName) -> Path {
+        Path::from(format!("uploads/{user}"))
     }
 
     pub(crate) fn key(&self) -> Path {
-        Path::from(format!("uploads/{}", self.0))
+        Self::of_user(&self.user).join(self.id.as_str())
     }
 
     fn piece(&self, offset: u64) -> Path {
@@ -124,9 +134,19 @@ impl Store {
     }
 
     /// Appends to an upload of which `offset` bytes have come and at most `most` are to come.
-    #[must_use]
-    pub fn append(&self, id: &UploadId, offset: u64, most: u64) -> Appender {
-        Appender { store: self.clone(), id: id.clone(), offset, left: most, stage: None }
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Quota`].
+    pub async fn append(
+        &self,
+        id: &UploadId,
+        offset: u64,
+        most: u64,
+    ) -> Result<Appender, StoreError> {
+        let charge = self.charge_bytes(&id.user, most).await?;
+        let id = id.clone();
+        Ok(Appender { store: self.clone(), id, offset, left: most, stage: None, charge })
     }
 
     /// All of an upload as content that comes in.
@@ -158,7 +178,9 @@ impl Store {
     pub async fn remove_upload(&self, id: &UploadId) -> Result<(), StoreError> {
         // First what it is for: without that, nobody goes on with it.
         self.remove(&id.key().join("about")).await?;
-        self.remove_all(&id.key()).await
+        self.remove_all(&id.key()).await?;
+        self.forget_usage(&id.user);
+        Ok(())
     }
 }
 
@@ -170,6 +192,7 @@ pub struct Appender {
     offset: u64,
     left: u64,
     stage: Option<Stage>,
+    charge: Charge,
 }
 
 impl Appender {
@@ -225,6 +248,7 @@ impl Appender {
         if !created {
             return Err(StoreError::Offset(self.offset));
         }
+        self.charge.keep_some(length);
         self.offset = self.offset.saturating_add(length);
         Ok(self.offset)
     }
@@ -236,10 +260,13 @@ mod tests {
 
     #[test]
     fn names_of_uploads_lead_nowhere_else() {
-        let id = UploadId::new([0xab; 16]);
-        assert_eq!(UploadId::read(id.as_str()), Some(id));
-        for text in ["", "..", &"A".repeat(32), &"a".repeat(33), "../../../../../../../../../../etc"] {
-            assert_eq!(UploadId::read(text), None, "{text}");
+        let user = "alice".parse().unwrap();
+        let id = UploadId::new(&user, [0xab; 16]);
+        assert_eq!(UploadId::read(&user, id.as_str()), Some(id));
+        for text in
+            ["", "..", &"A".repeat(32), &"a".repeat(33), "../../../../../../../../../../etc"]
+        {
+            assert_eq!(UploadId::read(&user, text), None, "{text}");
         }
     }
 }

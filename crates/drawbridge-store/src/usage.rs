@@ -12,6 +12,7 @@ use drawbridge_types::UserName;
 use object_store::path::Path;
 
 use crate::keys::NodeName;
+use crate::uploads::UploadId;
 use crate::{Store, StoreError};
 
 /// So long a sum is believed.
@@ -48,6 +49,10 @@ impl Charge {
     pub(crate) fn keep(mut self) {
         self.bytes = 0;
     }
+
+    pub(crate) fn keep_some(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
 }
 
 impl Drop for Charge {
@@ -67,6 +72,8 @@ impl Store {
         let nodes = self.list(&Path::from(format!("nodes/{user}"))).await?;
         let bytes = nodes.iter().filter_map(|node| NodeName::read(&node.location));
         let bytes = bytes.fold(0u64, |sum, node| sum.saturating_add(node.length));
+        let pieces = self.list(&UploadId::of_user(user)).await?;
+        let bytes = pieces.iter().fold(bytes, |sum, piece| sum.saturating_add(piece.size));
         let repositories = self.repositories(user).await?.len() as u64;
         let tags = self.list(&Path::from(format!("tags/{user}"))).await?;
         let entries = tags.iter().filter(|one| one.location.filename() == Some("entry"));

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! The usual answers.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+
+use crate::problem::{Answer, Code, Refusal};
+
+pub(crate) fn empty(status: StatusCode) -> Answer {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    Ok(response)
+}
+
+pub(crate) fn created() -> Answer {
+    empty(StatusCode::CREATED)
+}
+
+pub(crate) fn no_content() -> Answer {
+    empty(StatusCode::NO_CONTENT)
+}
+
+pub(crate) fn json(value: &impl Serialize) -> Answer {
+    let body = serde_json::to_vec(value).map_err(|_| Refusal::from(Code::Internal))?;
+    Ok(typed("application/json", body))
+}
+
+pub(crate) fn typed(content_type: &'static str, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
