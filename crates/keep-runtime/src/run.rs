@@ -21,7 +21,7 @@ use crate::state::State;
 use crate::{Refused, components, deploy, sockets, wasi};
 
 /// What a workload is started with, whoever says so.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct World {
     /// Arguments, the workload's name first.
     pub(crate) args: Vec<String>,
@@ -81,8 +81,9 @@ pub(crate) fn execute(
     let name = world.args.first().cloned().unwrap_or_default();
     let wasi = wasi::context(&world)?;
     let budget = Budget::new(world.max_memory);
-    let network = world.network;
-    let state = State { wasi, budget, direct: Direct::new(world.stdio), sockets: None };
+    let network = world.network.as_ref();
+    let components = components::Context::new(network);
+    let state = State { wasi, budget, direct: Direct::new(world.stdio), sockets: None, components };
     let mut store = Store::new(engine, state);
     store.limiter(|state| state);
 
@@ -90,25 +91,24 @@ pub(crate) fn execute(
         Loaded::Module(module) => {
             let linker = link_module(engine, module, &mut store, network.is_some())?;
             events.block_on(async {
-                if let Some(network) = &network {
+                if let Some(network) = network {
                     store.data_mut().sockets = Some(sockets::open(network).await?);
                 }
                 let result = run_module(&mut store, &linker, module).await;
-                Ok((store, result))
+                Ok::<_, Refused>((store, result))
             })?
         }
         Loaded::Component(component) => {
-            let network = network.as_ref();
-            let linker = components::link(engine, component, network)?;
+            let linker = components::link(engine, component)?;
             events.block_on(async {
-                let result = components::run(&mut store, &linker, component, network).await;
+                let result = components::run(&mut store, &linker, component, &world).await;
                 (store, result)
             })
         }
     };
     let report = report(&store, &name, result);
     // The process ends in a moment; giving everything back piece by piece would be work for nothing.
-    mem::forget((store, loaded, network));
+    mem::forget((store, loaded, world));
     report
 }
 
@@ -119,6 +119,8 @@ pub(crate) enum Failed {
     Start(Error),
     /// It was, and ran.
     Running(Error),
+    /// The reason lies outside of it.
+    Refused(Refused),
 }
 
 async fn run_module(
@@ -168,6 +170,7 @@ fn link_module(
 fn report(store: &Store<State>, name: &str, result: Result<(), Failed>) -> Result<Report, Refused> {
     let error = match result {
         Ok(()) => return Ok(Report::Exited { code: 0 }),
+        Err(Failed::Refused(refused)) => return Err(refused),
         Err(Failed::Running(error)) => error,
         Err(Failed::Start(error)) => {
             // A start function is the workload's own code: it may exit or trap like any other.

@@ -7,6 +7,7 @@ use wasmtime::ResourceLimiter;
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtxView, WasiView};
 
+use crate::components;
 use crate::direct::Direct;
 use crate::sockets::Sockets;
 
@@ -19,6 +20,8 @@ pub(crate) struct State {
     pub(crate) direct: Direct,
     /// Those of a module that has any.
     pub(crate) sockets: Option<Sockets>,
+    /// What a component reaches outside of the Keep.
+    pub(crate) components: components::Context,
 }
 
 impl WasiView for State {
