@@ -17,7 +17,9 @@ use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{Report, quoted, shortened};
 use crate::values::{self, Fault};
-use crate::{Config, ConfigError, Connect, File, FileKind, Listen, MAX_SIZE, Peer, Prot, StewardUrl};
+use crate::{
+    Config, ConfigError, Connect, File, FileKind, Listen, MAX_SIZE, Peer, Prot, StewardUrl,
+};
 
 /// See [`Config::parse`].
 pub(crate) fn parse(source: &str, name: &str) -> Result<Config, ConfigError> {
@@ -76,27 +78,40 @@ pub(crate) fn parse_bytes(source: &[u8], name: &str) -> Result<Config, ConfigErr
 /// What the TOML parser says of a key that is given twice; the document is sound otherwise.
 const DUPLICATE_KEY: &str = "duplicate key";
 
-struct Walk<'s, 'r> {
+pub(crate) struct Walk<'s, 'r> {
     source: &'s str,
-    report: &'r mut Report<'s>,
+    pub(crate) report: &'r mut Report<'s>,
 }
 
-type Value<'i> = Spanned<DeValue<'i>>;
+pub(crate) type Value<'i> = Spanned<DeValue<'i>>;
 
 impl Walk<'_, '_> {
     fn config(&mut self, table: &DeTable<'_>) -> Config {
         let mut config = Config { files: vec![], ..Config::default() };
+        let mut http = None;
         for (key, value) in table.iter() {
             match key.get_ref().as_ref() {
                 "steward" => config.steward = self.steward(value),
                 "args" => config.args = self.args(value),
                 "env" => config.env = self.env(value),
                 "files" => config.files = self.files(value),
+                "network" => config.network = self.network(value),
+                "http" => http = self.http(value),
+                "compiler" => config.compiler = self.compiler(value),
                 unknown => {
                     let hint = top_level_hint(unknown);
                     self.report.fault(key.span(), format!("unknown key {}", quoted(unknown)), hint);
                 }
             }
+        }
+        if let Some((http, span)) = http {
+            let is_it = |file: &File| matches!(file, File::Listen(it) if it.name == http.listen);
+            if !config.files.iter().any(is_it) {
+                let message = format!("no `listen` entry is called {}", quoted(&http.listen));
+                let hint = "write the `name` of a `listen` entry of `files`".to_owned();
+                self.report.fault(span, message, hint);
+            }
+            config.http = Some(http);
         }
         config
     }
@@ -230,23 +245,31 @@ impl Walk<'_, '_> {
                     let hint = "the program finds its sockets by `name`".to_owned();
                     self.report.fault(item.span(), "a `listen` entry needs a `name`", hint);
                 }
-                let prot = self.prot(table);
                 let addr = self.addr(table);
-                let port = self.port(table, prot);
-                File::Listen(Listen { prot, ..Listen::new(name?, addr, port) })
+                let mut listen = Listen::new(name.unwrap_or_default(), addr, 0);
+                self.listen_settings(table, &mut listen);
+                listen.port = self.port(table, listen.prot);
+                if listen.name.is_empty() {
+                    return None;
+                }
+                File::Listen(listen)
             }
             FileKind::Connect => {
-                let prot = self.prot(table);
-                let port = self.port(table, prot);
-                let host = self.host(item, table)?;
-                if given.is_none() && host.contains(':') {
+                let host = self.host(item, table, "a `connect` entry");
+                let mut peer = Peer::new(host.unwrap_or_default(), 0);
+                self.peer_settings(table, &mut peer);
+                peer.port = self.port(table, peer.prot);
+                if peer.host.is_empty() {
+                    return None;
+                }
+                if given.is_none() && peer.host.contains(':') {
                     let hint = "without one the host is the name, and a name must not contain `:`";
                     let message = "a `connect` entry to an IPv6 address needs a `name`";
                     self.report.fault(item.span(), message, hint.to_owned());
                     return None;
                 }
-                let name = if given.is_some() { name? } else { host.clone() };
-                File::Connect(Connect { name, peer: Peer { prot, ..Peer::new(host, port) } })
+                let name = if given.is_some() { name? } else { peer.host.clone() };
+                File::Connect(Connect { name, peer })
             }
         };
         Some((file, named_at))
@@ -281,7 +304,13 @@ impl Walk<'_, '_> {
         let hint = match (kind, name) {
             (Some(FileKind::Listen), "host") => "`listen` entries take `addr`".to_owned(),
             (Some(FileKind::Connect), "addr") => "`connect` entries take `host`".to_owned(),
-            (Some(_), "prot" | "host" | "addr" | "port") => {
+            (Some(FileKind::Listen), "server_name" | "connect_timeout") => {
+                "only `connect` entries have it".to_owned()
+            }
+            (Some(FileKind::Connect), "client_auth") => {
+                "only `listen` entries have it; a Keep always shows its own certificate".to_owned()
+            }
+            (Some(kind), name) if !kind.is_socket() && ENTRY_KEYS.contains(&name) => {
                 "only `listen` and `connect` entries are sockets".to_owned()
             }
             (_, name) if TOP_LEVEL.contains(&name) => swallowed(name),
@@ -290,7 +319,7 @@ impl Walk<'_, '_> {
         self.report.fault(key.span(), format!("unknown key {} in {place}", quoted(name)), hint);
     }
 
-    fn prot(&mut self, table: &DeTable<'_>) -> Prot {
+    pub(crate) fn prot(&mut self, table: &DeTable<'_>) -> Prot {
         let Some(value) = find(table, "prot") else { return Prot::default() };
         let Some(text) = self.string(value, "`prot`") else { return Prot::default() };
         Prot::ALL.into_iter().find(|prot| prot.as_str() == text).unwrap_or_else(|| {
@@ -301,25 +330,27 @@ impl Walk<'_, '_> {
         })
     }
 
-    fn port(&mut self, table: &DeTable<'_>, prot: Prot) -> u16 {
+    pub(crate) fn port(&mut self, table: &DeTable<'_>, prot: Prot) -> u16 {
         let default = prot.default_port();
         let Some(value) = find(table, "port") else { return default };
+        self.port_number(value).unwrap_or(default)
+    }
+
+    pub(crate) fn port_number(&mut self, value: &Value<'_>) -> Option<u16> {
         let DeValue::Integer(port) = value.get_ref() else {
             let digits = value.get_ref().as_str().filter(|text| text.parse::<u16>().is_ok());
             let hint = digits.map(|digits| format!("write `port = {digits}`, without quotes"));
             self.wrong_type(value, "`port`", "an integer", hint.as_deref());
-            return default;
+            return None;
         };
-        match u16::from_str_radix(port.as_str(), port.radix()) {
-            Ok(port) if port != 0 => port,
-            _ => {
-                self.report.fault(value.span(), "a port is a number from 1 to 65535", None);
-                default
-            }
+        let port = u16::from_str_radix(port.as_str(), port.radix()).ok().filter(|port| *port != 0);
+        if port.is_none() {
+            self.report.fault(value.span(), "a port is a number from 1 to 65535", None);
         }
+        port
     }
 
-    fn addr(&mut self, table: &DeTable<'_>) -> core::net::IpAddr {
+    pub(crate) fn addr(&mut self, table: &DeTable<'_>) -> core::net::IpAddr {
         find(table, "addr")
             .and_then(|value| {
                 let text = self.string(value, "`addr`")?;
@@ -328,10 +359,15 @@ impl Walk<'_, '_> {
             .unwrap_or(Listen::DEFAULT_ADDR)
     }
 
-    fn host(&mut self, item: &Value<'_>, table: &DeTable<'_>) -> Option<String> {
+    pub(crate) fn host(
+        &mut self,
+        item: &Value<'_>,
+        table: &DeTable<'_>,
+        what: &str,
+    ) -> Option<String> {
         let Some(value) = find(table, "host") else {
             let hint = "write `host = \"…\"`: a DNS name or an IP address".to_owned();
-            self.report.fault(item.span(), "a `connect` entry needs a `host`", hint);
+            self.report.fault(item.span(), format!("{what} needs a `host`"), hint);
             return None;
         };
         let text = self.string(value, "`host`")?;
@@ -339,7 +375,7 @@ impl Walk<'_, '_> {
         Some(text.to_owned())
     }
 
-    fn string<'v>(&mut self, value: &'v Value<'_>, what: &str) -> Option<&'v str> {
+    pub(crate) fn string<'v>(&mut self, value: &'v Value<'_>, what: &str) -> Option<&'v str> {
         if let DeValue::String(text) = value.get_ref() {
             return Some(text.as_ref());
         }
@@ -354,7 +390,13 @@ impl Walk<'_, '_> {
         None
     }
 
-    fn wrong_type(&mut self, value: &Value<'_>, what: &str, wanted: &str, hint: Option<&str>) {
+    pub(crate) fn wrong_type(
+        &mut self,
+        value: &Value<'_>,
+        what: &str,
+        wanted: &str,
+        hint: Option<&str>,
+    ) {
         let found = match value.get_ref() {
             DeValue::String(_) => "a string",
             DeValue::Integer(_) => "an integer",
@@ -368,7 +410,7 @@ impl Walk<'_, '_> {
         self.report.fault(value.span(), message, hint.map(str::to_owned));
     }
 
-    fn checked<T>(&mut self, value: &Value<'_>, result: Result<T, Fault>) -> Option<T> {
+    pub(crate) fn checked<T>(&mut self, value: &Value<'_>, result: Result<T, Fault>) -> Option<T> {
         result
             .map_err(|(message, hint)| {
                 self.report.fault(value.span(), message, hint.map(str::to_owned));
@@ -378,12 +420,30 @@ impl Walk<'_, '_> {
 }
 
 /// The keys of the file itself.
-pub(crate) const TOP_LEVEL: [&str; 4] = ["steward", "args", "env", "files"];
+pub(crate) const TOP_LEVEL: [&str; 7] =
+    ["steward", "args", "env", "files", "network", "http", "compiler"];
 
 /// The keys that an entry of some kind may have.
-const ENTRY_KEYS: [&str; 6] = ["kind", "name", "prot", "host", "addr", "port"];
+const ENTRY_KEYS: [&str; 16] = [
+    "kind",
+    "name",
+    "prot",
+    "host",
+    "addr",
+    "port",
+    "client_auth",
+    "server_name",
+    "trust",
+    "measurements",
+    "workloads",
+    "allow_development",
+    "alpn",
+    "handshake_timeout",
+    "connect_timeout",
+    "idle_timeout",
+];
 
-fn find<'t, 'i>(table: &'t DeTable<'i>, name: &str) -> Option<&'t Value<'i>> {
+pub(crate) fn find<'t, 'i>(table: &'t DeTable<'i>, name: &str) -> Option<&'t Value<'i>> {
     table.iter().find(|(key, _)| key.get_ref() == name).map(|(_, value)| value)
 }
 
@@ -396,7 +456,7 @@ fn top_level_hint(key: &str) -> String {
         "stdin" | "stdout" | "stderr" => {
             format!("streams are entries of `files`: `[[files]]` with `kind = \"{key}\"`")
         }
-        "network" | "networking" | "listen" | "connect" => {
+        "networking" | "listen" | "connect" => {
             "sockets are entries of `files`: `[[files]]` with `kind = \"listen\"` or \
              `kind = \"connect\"`"
                 .to_owned()
@@ -411,7 +471,7 @@ fn swallowed(key: &str) -> String {
 }
 
 /// What the author may have meant, or else all there is.
-fn closest(word: &str, known: &[&str]) -> String {
+pub(crate) fn closest(word: &str, known: &[&str]) -> String {
     let near = (word.len() <= MAX_COMPARED)
         .then(|| {
             let lower = word.to_ascii_lowercase();

@@ -27,6 +27,7 @@
 mod check;
 mod diagnostic;
 mod network;
+mod peers;
 mod schema;
 mod values;
 
@@ -247,12 +248,46 @@ impl FileKind {
         }
     }
 
+    /// Whether entries of this kind are sockets.
+    pub(crate) fn is_socket(self) -> bool {
+        matches!(self, Self::Listen | Self::Connect)
+    }
+
     /// The keys that an entry of this kind may have.
     pub(crate) fn keys(self) -> &'static [&'static str] {
         match self {
             Self::Null | Self::Stdin | Self::Stdout | Self::Stderr => &["kind", "name"],
-            Self::Listen => &["kind", "prot", "name", "addr", "port"],
-            Self::Connect => &["kind", "prot", "host", "port", "name"],
+            Self::Listen => &[
+                "kind",
+                "prot",
+                "name",
+                "addr",
+                "port",
+                "client_auth",
+                "trust",
+                "measurements",
+                "workloads",
+                "allow_development",
+                "alpn",
+                "handshake_timeout",
+                "idle_timeout",
+            ],
+            Self::Connect => &[
+                "kind",
+                "prot",
+                "host",
+                "port",
+                "name",
+                "server_name",
+                "trust",
+                "measurements",
+                "workloads",
+                "allow_development",
+                "alpn",
+                "handshake_timeout",
+                "connect_timeout",
+                "idle_timeout",
+            ],
         }
     }
 }

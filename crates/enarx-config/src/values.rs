@@ -8,9 +8,12 @@
 
 use core::fmt;
 use core::net::{IpAddr, Ipv6Addr};
+use core::time::Duration;
 
 use fluent_uri::Uri;
 use thiserror::Error;
+
+use crate::network::Timeouts;
 
 /// The address of a Steward: an absolute `https` URL without user information and fragment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -207,6 +210,135 @@ pub(crate) fn parse_addr(addr: &str) -> Result<IpAddr, Fault> {
         ("`addr` is not an IP address", Some(hint))
     })
 }
+
+/// Checks the name that a TLS server has to have: a DNS name or an IP address.
+pub(crate) fn check_server_name(name: &str) -> Result<(), Fault> {
+    if name.parse::<IpAddr>().is_ok() || is_dns_name(name) {
+        Ok(())
+    } else {
+        Err((
+            "`server_name` is neither a DNS name nor an IP address",
+            Some("write what the certificate of the server has, like `example.com`"),
+        ))
+    }
+}
+
+/// Checks where chains of certificates may end.
+pub(crate) fn check_root(word: &str) -> Result<(), Fault> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let is_file = word.len() <= MAX_FILE_NAME
+        && word.strip_suffix(".pem").is_some_and(|stem| !stem.is_empty())
+        && !word.starts_with('.')
+        && word.bytes().all(is_plain);
+    if is_file || matches!(word, "system" | "steward") {
+        return Ok(());
+    }
+    let hint = if word.contains('/') {
+        "write the name of a file that lies beside Enarx.toml, without a path"
+    } else {
+        "write `system`, `steward` or the name of a file that ends in `.pem`"
+    };
+    Err(("this names no roots", Some(hint)))
+}
+
+/// Longest name of a file with roots, in bytes.
+const MAX_FILE_NAME: usize = 64;
+
+/// Reads a launch measurement.
+pub(crate) fn parse_measurement(text: &str) -> Result<Vec<u8>, Fault> {
+    let fault = (
+        "a measurement is 32 or 48 bytes in hexadecimal digits",
+        Some("`enarx platform info` and a Keep's certificate show it in this form"),
+    );
+    if !matches!(text.len(), 64 | 96) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(fault);
+    }
+    let pairs = text.as_bytes().chunks(2);
+    pairs
+        .map(|pair| {
+            let pair = str::from_utf8(pair).map_err(|_| fault)?;
+            u8::from_str_radix(pair, 16).map_err(|_| fault)
+        })
+        .collect()
+}
+
+/// Checks the digest of a workload.
+pub(crate) fn check_workload(text: &str) -> Result<(), Fault> {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    match text.strip_prefix("sha256:") {
+        Some(digits) if digits.len() == 64 && digits.bytes().all(is_digit) => Ok(()),
+        _ => Err((
+            "a workload is `sha256:` and 64 hexadecimal digits in lower case",
+            Some("`enarx package info` shows the digest of a package"),
+        )),
+    }
+}
+
+/// Checks who may have compiled a workload.
+pub(crate) fn check_compiler(word: &str) -> Result<(), Fault> {
+    match word {
+        "tenant" | "attested" => Ok(()),
+        _ => Err(("this is no kind of compiler", Some("known are `tenant` and `attested`"))),
+    }
+}
+
+/// Checks the name of a protocol (RFC 7301 §3.1).
+pub(crate) fn check_protocol(name: &str) -> Result<(), Fault> {
+    if (1..=255).contains(&name.len()) {
+        Ok(())
+    } else {
+        Err(("the name of a protocol has 1 to 255 bytes", Some("write a name like `http/1.1`")))
+    }
+}
+
+/// Reads a time with its unit.
+pub(crate) fn parse_time(text: &str) -> Result<Duration, Fault> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => {
+            return Err((
+                "this is not a time",
+                Some("write `\"10s\"`; units are `ms`, `s`, `m` and `h`"),
+            ));
+        }
+    };
+    let time = number.parse::<u64>().ok().and_then(|number| number.checked_mul(millis));
+    check_time(time.map(Duration::from_millis))
+}
+
+/// Whether a time is one that can be waited for.
+pub(crate) fn check_time(time: Option<Duration>) -> Result<Duration, Fault> {
+    time.filter(|time| !time.is_zero() && *time <= Timeouts::MAX)
+        .ok_or(("a time is longer than 0 and at most 24 hours", None))
+}
+
+/// Reads `host` or `host:port`, IPv6 in brackets.
+pub(crate) fn parse_place(text: &str) -> Result<(&str, u16), Fault> {
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, port)) if host.parse::<Ipv6Addr>().is_ok() => (host, port),
+        Some(_) => return Err(("only IPv6 addresses stand in brackets", None)),
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    };
+    let port = match port.strip_prefix(':') {
+        None if port.is_empty() => 443,
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            digits.parse().ok().filter(|port| *port != 0).ok_or(BAD_PORT)?
+        }
+        _ => {
+            let hint = "write it like `example.com:443`, `192.0.2.1:443` or `[::1]:443`";
+            return Err(("this is not a host and a port", Some(hint)));
+        }
+    };
+    check_host(host)?;
+    Ok((host, port))
+}
+
+const BAD_PORT: Fault = ("a port is a number from 1 to 65535", None);
 
 /// Checks the host to which a socket connects: a DNS name or an IP address.
 pub(crate) fn check_host(host: &str) -> Result<(), Fault> {

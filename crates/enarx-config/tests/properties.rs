@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use enarx_config::{Config, File, FileKind, Prot, StewardUrl};
+use enarx_config::{Config, Connect, File, FileKind, Listen, Peer, Prot, StewardUrl};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use toml::{Table, Value};
@@ -164,8 +164,11 @@ fn entry() -> impl Strategy<Value = File> {
             FileKind::Stdin => File::Stdin { name },
             FileKind::Stdout => File::Stdout { name },
             FileKind::Stderr => File::Stderr { name },
-            FileKind::Listen => File::Listen { name, prot, addr, port },
-            FileKind::Connect => File::Connect { name, prot, host, port },
+            FileKind::Listen => File::Listen(Listen { prot, ..Listen::new(name, addr, port) }),
+            FileKind::Connect => {
+                let peer = Peer { prot, ..Peer::new(host, port) };
+                File::Connect(Connect { name, peer })
+            }
         },
     )
 }
@@ -189,8 +192,12 @@ fn write(config: &Config) -> String {
             entry.insert("port".into(), Value::Integer(port.into()));
         };
         match file {
-            File::Listen { prot, addr, port, .. } => socket(*prot, "addr", addr.to_string(), *port),
-            File::Connect { prot, host, port, .. } => socket(*prot, "host", host.clone(), *port),
+            File::Listen(listen) => {
+                socket(listen.prot, "addr", listen.addr.to_string(), listen.port);
+            }
+            File::Connect(Connect { peer, .. }) => {
+                socket(peer.prot, "host", peer.host.clone(), peer.port);
+            }
             _ => {}
         }
         text.push_str(&format!("[[files]]\n{entry}"));
