@@ -13,7 +13,7 @@
 //!
 //! Both sides speak TLS 1.3 by rustls with aws-lc-rs; the load trusts every certificate, since it
 //! measures speed and nothing else. Each measurement prints one number: requests, connections or
-//! bytes per second. `GET /bulk/N` of the server answers with N bytes, everything else with a page of
+//! bytes per second. `GET /bytes/N` of the server answers with N bytes, everything else with a page of
 //! 13 bytes.
 
 mod load;

@@ -42,7 +42,7 @@ pub(crate) async fn serve(address: SocketAddr) -> Result {
 }
 
 async fn answer(stream: &mut (impl AsyncWriteExt + Unpin), head: &str) -> Result {
-    let bulk = head.split(' ').nth(1).and_then(|path| path.strip_prefix("/bulk/"));
+    let bulk = head.split(' ').nth(1).and_then(|path| path.strip_prefix("/bytes/"));
     let Some(mut rest) = bulk.and_then(|count| count.parse::<usize>().ok()) else {
         stream.write_all(PAGE).await?;
         return Ok(stream.flush().await?);

@@ -10,6 +10,7 @@ mod bench;
 mod coverage;
 mod guests;
 mod host;
+mod network;
 mod process;
 mod programs;
 mod servers;
@@ -28,6 +29,7 @@ const CHORES: &[Chore] = &[
     ("bench", "measure speed against the Wasmtime command line", bench::main),
     ("coverage", "count the lines and branches of the verifier that tests reach", coverage::main),
     ("guests", "build the programs of guests/ to guests/target/out", guests::main),
+    ("network", "measure the network of a Keep against native servers", network::main),
     (
         "programs",
         "fetch real programs and the Wasmtime command line from registries",
