@@ -35,6 +35,9 @@ struct Bench {
     quick: bool,
 }
 
+/// A name for `--only`, and what gives the rows.
+type Part = (&'static str, fn(&Bench) -> Result<String>);
+
 pub(crate) fn main(args: &[String]) -> Result {
     guests::main(&[])?;
     let bench = Bench {
@@ -46,7 +49,7 @@ pub(crate) fn main(args: &[String]) -> Result {
     };
     std::fs::create_dir_all(&bench.folder)?;
     let only = host::option(args, "--only")?;
-    let parts: [(&str, fn(&Bench) -> Result<String>); 4] = [
+    let parts: [Part; 4] = [
         ("requests", requests),
         ("handshakes", handshakes),
         ("download", download),
