@@ -5,6 +5,8 @@
 //! There is no silent downgrade: a backend that was named either works or is an error with its
 //! remedy, and a choice that nobody made is announced.
 
+use std::sync::Arc;
+
 use anyhow::anyhow;
 use backend_kvm::Kvm;
 use backend_nil::Nil;
@@ -40,7 +42,7 @@ fn nil(files: Option<&Files>) -> Nil {
 
 /// A backend that works, and whether nobody asked for it by name.
 pub(crate) struct Choice {
-    pub(crate) backend: Box<dyn Backend>,
+    pub(crate) backend: Arc<dyn Backend>,
     pub(crate) automatic: bool,
 }
 
@@ -56,14 +58,14 @@ pub(crate) fn choose(name: Option<&str>, files: Option<&Files>) -> Result<Choice
             let summary = format!("the {name} backend does not work on this machine");
             return Err(Failure::with_causes(Code::Backend, summary, &remedies));
         }
-        return Ok(Choice { backend, automatic: false });
+        return Ok(Choice { backend: backend.into(), automatic: false });
     }
     let mut causes = String::new();
     for name in NAMES {
         let Some(backend) = named(name, files) else { continue };
         let remedies = remedies(&backend.probe());
         if remedies.is_empty() {
-            return Ok(Choice { backend, automatic: true });
+            return Ok(Choice { backend: backend.into(), automatic: true });
         }
         tracing::debug!(backend = name, %remedies, "does not work");
         causes += &remedies.lines().map(|line| format!("{name}: {line}\n")).collect::<String>();

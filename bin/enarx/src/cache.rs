@@ -2,6 +2,8 @@
 
 //! `enarx cache`: what the cache of compiled modules holds, and a way to empty it.
 
+use command_line::print;
+
 use crate::cli::CacheCommand;
 use crate::exit::Failure;
 
@@ -9,7 +11,6 @@ use crate::exit::Failure;
 pub(crate) fn run(command: &CacheCommand) -> Result<(), Failure> {
     use anyhow::Context;
 
-    use crate::manual::print;
     use crate::units::show_size;
 
     let cache = open()?;

@@ -41,6 +41,14 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Platform(PlatformCommand),
     Measure(MeasureArgs),
+    Deploy(Box<DeployArgs>),
+    Demo(DemoArgs),
+    /// Steward and Drawbridge of your own on this machine, for trying things out
+    #[command(subcommand)]
+    Dev(DevCommand),
+    /// Log in at a Drawbridge, and create a user there
+    #[command(subcommand)]
+    User(crate::user::UserCommand),
     /// Work with the cache of compiled modules
     #[command(subcommand)]
     Cache(CacheCommand),
@@ -105,9 +113,156 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) no_cache: bool,
 
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+
+    /// Show what happens in the Keep: certificates, sockets that listen
+    #[arg(long, short, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+
     /// Say nothing about the choice of the backend, and no warnings
     #[arg(long, short)]
     pub(crate) quiet: bool,
+}
+
+/// Whom a Keep trusts.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Trust")]
+pub(crate) struct TrustArgs {
+    /// Root certificates of the Steward, PEM or DER: certificates of Keeps have to lead to one of them
+    #[arg(long, env = "ENARX_STEWARD_CA", value_name = "FILE", hide_env_values = true)]
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) steward_ca: Option<PathBuf>,
+
+    /// Further root certificates for TLS servers, PEM or DER, besides those that browsers trust
+    #[arg(long, env = "ENARX_CA_BUNDLE", value_name = "FILE", hide_env_values = true)]
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) ca_bundle: Option<PathBuf>,
+}
+
+/// Run a workload that only an attested Keep gets
+///
+/// An empty Keep starts, proves to a Steward what it is, and with the certificate for that fetches the
+/// workload from a Drawbridge, checks its digest and runs it. Configuration, arguments and environment
+/// are those of the workload.
+#[derive(Debug, Args)]
+#[command(after_long_help = exit::HELP)]
+pub(crate) struct DeployArgs {
+    /// `[host[:port]/]user/repo[:tag][@sha256:DIGEST]`, or a folder or file with a workload
+    #[arg(value_name = "WORKLOAD", value_hint = ValueHint::AnyPath)]
+    pub(crate) workload: String,
+
+    /// The workload's digest, `sha256:` and 64 hexadecimal digits; a folder or file needs it
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) digest: Option<String>,
+
+    /// The kind of Keep; without this option the best that keeps the host out
+    #[arg(long, env = "ENARX_BACKEND", value_name = "NAME")]
+    #[arg(value_parser = PossibleValuesParser::new(NAMES))]
+    pub(crate) backend: Option<String>,
+
+    /// The Drawbridge, if the workload's name has none
+    #[arg(long, env = "ENARX_DRAWBRIDGE", value_name = "HOST[:PORT]")]
+    pub(crate) drawbridge: Option<String>,
+
+    /// URL of the Steward; without it the one that the Drawbridge names
+    #[arg(long, env = "ENARX_STEWARD", value_name = "URL")]
+    pub(crate) steward: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+
+    /// Most memory that the Keep may take; nothing is taken that is not used
+    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = units::size)]
+    pub(crate) memory: u64,
+
+    /// End the workload after this time, for example 500ms, 30s or 1h30m, counted from the start of the
+    /// Keep
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// Show each step on stderr as it is complete
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+
+    /// Show each step on stderr as a line of JSON
+    #[arg(long, short, conflicts_with = "verbose")]
+    pub(crate) json: bool,
+}
+
+/// See the whole flow on this machine: Steward, Drawbridge, a workload in a Keep, and attacks that fail
+///
+/// Everything is made anew in a temporary folder and removed at the end. Nothing of yours is touched,
+/// and nothing listens but on the loopback interface.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// The kind of Keep; without this option the best one that works here
+    #[arg(long, env = "ENARX_BACKEND", value_name = "NAME")]
+    #[arg(value_parser = PossibleValuesParser::new(NAMES))]
+    pub(crate) backend: Option<String>,
+
+    /// Leave everything up until Ctrl-C, and say how to reach the workload with curl
+    #[arg(long)]
+    pub(crate) keep_running: bool,
+
+    /// Print what happens as lines of JSON
+    #[arg(long, short)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DevCommand {
+    /// Make a development root, under which Keeps without protected hardware make evidence
+    ///
+    /// Whoever has its key can claim anything, so it stays in a folder that is closed to others, and
+    /// counts only for a Steward whose policy names it. Never overwrites anything.
+    Init {
+        /// Print JSON
+        #[arg(long, short)]
+        json: bool,
+    },
+    Up(DevUpArgs),
+    /// Stop what `enarx dev up` has started
+    Down {
+        /// Also remove everything that was made, users and workloads too, but not the development root
+        #[arg(long)]
+        remove: bool,
+    },
+}
+
+/// Start a Steward and a Drawbridge with an OpenID Connect issuer, on the loopback interface
+///
+/// Prints variables for a shell: eval "$(enarx dev up)". They go on in the background until
+/// `enarx dev down`.
+#[derive(Debug, Args)]
+pub(crate) struct DevUpArgs {
+    /// The Steward's port; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    pub(crate) steward_port: u16,
+
+    /// The Drawbridge's port; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    pub(crate) drawbridge_port: u16,
+
+    /// The issuer's port; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    pub(crate) oidc_port: u16,
+
+    /// Who is logged in by the issuer, without a password
+    #[arg(long, value_name = "NAME", default_value = "developer")]
+    pub(crate) user: String,
+
+    /// Stay in the foreground until Ctrl-C
+    #[arg(long)]
+    pub(crate) foreground: bool,
+
+    /// The foreground process is the background of another one
+    #[arg(long, hide = true, requires = "foreground")]
+    pub(crate) detached: bool,
+
+    /// Print JSON
+    #[arg(long, short)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,11 +7,11 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
+use command_line::{OrExit, print, warn};
 use enarx_config::{Config, LoadError, TEMPLATE, schema};
 
 use crate::cli::ConfigCommand;
-use crate::exit::{Code, Failure, OrExit, warn};
-use crate::manual::print;
+use crate::exit::{Code, Failure};
 
 pub(crate) fn run(command: &ConfigCommand) -> Result<(), Failure> {
     match command {

@@ -7,24 +7,34 @@
 
 #![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "nothing runs there yet"))]
 
+#[cfg(target_os = "linux")]
+mod agent;
 mod backends;
 mod cache;
 mod cli;
 mod config;
+#[cfg(target_os = "linux")]
+mod demo;
+#[cfg(target_os = "linux")]
+mod deploy;
+#[cfg(target_os = "linux")]
+mod dev;
 mod dirs;
 mod exit;
-mod log;
-mod manual;
+mod login;
 mod measure;
 mod platform;
 mod programs;
 #[cfg(target_os = "linux")]
 mod run;
 mod units;
+mod user;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use command_line::log::{self, Kind, Log, LogFormat};
+use command_line::manual;
 
 use cli::{Cli, Command};
 use exit::{Failure, Outcome};
@@ -34,29 +44,46 @@ fn main() -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Workload(code)) => ExitCode::from(exit::workload_code(code)),
         #[cfg(target_os = "linux")]
-        Err(Failure { signal: Some(signal), .. }) => run::die_by(signal),
-        Err(failure) => {
-            failure.print();
-            ExitCode::from(failure.code as u8)
-        }
+        Err(Failure { signal: Some(signal), .. }) => agent::die_by(signal),
+        Err(failure) => failure.exit(),
     }
 }
 
 fn main_inner() -> Result<Outcome, Failure> {
     // Ends the program by itself if the command line is wrong, or asks for help.
     let cli = Cli::parse();
-    log::start(cli.log_filter.as_deref(), &cli.command)?;
+    log::start(Log {
+        filter: cli.log_filter.as_deref(),
+        format: LogFormat::Text,
+        kind: match &cli.command {
+            Command::Run(args) if args.quiet => Kind::Quiet,
+            _ => Kind::Command,
+        },
+    })?;
     match cli.command {
         #[cfg(target_os = "linux")]
         Command::Run(args) => return run::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Deploy(args) => return deploy::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Demo(args) => demo::run(&args)?,
+        #[cfg(target_os = "linux")]
+        Command::Dev(command) => dev::run(&command)?,
         #[cfg(not(target_os = "linux"))]
-        Command::Run(args) => backends::choose(args.backend.as_deref(), None).map(drop)?,
+        Command::Run(RunArgs { backend, .. })
+        | Command::Deploy(DeployArgs { backend, .. })
+        | Command::Demo(DemoArgs { backend, .. }) => {
+            backends::choose(backend.as_deref(), None).map(drop)?;
+        }
+        #[cfg(not(target_os = "linux"))]
+        Command::Dev(_) => backends::choose(None, None).map(drop)?,
         Command::Config(command) => config::run(&command)?,
         Command::Platform(command) => platform::run(&command)?,
         Command::Measure(args) => measure::run(&args)?,
+        Command::User(command) => user::run(&command)?,
         Command::Cache(command) => cache::run(&command)?,
-        Command::Completions { shell } => manual::completions(shell)?,
-        Command::Man { dir } => manual::pages(dir.as_deref())?,
+        Command::Completions { shell } => manual::completions(Cli::command(), shell)?,
+        Command::Man { dir } => manual::pages(Cli::command(), dir.as_deref())?,
     }
     Ok(Outcome::Done)
 }

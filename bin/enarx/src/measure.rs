@@ -3,13 +3,13 @@
 //! `enarx measure`: the digests of the initial images, without a launch.
 
 use anyhow::anyhow;
+use command_line::print;
 use keep_backend::{Backend, BackendError, Measurement, Program};
 use serde::Serialize;
 
 use crate::backends;
 use crate::cli::MeasureArgs;
 use crate::exit::{Code, Failure};
-use crate::manual::print;
 
 /// A measurement and whose it is.
 #[derive(Debug, Serialize)]

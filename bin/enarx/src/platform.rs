@@ -6,13 +6,13 @@
 //! `system_info`, `backends` with `backend` and `data`, and in each datum `name`, `pass`, `info`,
 //! `mesg` and `data`. A value that is not there is `null`.
 
+use command_line::{Style, print};
 use keep_backend::{Backend, Datum};
 use serde_json::{Value, json};
 
 use crate::backends;
 use crate::cli::PlatformCommand;
-use crate::exit::{Failure, Style};
-use crate::manual::print;
+use crate::exit::Failure;
 
 pub(crate) fn run(command: &PlatformCommand) -> Result<(), Failure> {
     let PlatformCommand::Info { json } = command;

@@ -2,9 +2,11 @@
 
 //! Makes certificates: `docs/certificate-profile.md`.
 //!
-//! There are two profiles, one for authorities and one for Keeps, and nothing in either comes from a
-//! request but the public key. Signing certificates is little more than putting bytes in their order, so it
+//! There is a profile for authorities, one for Keeps and one for services that are none, and nothing in
+//! them comes from a request but the public key. Signing certificates is little more than putting bytes in their order, so it
 //! is done here, in one place that can be read against RFC 5280.
+
+use core::net::IpAddr;
 
 use evidence_claims::Time;
 use evidence_crypto::Crypto;
@@ -47,6 +49,13 @@ pub enum Profile<'a> {
         uris: &'a [String],
         /// The value of the claims extension.
         claims: &'a [u8],
+    },
+    /// For a service that is no Keep, as server of TLS.
+    Server {
+        /// Names in the DNS.
+        dns_names: &'a [String],
+        /// Addresses.
+        addresses: &'a [IpAddr],
     },
 }
 
@@ -165,6 +174,27 @@ impl Template<'_> {
                     list.push(extension(oid::SUBJECT_ALT_NAME, false, &names));
                 }
                 list.push(extension(steward_claims::OID, false, claims));
+            }
+            Profile::Server { dns_names, addresses } => {
+                list.push(extension(oid::BASIC_CONSTRAINTS, true, &encode::sequence(&[])));
+                // The first bit: digitalSignature (0).
+                list.push(extension(oid::KEY_USAGE, true, &[tag::BIT_STRING, 2, 7, 0x80]));
+                let usage = encode::sequence(&[&encode::oid(oid::SERVER_AUTH)]);
+                list.push(extension(oid::EXT_KEY_USAGE, false, &usage));
+                list.push(extension(oid::SUBJECT_KEY_ID, false, &own_id));
+                list.push(extension(oid::AUTHORITY_KEY_ID, false, &issuer_id));
+                let dns = dns_names
+                    .iter()
+                    .map(|name| encode::element(tag::context(2), &[name.as_bytes()]));
+                let addresses = addresses.iter().map(|address| match address {
+                    IpAddr::V4(address) => encode::element(tag::context(7), &[&address.octets()]),
+                    IpAddr::V6(address) => encode::element(tag::context(7), &[&address.octets()]),
+                });
+                let names: Vec<Vec<u8>> = dns.chain(addresses).collect();
+                if !names.is_empty() {
+                    let names = encode::sequence_of(&names);
+                    list.push(extension(oid::SUBJECT_ALT_NAME, false, &names));
+                }
             }
         }
         encode::sequence_of(&list)

@@ -14,7 +14,7 @@ use keep_launch::{Compile, Launch, Refusal, Report};
 
 use super::key::MachineKey;
 use super::module::Module;
-use super::signals::Watch;
+use crate::agent::{self, Watch};
 use crate::exit::{Code, Failure};
 
 /// The artifacts of one module.
@@ -120,17 +120,17 @@ impl Compiler<'_> {
             events: None,
             network: None,
         };
-        match super::serve(self.backend, spec, self.watch, None)? {
+        match agent::serve(self.backend, spec, self.watch, None)? {
             Report::Compiled { len } if output.metadata()?.len() == len => Ok(Ok(())),
             Report::Compiled { len } => {
                 let error = anyhow!("the artifact does not have the {len} bytes that it should");
                 Ok(Err(Failure::new(Code::Keep, error)))
             }
             Report::Refused { reason: Refusal::Internal, message } => {
-                Ok(Err(super::refused(&module.name, Refusal::Internal, &message)))
+                Ok(Err(agent::refused(&module.name, Refusal::Internal, &message)))
             }
             Report::Refused { reason, message } => {
-                Err(super::refused(&module.name, reason, &message))
+                Err(agent::refused(&module.name, reason, &message))
             }
             other => {
                 let error = anyhow!("the compiler sent a report that makes no sense: {other:?}");

@@ -13,11 +13,12 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
+use command_line::OrExit;
 use rustix::fs::OFlags;
 use rustix::rand::GetRandomFlags;
 
 use crate::dirs;
-use crate::exit::{Code, Failure, OrExit};
+use crate::exit::{Code, Failure};
 
 /// An Ed25519 key as its seed.
 pub(super) struct MachineKey {

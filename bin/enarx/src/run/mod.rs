@@ -10,31 +10,30 @@ mod artifact;
 mod key;
 mod module;
 mod plan;
-mod signals;
-
-pub(crate) use signals::die_by;
 
 use std::fs::File;
+use std::sync::Arc;
 
 use anyhow::anyhow;
-use keep_backend::{Backend, BackendError, Program, Spec};
+use artifact::{Artifacts, Compiler};
+use keep_backend::{Backend, EvidenceSource, NetworkLimits, Program, Spec};
 use keep_cache::Cache;
 use keep_launch::{Launch, Refusal, Report};
-
-use crate::backends::{self, Choice};
-use crate::cli::RunArgs;
-use crate::exit::{self, Code, Failure, OrExit, Outcome};
-use crate::programs::{self, Files};
-use artifact::{Artifacts, Compiler};
 use key::MachineKey;
 use module::Module;
 use plan::Plan;
-use signals::{Interruption, Watch};
+
+use crate::agent::{self, Progress, Show, Watch, serve};
+use crate::backends::{self, Choice};
+use crate::cli::RunArgs;
+use crate::dirs;
+use crate::exit::{Code, Failure, Outcome};
+use crate::programs::{self, Files};
 
 pub(crate) fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     let warn = |message: String| {
         if !args.quiet {
-            exit::warn(message);
+            command_line::warn(message);
         }
     };
     let plan = Plan::new(args)?;
@@ -61,7 +60,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     let artifacts = Artifacts::new(kept, programs.unwrap_or_default(), backend.name(), digest);
     let compiler =
         Compiler { backend: &*backend, watch: &watch, key: &key, memory: args.memory, warn: &warn };
-    let keep = Runtime { backend: &*backend, watch: &watch, key: &key, plan: &plan, digest, args };
+    let progress = &Progress::shown(match (args.quiet, args.verbose) {
+        (true, _) => Show::Nothing,
+        (_, true) => Show::Lines,
+        _ => Show::Warnings,
+    });
+    let (backend, watch, key, plan) = (&backend, &watch, &key, &plan);
+    let keep = Runtime { backend, watch, progress, key, plan, digest, args };
 
     let (artifact, is_cached) = match artifacts.lookup() {
         Some(artifact) => (artifact, true),
@@ -78,7 +83,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Outcome, Failure> {
         let artifact = compiler.compile(&module, &artifacts)?;
         report = Runtime { digest, ..keep }.run(artifact)?;
     }
-    conclude(report, &module.name)
+    agent::conclude(report, &module.name)
 }
 
 /// The user's cache, unless there is something wrong with it.
@@ -95,8 +100,9 @@ fn open_cache(warn: &dyn Fn(String)) -> Result<Option<Cache>, Failure> {
 
 /// The Keep that runs the workload.
 struct Runtime<'a> {
-    backend: &'a dyn Backend,
+    backend: &'a Arc<dyn Backend>,
     watch: &'a Watch,
+    progress: &'a Progress,
     key: &'a MachineKey,
     plan: &'a Plan,
     digest: [u8; 32],
@@ -104,6 +110,12 @@ struct Runtime<'a> {
 }
 
 impl Runtime<'_> {
+    /// By this user's development root, if there is one.
+    fn evidence(&self) -> Result<Option<Box<dyn EvidenceSource>>, Failure> {
+        let root = agent::development_root(&dirs::data()?.join("development"))?.map(Arc::new);
+        Ok(agent::source(self.backend, Program::Runtime, root.as_ref()))
+    }
+
     fn run(&self, artifact: File) -> Result<Report, Failure> {
         let launch = Launch::Run(keep_launch::Run {
             module_digest: self.digest,
@@ -113,13 +125,14 @@ impl Runtime<'_> {
             stdio: self.plan.stdio,
             preopens: self.plan.preopens.clone(),
             max_memory: self.args.memory,
-            sockets: None,
+            sockets: self.plan.sockets.clone(),
         });
         let launch = launch.encode();
         if launch.len() > keep_launch::MAX_LAUNCH {
-            let error = anyhow!("arguments and environment are larger than a Keep accepts");
+            let error = anyhow!("arguments, environment and roots are larger than a Keep accepts");
             return Err(Failure::new(Code::Input, error));
         }
+        let network = self.plan.sockets.as_ref();
         let spec = Spec {
             program: Program::Runtime,
             launch,
@@ -128,77 +141,13 @@ impl Runtime<'_> {
             stdio: self.plan.streams()?,
             seeds: self.plan.seeds.clone(),
             memory: self.args.memory,
-            evidence: None,
-            events: None,
-            network: None,
+            evidence: match network {
+                Some(_) if self.plan.has_steward => self.evidence()?,
+                _ => None,
+            },
+            events: network.map(|_| self.progress.events()),
+            network: network.map(|_| NetworkLimits::all()),
         };
-        serve(self.backend, spec, self.watch, self.args.timeout)
-    }
-}
-
-/// Launches a Keep and serves it, until it ends or has to.
-fn serve(
-    backend: &dyn Backend,
-    spec: Spec,
-    watch: &Watch,
-    timeout: Option<std::time::Duration>,
-) -> Result<Report, Failure> {
-    let launched = backend.launch(spec).map_err(backend_failure)?;
-    let guard = watch.guard(launched.killer, timeout)?;
-    let result = launched.keep.serve();
-    let interruption = guard.finish();
-    match (result, interruption) {
-        (Ok(report), _) => Ok(report),
-        (Err(_), Some(Interruption::Signal(signal))) => Err(Failure::by_signal(signal)),
-        (Err(_), Some(Interruption::Timeout)) => {
-            let limit = timeout.unwrap_or_default();
-            let error = anyhow!("the workload did not end within {limit:?} and was ended");
-            Err(Failure::new(Code::Timeout, error))
-        }
-        (Err(error), None) => Err(backend_failure(error)),
-    }
-}
-
-fn backend_failure(error: BackendError) -> Failure {
-    let code = match &error {
-        BackendError::Unavailable { .. } | BackendError::Unsupported(_) => Code::Backend,
-        BackendError::Seed { .. } => Code::Input,
-        BackendError::OutOfMemory { .. } | BackendError::Keep { .. } | BackendError::Killed => {
-            Code::Keep
-        }
-        _ => Code::Failed,
-    };
-    Failure::new(code, error)
-}
-
-/// A refusal by one of the two programs.
-fn refused(name: &str, reason: Refusal, message: &str) -> Failure {
-    let (code, summary) = match reason {
-        Refusal::Invalid => (Code::Refused, format!("`{name}` is not a valid module")),
-        Refusal::Unsupported => (Code::Refused, format!("`{name}` cannot run in this world")),
-        Refusal::Memory => (Code::Refused, format!("`{name}` needs more memory than it may have")),
-        Refusal::Artifact | Refusal::Mismatch => {
-            (Code::Keep, "the Keep refused an artifact that was made for it".into())
-        }
-        Refusal::Config => (Code::Input, format!("`{name}` is configured for what is not there")),
-        Refusal::Workload => (Code::Refused, format!("`{name}` is not the workload that was asked for")),
-        Refusal::Network | Refusal::Evidence | Refusal::Steward | Refusal::Drawbridge | Refusal::Compiler => (Code::Failed, format!("`{name}` was not started")),
-        Refusal::Launch | Refusal::Internal => (Code::Keep, "the Keep failed".into()),
-    };
-    Failure::with_causes(code, summary, message)
-}
-
-fn conclude(report: Report, name: &str) -> Result<Outcome, Failure> {
-    match report {
-        Report::Exited { code } => Ok(Outcome::Workload(code)),
-        Report::Trapped { message } => {
-            // Already says whose trap it is, with the backtrace in the form that Wasmtime's users
-            // know.
-            Err(Failure::new(Code::Trap, anyhow::Error::msg(message.trim_end().to_owned())))
-        }
-        Report::Refused { reason, message } => Err(refused(name, reason, &message)),
-        Report::Compiled { .. } => {
-            Err(anyhow!("the runtime claims to have compiled something")).or_exit(Code::Keep)
-        }
+        serve(&**self.backend, spec, self.watch, self.args.timeout)
     }
 }

@@ -11,11 +11,12 @@ use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
 use anyhow::anyhow;
+use command_line::OrExit;
 use keep_cache::{Cache, Identity, Pending};
 use keep_launch::MAX_INPUT;
 use sha2::{Digest, Sha256};
 
-use crate::exit::{Code, Failure, OrExit};
+use crate::exit::{Code, Failure};
 
 /// An open module.
 pub(super) struct Module {

@@ -5,15 +5,18 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use enarx_config::{Config, File as Entry};
+use command_line::{OrExit, files};
+use enarx_config::{Config, File as Entry, Root};
 use keep_backend::{Seed, seed_name};
-use keep_launch::{Preopen, Stdio};
+use keep_launch::{Preopen, Sockets, Stdio};
 
-use crate::cli::RunArgs;
+use crate::agent;
+use crate::cli::{RunArgs, TrustArgs};
 use crate::config;
-use crate::exit::{Code, Failure, OrExit};
+use crate::exit::{Code, Failure};
 use crate::units::EnvVar;
 
 /// Everything that does not depend on the backend.
@@ -24,6 +27,10 @@ pub(super) struct Plan {
     pub(super) stdio: [Stdio; 3],
     pub(super) preopens: Vec<Preopen>,
     pub(super) seeds: Vec<Seed>,
+    /// For a workload with a network.
+    pub(super) sockets: Option<Sockets>,
+    /// Whether the Keep is to ask a Steward for a certificate.
+    pub(super) has_steward: bool,
     /// What the user ought to know, although nothing is wrong.
     pub(super) notes: Vec<String>,
 }
@@ -35,9 +42,8 @@ impl Plan {
         let mut env = Vec::new();
         if let Some(config) = &config {
             notes.extend(config.notes().into_iter().map(str::to_owned));
-            if config.steward.is_some() {
-                notes
-                    .push("`steward` is not used yet: this version asks for no certificate".into());
+            if config.steward.is_some() && !has_network(config) {
+                notes.push("`steward` is not used: the configuration has no sockets".into());
             }
             // A program that was written for any WASI runtime expects the variables that it was
             // given and no others, so these come with a configuration only.
@@ -52,13 +58,20 @@ impl Plan {
                 EnvVar::Inherit(name) => set(&mut env, name, &inherited(name)?),
             }
         }
+        let sockets = match (&config, args.config.as_deref()) {
+            (Some(config), Some(path)) if has_network(config) => {
+                Some(sockets(config, path, &args.trust)?)
+            }
+            _ => None,
+        };
         let config = config.unwrap_or_default();
+        let has_steward = config.steward.is_some();
         let name = args.module.file_name().unwrap_or(args.module.as_os_str()).to_string_lossy();
         let mut all_args = vec![name.into_owned()];
         all_args.extend(config.args.iter().chain(&args.args).cloned());
         let (preopens, seeds) = folders(args)?;
         let stdio = stdio(&config).or_exit(Code::Input)?;
-        Ok(Self { args: all_args, env, stdio, preopens, seeds, notes })
+        Ok(Self { args: all_args, env, stdio, preopens, seeds, sockets, has_steward, notes })
     }
 
     /// The streams of this program that the Keep needs, and no others.
@@ -75,6 +88,58 @@ impl Plan {
             stream(Stdio::Stderr, std::io::stderr().as_fd().try_clone_to_owned())?,
         ])
     }
+}
+
+/// Whether a workload with this configuration has any use for a network.
+fn has_network(config: &Config) -> bool {
+    config.networking().next().is_some()
+        || config.http.is_some()
+        || !config.network.allow_connect.is_empty()
+        || !config.network.allow_listen.is_empty()
+}
+
+/// The files beside the configuration that are trusted somewhere in it.
+fn trust_files(config: &Config) -> impl Iterator<Item = &str> {
+    let files = config.files.iter().filter_map(|entry| match entry {
+        Entry::Listen(listen) => Some(&listen.trust),
+        Entry::Connect(connect) => Some(&connect.peer.trust),
+        _ => None,
+    });
+    let connect = config.network.allow_connect.iter().map(|peer| &peer.trust);
+    let listen = config.network.allow_listen.iter().map(|listen| &listen.trust);
+    files.chain(connect).chain(listen).flat_map(|trust| &trust.roots).filter_map(
+        |root| match root {
+            Root::File(name) => Some(name.as_str()),
+            _ => None,
+        },
+    )
+}
+
+/// What the Keep needs for sockets: the configuration as it stands, the files it names, and whom to
+/// trust.
+fn sockets(config: &Config, path: &Path, trust: &TrustArgs) -> Result<Sockets, Failure> {
+    if config.steward.is_some() && trust.steward_ca.is_none() {
+        let failure = Failure::msg(
+            Code::Usage,
+            format!(
+                "{} names a Steward, but nothing says whose certificates count",
+                path.display()
+            ),
+        );
+        return Err(failure.help("name the Steward's root with --steward-ca FILE"));
+    }
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut named: Vec<(String, Vec<u8>)> = Vec::new();
+    for name in trust_files(config) {
+        if !named.iter().any(|(other, _)| other == name) {
+            named.push((name.to_owned(), files::read::<Code>(&folder.join(name))?.to_vec()));
+        }
+    }
+    Ok(Sockets {
+        config: files::read_text::<Code>(path)?.to_string(),
+        files: named,
+        network: agent::network(trust)?,
+    })
 }
 
 /// Sets a variable in its place, or adds it.
@@ -105,20 +170,14 @@ fn folders(args: &RunArgs) -> Result<(Vec<Preopen>, Vec<Seed>), Failure> {
     Ok((preopens, seeds))
 }
 
-/// The three descriptors that a WASI program without sockets has.
+/// What the first three descriptors are. Sockets are made in the Keep, in the places that they have in
+/// the configuration.
 fn stdio(config: &Config) -> anyhow::Result<[Stdio; 3]> {
-    if let Some((index, entry)) = config.networking().next() {
-        let kind = entry.kind().as_str();
-        return Err(anyhow!(
-            "files[{index}] (`{}`) is a `{kind}` entry, and this version has no sockets yet",
-            entry.name()
-        ));
-    }
     let mut stdio = [Stdio::Null; 3];
-    for (index, entry) in config.files.iter().enumerate() {
+    for (index, entry) in config.files.iter().enumerate().filter(|(_, entry)| !entry.is_socket()) {
         let Some(place) = stdio.get_mut(index) else {
             return Err(anyhow!(
-                "files[{index}] (`{}`): a program has the descriptors 0, 1 and 2 only",
+                "files[{index}] (`{}`): what is behind the descriptors 0, 1 and 2 has to be a socket",
                 entry.name()
             ));
         };
@@ -177,15 +236,46 @@ mod tests {
         ] {
             assert!(parsed(kinds).is_err(), "{kinds:?}");
         }
-        for entry in [
-            r#"{ kind = "listen", name = "web", prot = "tcp" }"#,
-            r#"{ kind = "connect", host = "example.com", prot = "tls" }"#,
-        ] {
-            let source = format!("files = [{entry}]");
-            let config = Config::parse(&source, "Enarx.toml").unwrap();
-            let error = stdio(&config).unwrap_err().to_string();
-            assert!(error.contains("no sockets yet"), "{error}");
-        }
+    }
+
+    #[test]
+    fn sockets_come_after_the_streams() {
+        let source = r#"files = [
+            { kind = "stdin" }, { kind = "stdout" }, { kind = "stderr" },
+            { kind = "listen", name = "web" }, { kind = "connect", host = "example.com" },
+        ]"#;
+        let config = Config::parse(source, "Enarx.toml").unwrap();
+        assert_eq!(stdio(&config).unwrap(), [Stdio::Stdin, Stdio::Stdout, Stdio::Stderr]);
+        assert!(has_network(&config));
+        assert!(!has_network(&Config::default()));
+    }
+
+    #[test]
+    fn files_that_are_trusted_go_along() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("Enarx.toml");
+        let source = r#"files = [
+            { kind = "null" }, { kind = "null" }, { kind = "null" },
+            { kind = "connect", host = "a.example", trust = ["roots.pem"] },
+            { kind = "connect", host = "b.example", trust = ["roots.pem", "system"] },
+        ]"#;
+        std::fs::write(&path, source).unwrap();
+        let config = Config::parse(source, "Enarx.toml").unwrap();
+        let trust = TrustArgs::default();
+        assert_eq!(sockets(&config, &path, &trust).unwrap_err().code, Code::Input);
+        std::fs::write(folder.path().join("roots.pem"), "x").unwrap();
+        let sockets = sockets(&config, &path, &trust).unwrap();
+        assert_eq!(sockets.files, [("roots.pem".to_owned(), b"x".to_vec())]);
+        assert_eq!(sockets.config, source);
+    }
+
+    #[test]
+    fn a_steward_without_a_root_is_refused() {
+        let source = "steward = \"steward.example.com\"\nfiles = []";
+        let config = Config::parse(source, "Enarx.toml").unwrap();
+        let path = Path::new("Enarx.toml");
+        let failure = sockets(&config, path, &TrustArgs::default()).unwrap_err();
+        assert_eq!(failure.code, Code::Usage);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! SIGINT stops its script, which an exit code of 130 would not make it do; therefore the program
 //! really dies by the signal once everything is tidied up. A second signal does not wait for that.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use keep_backend::Killer;
 
 /// Why a Keep was ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Interruption {
+pub(crate) enum Interruption {
     /// This signal came.
     Signal(i32),
     /// The time is over.
@@ -24,22 +25,28 @@ pub(super) enum Interruption {
 }
 
 /// Waits for signals from its making on.
-pub(super) struct Watch(Arc<Shared>);
+#[derive(Clone)]
+pub(crate) struct Watch(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    interruption: Option<Interruption>,
-    killer: Option<Box<dyn Killer>>,
-    /// Counts the guarded Keeps, so that a timer cannot end a later one than its own.
-    keeps: u64,
+    signal: Option<i32>,
+    /// What has to be ended, by the number of its guard.
+    guarded: BTreeMap<u64, Guarded>,
+    guards: u64,
+}
+
+struct Guarded {
+    killer: Box<dyn Killer>,
+    timed_out: bool,
 }
 
 impl Watch {
     /// Starts to wait. Call it before any other thread is made.
-    pub(super) fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let signals = Signals::wanted();
         signals.block();
@@ -50,28 +57,29 @@ impl Watch {
             .spawn(move || {
                 loop {
                     let signal = signals.wait();
-                    if waiting.lock().interruption.is_some() {
+                    if waiting.lock().signal.is_some() {
                         die_by(signal);
                     }
-                    waiting.interrupt(Interruption::Signal(signal), None);
+                    waiting.interrupt(signal);
                 }
             })
             .context("cannot start a thread")?;
         Ok(Self(shared))
     }
 
-    /// Ends the Keep behind `killer` at a signal, also at one that came already, and after `limit`.
-    pub(super) fn guard(&self, killer: Box<dyn Killer>, limit: Option<Duration>) -> Result<Guard> {
+    /// Ends what is behind `killer` at a signal, also at one that came already, and after `limit`.
+    pub(crate) fn guard(&self, killer: Box<dyn Killer>, limit: Option<Duration>) -> Result<Guard> {
         let number = {
             let mut state = self.0.lock();
-            if state.interruption.is_some() {
+            if state.signal.is_some() {
                 killer.kill();
             }
-            state.killer = Some(killer);
-            state.keeps += 1;
-            state.keeps
+            state.guards += 1;
+            let number = state.guards;
+            state.guarded.insert(number, Guarded { killer, timed_out: false });
+            number
         };
-        let guard = Guard(Arc::clone(&self.0));
+        let guard = Guard { shared: Arc::clone(&self.0), number };
         if let Some(limit) = limit {
             let shared = Arc::clone(&self.0);
             thread::Builder::new()
@@ -79,11 +87,16 @@ impl Watch {
                 .stack_size(64 << 10)
                 .spawn(move || {
                     thread::sleep(limit);
-                    shared.interrupt(Interruption::Timeout, Some(number));
+                    shared.time_out(number);
                 })
                 .context("cannot start a thread")?;
         }
         Ok(guard)
+    }
+
+    /// The signal that came, if one did.
+    pub(crate) fn signal(&self) -> Option<i32> {
+        self.0.lock().signal
     }
 }
 
@@ -92,32 +105,63 @@ impl Shared {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the Keep; with a number, only if it is this one.
-    fn interrupt(&self, interruption: Interruption, number: Option<u64>) {
+    fn interrupt(&self, signal: i32) {
         let mut state = self.lock();
-        if number.is_some_and(|number| state.killer.is_none() || number != state.keeps) {
-            return;
+        state.signal.get_or_insert(signal);
+        for guarded in state.guarded.values() {
+            guarded.killer.kill();
         }
-        state.interruption.get_or_insert(interruption);
-        if let Some(killer) = &state.killer {
-            killer.kill();
+    }
+
+    /// Ends the Keep of this guard, if it still runs.
+    fn time_out(&self, number: u64) {
+        if let Some(guarded) = self.lock().guarded.get_mut(&number) {
+            guarded.timed_out = true;
+            guarded.killer.kill();
         }
     }
 }
 
-/// A Keep that is ended at a signal.
-pub(super) struct Guard(Arc<Shared>);
+/// Something that is ended at a signal.
+pub(crate) struct Guard {
+    shared: Arc<Shared>,
+    number: u64,
+}
 
 impl Guard {
-    /// The Keep has ended: whether it was made to.
-    pub(super) fn finish(self) -> Option<Interruption> {
-        self.0.lock().interruption
+    /// It has ended: whether it was made to.
+    pub(crate) fn finish(self) -> Option<Interruption> {
+        let state = self.shared.lock();
+        match state.guarded.get(&self.number) {
+            Some(Guarded { timed_out: true, .. }) => Some(Interruption::Timeout),
+            _ => state.signal.map(Interruption::Signal),
+        }
+    }
+
+    /// A way to end it from elsewhere, harmless once it has ended.
+    pub(crate) fn handle(&self) -> Ender {
+        Ender { shared: Arc::clone(&self.shared), number: self.number }
+    }
+}
+
+/// Ends what a guard is for.
+pub(crate) struct Ender {
+    shared: Arc<Shared>,
+    number: u64,
+}
+
+impl Ender {
+    /// Ends it now.
+    pub(crate) fn end(&self) {
+        if let Some(guarded) = self.shared.lock().guarded.get(&self.number) {
+            guarded.killer.kill();
+        }
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.lock().killer = None;
+        self.shared.lock().guarded.remove(&self.number);
     }
 }
 
@@ -198,7 +242,7 @@ mod tests {
     fn a_signal_ends_the_keep_and_is_told() {
         let (watch, count, killer) = watch();
         let guard = watch.guard(killer, None).unwrap();
-        watch.0.interrupt(Interruption::Signal(libc::SIGTERM), None);
+        watch.0.interrupt(libc::SIGTERM);
         assert_eq!(count.load(Ordering::SeqCst), 1);
         assert_eq!(guard.finish(), Some(Interruption::Signal(libc::SIGTERM)));
     }
@@ -206,7 +250,7 @@ mod tests {
     #[test]
     fn a_signal_between_two_keeps_ends_the_second() {
         let (watch, count, killer) = watch();
-        watch.0.interrupt(Interruption::Signal(libc::SIGTERM), None);
+        watch.0.interrupt(libc::SIGTERM);
         let _guard = watch.guard(killer, None).unwrap();
         assert_eq!(count.load(Ordering::SeqCst), 1);
     }
@@ -219,6 +263,24 @@ mod tests {
             thread::sleep(Duration::from_millis(1));
         }
         assert_eq!(guard.finish(), Some(Interruption::Timeout));
+    }
+
+    #[test]
+    fn a_signal_ends_all_keeps_and_time_only_its_own() {
+        let (watch, first, killer) = watch();
+        let one = watch.guard(killer, None).unwrap();
+        let second = Arc::new(AtomicU32::new(0));
+        let two = watch
+            .guard(Box::new(Count(Arc::clone(&second))), Some(Duration::from_millis(5)))
+            .unwrap();
+        while second.load(Ordering::SeqCst) == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(first.load(Ordering::SeqCst), 0);
+        assert_eq!(two.finish(), Some(Interruption::Timeout));
+        watch.0.interrupt(libc::SIGINT);
+        assert_eq!(first.load(Ordering::SeqCst), 1);
+        assert_eq!(one.finish(), Some(Interruption::Signal(libc::SIGINT)));
     }
 
     #[test]
