@@ -5,9 +5,9 @@
 use std::io;
 use std::sync::Arc;
 
-use keep_backend::{BackendError, Keep, Launched, Program, Spec};
+use keep_backend::{BackendError, Keep, Launched, NetworkLimits, Program, Spec};
 use keep_host::seed::Stream as SeedStream;
-use keep_host::{Allow, Filter, FilterError, Poller, Scope, Server, Stop, Streams};
+use keep_host::{Agent, Allow, Filter, FilterError, Poller, Scope, Server, Stop, Streams};
 use keep_image::Image;
 use keep_launch::Report;
 use keep_layout::{CHUNK, IMAGE_PHYS};
@@ -65,6 +65,9 @@ pub(crate) fn launch(image: &Image<'_>, spec: Spec) -> Result<Launched, BackendE
         launch_len: spec.launch.len() as u64,
         seeds: !spec.seeds.is_empty(),
         output: spec.output.is_some(),
+        events: spec.events.is_some(),
+        evidence: spec.evidence.is_some(),
+        network: spec.network.is_some(),
     };
     boot.write(memory.window());
     let seed = if spec.seeds.is_empty() {
@@ -73,21 +76,26 @@ pub(crate) fn launch(image: &Image<'_>, spec: Spec) -> Result<Launched, BackendE
         let stream: Box<dyn io::Read + Send> = Box::new(SeedStream::new(&spec.seeds)?);
         Some(stream)
     };
+    let agent = Agent::start(spec.evidence, spec.events).map_err(host("start a thread"))?;
     let streams = Streams {
         stdio: spec.stdio,
         launch: spec.launch,
         input: spec.input,
         output: spec.output,
         seed,
+        agent,
+        network: spec.network,
     };
     let stop = Stop::new().map_err(host("prepare to stop the Keep"))?;
-    let server = Server::new(memory.window(), streams, Box::new(growth), stop.clone());
+    let server = Server::new(memory.window(), streams, Box::new(growth), stop.clone())
+        .map_err(host("prepare to wait for sockets"))?;
     let keep = KvmKeep {
         cpu,
         _poller: Poller::new(&server),
         server,
         stop: stop.clone(),
         reads_files: boot.seeds,
+        network: spec.network,
         _memory: memory,
     };
     Ok(Launched { keep: Box::new(keep), killer: Box::new(stop) })
@@ -136,6 +144,8 @@ struct KvmKeep {
     stop: Stop,
     /// Whether host folders are still to be read.
     reads_files: bool,
+    /// What sockets it may have.
+    network: Option<NetworkLimits>,
     _memory: Memory,
 }
 
@@ -184,6 +194,7 @@ impl KvmKeep {
             ioctls: IOCTLS.to_vec(),
             read_files: self.reads_files,
             threads: true,
+            network: self.network,
             syscalls: Vec::new(),
         };
         Filter::new(&allow)?.install(Scope::Thread)

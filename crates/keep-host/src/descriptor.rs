@@ -24,6 +24,8 @@ pub(crate) enum Failure {
     Errno(HostErrno),
     /// The Keep is to end.
     Stopped,
+    /// It would have to be waited for, which the caller does not want.
+    WouldWait,
 }
 
 impl From<HostErrno> for Failure {
@@ -113,8 +115,10 @@ fn retry(
     }
 }
 
-/// Most descriptors of one [`poll`].
-pub(crate) const MAX_POLL: usize = 3;
+/// How many streams [`poll`] can wait for.
+pub(crate) const STREAMS: usize = 3;
+/// Most descriptors of one [`poll`]: the streams, and a set of sockets.
+pub(crate) const MAX_POLL: usize = STREAMS + 1;
 
 /// Waits until one of the descriptors is ready, or in error, or the time has passed; a bit per
 /// descriptor says which. Without a timeout it waits forever; `None` among the descriptors is

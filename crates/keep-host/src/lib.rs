@@ -2,13 +2,15 @@
 
 //! The host's side of a Keep: serves its calls on descriptors handed out by us, under seccomp.
 //!
-//! The Keep is an attacker here. It reaches the outside only through [`Server`], which knows six
-//! calls and nine streams, looks at each request once, and has no way to name a file, a process or
-//! a descriptor that it was not given. [`Stop`] ends it from outside, also in the middle of a
+//! The Keep is an attacker here. It reaches the outside only through [`Server`], which knows thirteen
+//! calls and twelve streams, looks at each request once, and has no way to name a file, a process or
+//! a descriptor that it was not given. Sockets it has within limits, or none. [`Stop`] ends it from outside, also in the middle of a
 //! blocking call. [`seed`] is the archive by which host folders get into a Keep.
 
 pub mod seed;
 
+#[cfg(target_os = "linux")]
+mod agent;
 #[cfg(target_os = "linux")]
 mod descriptor;
 #[cfg(target_os = "linux")]
@@ -22,12 +24,16 @@ mod seccomp;
 #[cfg(target_os = "linux")]
 mod server;
 #[cfg(target_os = "linux")]
+mod sockets;
+#[cfg(target_os = "linux")]
 mod stop;
 
 #[cfg(all(target_os = "linux", any(test, feature = "testing")))]
 #[doc(hidden)]
 pub mod testing;
 
+#[cfg(target_os = "linux")]
+pub use agent::{Agent, EventFrames, EventRate};
 #[cfg(target_os = "linux")]
 pub use ended::Ended;
 #[cfg(target_os = "linux")]

@@ -3,8 +3,8 @@
 //! Confines the threads that serve a Keep to the few system calls that serving takes.
 //!
 //! A Keep that has taken over such a thread can then use the descriptors that are open, and their
-//! access modes bound it there, but open no file, start no program, make no connection and no
-//! executable memory. What a thread never does honestly ends the process rather than failing with
+//! access modes bound it there, but open no file, start no program, make no connection (unless the
+//! Keep itself may) and no executable memory. What a thread never does honestly ends the process rather than failing with
 //! an error: an error tells an attacker to try the next thing, and lets a bug of ours go unnoticed.
 //! The call is not executed; the kernel sends SIGSYS instead, whose handler names the call before
 //! it exits, so that a call that some C library makes and we forgot can be reported.
@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::OnceLock;
 
+use keep_backend::NetworkLimits;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch,
@@ -32,6 +33,8 @@ pub struct Allow {
     pub read_files: bool,
     /// Starting threads, which are then confined alike: what a [`Poller`](crate::Poller) takes.
     pub threads: bool,
+    /// Sockets for TCP and UDP over IPv4 and IPv6, as far as the Keep may have any.
+    pub network: Option<NetworkLimits>,
     /// Further system calls, with any arguments.
     pub syscalls: Vec<i64>,
 }
@@ -119,6 +122,75 @@ const THREADS: &[libc::c_long] = &[
     libc::SYS_sched_getaffinity,
 ];
 
+/// Calls that using sockets takes, beside those below with conditions.
+const SOCKETS: &[libc::c_long] =
+    &[libc::SYS_epoll_pwait2, libc::SYS_epoll_ctl, libc::SYS_getsockname];
+
+/// Options that the host sets, by level.
+const OPTIONS: &[(libc::c_int, libc::c_int)] = &[
+    (libc::SOL_SOCKET, libc::SO_REUSEADDR),
+    (libc::SOL_SOCKET, libc::SO_KEEPALIVE),
+    (libc::SOL_SOCKET, libc::SO_LINGER),
+    (libc::IPPROTO_TCP, libc::TCP_NODELAY),
+    (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE),
+    (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL),
+    (libc::IPPROTO_TCP, libc::TCP_KEEPCNT),
+    (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY),
+];
+
+/// The rules for sockets: these families and kinds and no others, never waiting, and only on what is
+/// connected already.
+fn socket_rules(
+    limits: NetworkLimits,
+    rules: &mut BTreeMap<i64, Vec<SeccompRule>>,
+) -> Result<(), seccompiler::BackendError> {
+    rules.extend(SOCKETS.iter().map(|&call| (call, Vec::new())));
+    let number = libc::c_int::cast_unsigned;
+    let mut kinds = Vec::new();
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        for kind in [libc::SOCK_STREAM, libc::SOCK_DGRAM] {
+            let kind = kind | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+            kinds.push(SeccompRule::new(vec![
+                equal(0, number(family))?,
+                equal(1, number(kind))?,
+                equal(2, 0)?,
+            ])?);
+        }
+    }
+    rules.insert(libc::SYS_socket, kinds);
+    let options: Result<_, seccompiler::BackendError> = OPTIONS
+        .iter()
+        .map(|&(level, name)| {
+            SeccompRule::new(vec![equal(1, number(level))?, equal(2, number(name))?])
+        })
+        .collect();
+    rules.insert(libc::SYS_setsockopt, options?);
+    let error = vec![equal(1, number(libc::SOL_SOCKET))?, equal(2, number(libc::SO_ERROR))?];
+    rules.insert(libc::SYS_getsockopt, vec![SeccompRule::new(error)?]);
+    let nowhere = || -> Result<_, seccompiler::BackendError> {
+        let op = SeccompCmpOp::Eq;
+        SeccompCondition::new(4, SeccompCmpArgLen::Qword, op, 0)
+    };
+    let flags = number(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL);
+    let send = vec![equal(3, flags)?, nowhere()?];
+    rules.insert(libc::SYS_sendto, vec![SeccompRule::new(send)?]);
+    let receive = vec![equal(3, number(libc::MSG_DONTWAIT))?, nowhere()?];
+    rules.insert(libc::SYS_recvfrom, vec![SeccompRule::new(receive)?]);
+    let shutdown = vec![equal(1, number(libc::SHUT_WR))?];
+    rules.insert(libc::SYS_shutdown, vec![SeccompRule::new(shutdown)?]);
+    // A socket that only connects may still be bound to a port of the system's choice.
+    rules.insert(libc::SYS_bind, Vec::new());
+    if limits.listen {
+        rules.insert(libc::SYS_listen, Vec::new());
+        let flags = number(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC);
+        rules.insert(libc::SYS_accept4, vec![SeccompRule::new(vec![equal(3, flags)?])?]);
+    }
+    if limits.connect {
+        rules.insert(libc::SYS_connect, Vec::new());
+    }
+    Ok(())
+}
+
 impl Filter {
     /// Compiles the filter for threads that serve a Keep.
     ///
@@ -155,6 +227,9 @@ impl Filter {
             rules.extend(THREADS.iter().map(|&call| (call, Vec::new())));
             let name = equal(0, libc::PR_SET_NAME.cast_unsigned())?;
             rules.insert(libc::SYS_prctl, vec![SeccompRule::new(vec![name])?]);
+        }
+        if let Some(limits) = allow.network {
+            socket_rules(limits, &mut rules)?;
         }
         if !allow.ioctls.is_empty() {
             let rule = |&request| SeccompRule::new(vec![equal(1, request)?]);

@@ -14,14 +14,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use keep_backend::BackendError;
+use keep_backend::{BackendError, NetworkLimits};
 use keep_launch::{MAX_REPORT, Report};
 use sallyport::{ClockId, FOREVER, HostEnd, HostErrno, RawWindow, Request, Stream, Watch, Window};
 
 use crate::descriptor::{self, Failure, Interest};
 use crate::log::Log;
 use crate::poller::{self, Burst, Wake};
-use crate::{Ended, Stop};
+use crate::sockets::Sockets;
+use crate::{Agent, Ended, Stop};
 
 /// Everything of the outside that a Keep can reach.
 pub struct Streams {
@@ -35,6 +36,10 @@ pub struct Streams {
     pub output: Option<File>,
     /// The archive that seeds the Keep's file system, if any.
     pub seed: Option<Box<dyn Read + Send>>,
+    /// Hears of events and makes evidence, if anybody does.
+    pub agent: Option<Agent>,
+    /// What the Keep may do with sockets, if it has any.
+    pub network: Option<NetworkLimits>,
 }
 
 impl std::fmt::Debug for Streams {
@@ -74,6 +79,7 @@ pub(crate) struct Shared {
 struct State {
     end: HostEnd<RawWindow>,
     streams: Streams,
+    sockets: Option<Sockets>,
     /// How much of the launch message was read.
     launched: usize,
     report: Vec<u8>,
@@ -97,9 +103,19 @@ impl std::fmt::Debug for State {
 
 impl Server {
     /// A server for the Keep behind `window`, whose rings are still zero.
-    pub fn new(window: RawWindow, streams: Streams, memory: Box<dyn Memory>, stop: Stop) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// If the operating system has no means to wait for sockets.
+    pub fn new(
+        window: RawWindow,
+        streams: Streams,
+        memory: Box<dyn Memory>,
+        stop: Stop,
+    ) -> io::Result<Self> {
         let state = State {
             end: HostEnd::new(window),
+            sockets: streams.network.map(Sockets::new).transpose()?,
             streams,
             launched: 0,
             report: Vec::new(),
@@ -119,7 +135,7 @@ impl Server {
             wake: Wake::default(),
             stop,
         };
-        Self { shared: Arc::new(shared) }
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// The Keep rang: answers all that it has submitted. `None`: let it go on.
@@ -129,7 +145,7 @@ impl Server {
     /// If the Keep broke the protocol, or was stopped. After an error or an end the server serves
     /// no more; asked again, it says that the Keep was stopped.
     pub fn doorbell(&self) -> Result<Option<Ended>, BackendError> {
-        let mut state = self.shared.serve();
+        let mut state = self.shared.serve(Wait::Allowed);
         match state.outcome.take() {
             Some(Ok(ended)) => return Ok(Some(ended)),
             Some(Err(error)) => return Err(error),
@@ -171,9 +187,9 @@ impl Shared {
     }
 
     /// Executes what the ring holds now.
-    fn serve(&self) -> MutexGuard<'_, State> {
+    fn serve(&self, wait: Wait) -> MutexGuard<'_, State> {
         let mut state = self.state();
-        state.serve();
+        state.serve(wait);
         self.answered.store(state.end.answered(), Ordering::Release);
         state
     }
@@ -183,16 +199,25 @@ impl Shared {
         self.watch.submitted() != self.answered.load(Ordering::Acquire)
     }
 
-    /// Executes what the ring holds, if anything; how many requests, or `None` once the Keep has
-    /// ended.
+    /// Executes what the ring holds, if anything, but does not wait for sockets, which the thread
+    /// that rings can do better: it wakes up where the Keep goes on. How many requests, or `None`
+    /// once the Keep has ended.
     pub(crate) fn serve_pending(&self) -> Option<u64> {
         if !self.is_pending() {
             return Some(0);
         }
         let before = self.answered.load(Ordering::Acquire);
-        let state = self.serve();
+        let state = self.serve(Wait::ForStreams);
         (!state.over).then(|| state.end.answered() - before)
     }
+}
+
+/// Whether a POLL may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    Allowed,
+    /// Not if sockets are among what it waits for: it is then left in the ring.
+    ForStreams,
 }
 
 /// What to answer, if anything.
@@ -200,7 +225,7 @@ type Answer = Result<u64, (Failure, u64)>;
 
 impl State {
     /// Executes what the ring holds now.
-    fn serve(&mut self) {
+    fn serve(&mut self, wait: Wait) {
         let pending = match self.end.pending() {
             Ok(_) if self.over => return,
             Ok(pending) => pending,
@@ -212,12 +237,16 @@ impl State {
             let answer = match self.end.request() {
                 Ok(Request::Exit { kind, at, len }) => {
                     let ended = Ended::new(*self.end.window(), kind, at, len);
+                    if let Some(sockets) = &mut self.sockets {
+                        sockets.drain(&self.stop);
+                    }
                     return self.finish(Ok(ended));
                 }
-                Ok(request) => self.execute(request),
+                Ok(request) => self.execute(request, wait),
                 Err(errno) => Err((errno.into(), 0)),
             };
             match answer {
+                Err((Failure::WouldWait, _)) => return,
                 Ok(value) => self.end.answer(Ok(value)),
                 Err((Failure::Errno(errno), done)) => self.end.answer(Err((errno, done))),
                 Err((Failure::Stopped, _)) => return self.finish(Err(BackendError::Killed)),
@@ -232,12 +261,18 @@ impl State {
         }
     }
 
-    fn execute(&mut self, request: Request) -> Answer {
+    fn execute(&mut self, request: Request, wait: Wait) -> Answer {
         let plain = |failure| (failure, 0);
         match request {
             Request::Read { stream, at, len } => self.read(stream, at, len).map_err(plain),
             Request::Write { stream, at, len } => self.write(stream, at, len),
-            Request::Poll { mask, timeout } => self.poll(mask, timeout).map_err(plain),
+            Request::Poll { mask, timeout, grants, grants_len, events, events_len } => {
+                let window = *self.end.window();
+                if let Some(sockets) = &mut self.sockets {
+                    sockets.grant(window, grants, grants_len).map_err(|e| plain(e.into()))?;
+                }
+                self.poll(mask, timeout, events, events_len, wait).map_err(plain)
+            }
             Request::Clock { clock } => Ok(self.clock(clock)),
             Request::Grow { bytes } => self.memory.grow(bytes).map_err(|error| {
                 tracing::debug!(%error, bytes, "cannot give the Keep more memory");
@@ -245,7 +280,34 @@ impl State {
             }),
             // Handled by the caller.
             Request::Exit { .. } => Err((HostErrno::Invalid.into(), 0)),
+            Request::Bind { .. }
+            | Request::Listen { .. }
+            | Request::Connect { .. }
+            | Request::Send { .. }
+            | Request::Shutdown { .. }
+            | Request::Close { .. }
+            | Request::Option { .. } => self.socket(request).map_err(|errno| plain(errno.into())),
         }
+    }
+
+    fn socket(&mut self, request: Request) -> Result<u64, HostErrno> {
+        let window = *self.end.window();
+        let Some(sockets) = &mut self.sockets else {
+            let access = HostErrno::Access.may_answer(request.call());
+            return Err(if access { HostErrno::Access } else { HostErrno::Io });
+        };
+        let answer = match request {
+            Request::Bind { handle, flags, address } => sockets.bind(handle, flags, &address),
+            Request::Listen { handle, backlog } => sockets.listen(handle, backlog),
+            Request::Connect { handle, flags, address } => sockets.connect(handle, flags, &address),
+            Request::Send { handle, at, len } => sockets.send(handle, window, at, len),
+            Request::Shutdown { handle } => sockets.shutdown(handle),
+            Request::Close { handle } => Ok(sockets.close(handle)),
+            Request::Option { handle, option, value } => sockets.option(handle, option, value),
+            _ => Err(HostErrno::Invalid),
+        };
+        // The kernel below knows more errors than the protocol.
+        answer.map_err(|errno| if errno.may_answer(request.call()) { errno } else { HostErrno::Io })
     }
 
     fn read(&mut self, stream: Stream, at: usize, len: usize) -> Result<u64, Failure> {
@@ -266,6 +328,12 @@ impl State {
                 part.len()
             }
             Stream::Seed => self.read_seed(at, len)?,
+            Stream::Evidence => {
+                let agent = self.streams.agent.as_mut().ok_or(HostErrno::BadStream)?;
+                let bytes = agent.read_evidence(len, &self.stop)?;
+                window.write(at, &bytes);
+                bytes.len()
+            }
             _ => return Err(HostErrno::BadStream.into()),
         };
         Ok(n as u64)
@@ -326,6 +394,17 @@ impl State {
                 window.read(at, &mut self.report[have..]);
                 return Ok(len as u64);
             }
+            Stream::Events | Stream::ReportData => {
+                let agent = self.streams.agent.as_mut();
+                let agent = agent.ok_or((HostErrno::BadStream.into(), 0))?;
+                let mut bytes = vec![0; len];
+                window.read(at, &mut bytes);
+                let written = match stream {
+                    Stream::Events => agent.write_events(&bytes),
+                    _ => agent.write_report_data(&bytes),
+                };
+                return written.map(|()| len as u64).map_err(|errno| (errno.into(), 0));
+            }
             Stream::Log => {
                 self.log.write(window, at, len);
                 return Ok(len as u64);
@@ -339,30 +418,61 @@ impl State {
         Ok(len as u64)
     }
 
-    fn poll(&self, mask: u64, timeout: u64) -> Result<u64, Failure> {
-        let stdio = [Stream::Stdin, Stream::Stdout, Stream::Stderr];
-        let mut interests: [Option<Interest<'_>>; descriptor::MAX_POLL] = [None; _];
-        let mut ready = 0;
-        for (n, stream) in stdio.into_iter().enumerate() {
-            if mask & stream.bit() == 0 {
-                continue;
-            }
-            match &self.streams.stdio[n] {
-                Some(file) => {
-                    let fd: BorrowedFd<'_> = file.as_fd();
-                    interests[n] = Some(Interest { fd, write: !stream.is_readable() });
-                }
-                // Nothing ever blocks.
-                None => ready |= stream.bit(),
-            }
-        }
+    /// Waits for streams and, if there is room for their events, sockets.
+    fn poll(
+        &mut self,
+        mask: u64,
+        timeout: u64,
+        events: usize,
+        events_len: usize,
+        wait: Wait,
+    ) -> Result<u64, Failure> {
+        let window = *self.end.window();
         let timeout = match timeout {
-            _ if ready != 0 => Some(Duration::ZERO),
             FOREVER => None,
             nanoseconds => Some(Duration::from_nanos(nanoseconds)),
         };
-        // The bit of a standard stream is its number, in both worlds.
-        Ok(ready | descriptor::poll(&interests, timeout, &self.stop)?)
+        let (Some(sockets), true) = (&mut self.sockets, events_len > 0) else {
+            return poll_streams(&self.streams, mask, timeout, None, &self.stop);
+        };
+        // A deadline too far for the clock is none.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut looked = false;
+        loop {
+            if self.stop.is_requested() {
+                return Err(Failure::Stopped);
+            }
+            let mut bytes = 0;
+            if looked || sockets.is_active() {
+                bytes = sockets.events(window, events, events_len);
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let is_over = bytes > 0 || left == Some(Duration::ZERO) && looked;
+            let mut ready = 0;
+            if mask != 0 {
+                // Streams and sockets together; the sockets' set is one more descriptor to it.
+                let wait_for = if is_over || wait == Wait::ForStreams {
+                    Some(Duration::ZERO)
+                } else {
+                    sockets.patience(left)
+                };
+                let set = Some(sockets.fd());
+                ready = poll_streams(&self.streams, mask, wait_for, set, &self.stop)?;
+            }
+            if is_over || ready & mask != 0 {
+                return Ok(ready & mask | (bytes as u64) << 32);
+            }
+            let nothing = mask != 0 || wait == Wait::ForStreams;
+            let left = if nothing { Some(Duration::ZERO) } else { left };
+            sockets.wait(left).map_err(|error| {
+                tracing::debug!(%error, "cannot wait for the Keep's sockets");
+                HostErrno::Io
+            })?;
+            if wait == Wait::ForStreams && looked && !sockets.is_active() {
+                return Err(Failure::WouldWait);
+            }
+            looked = true;
+        }
     }
 
     /// The monotonic clock begins with the Keep: how long the machine has been up is none of its
@@ -374,4 +484,37 @@ impl State {
         };
         u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
     }
+}
+
+/// The bit of a set of sockets in the answer of [`poll_streams`].
+const SET: u64 = 1 << descriptor::STREAMS;
+
+/// Waits for streams and a further descriptor, which is no stream and has no bit that any has.
+fn poll_streams(
+    streams: &Streams,
+    mask: u64,
+    timeout: Option<Duration>,
+    set: Option<BorrowedFd<'_>>,
+    stop: &Stop,
+) -> Result<u64, Failure> {
+    let stdio = [Stream::Stdin, Stream::Stdout, Stream::Stderr];
+    let mut interests: [Option<Interest<'_>>; descriptor::MAX_POLL] = [None; _];
+    let mut ready = 0;
+    for (n, stream) in stdio.into_iter().enumerate() {
+        if mask & stream.bit() == 0 {
+            continue;
+        }
+        match &streams.stdio[n] {
+            Some(file) => {
+                let fd: BorrowedFd<'_> = file.as_fd();
+                interests[n] = Some(Interest { fd, write: !stream.is_readable() });
+            }
+            // Nothing ever blocks.
+            None => ready |= stream.bit(),
+        }
+    }
+    interests[descriptor::STREAMS] = set.map(|fd| Interest { fd, write: false });
+    let timeout = if ready != 0 { Some(Duration::ZERO) } else { timeout };
+    // The bit of a standard stream is its number, in both worlds.
+    Ok((ready | descriptor::poll(&interests, timeout, stop)?) & !SET)
 }

@@ -260,6 +260,8 @@ mod tests {
                     input: file(&[0; 1000]),
                     output: Some(file(b"")),
                     seed: None,
+                    agent: None,
+                    network: None,
                 };
                 let memory = Box::new(Ram(Arc::new(AtomicU64::new(0))));
                 let server = Server::new(window, streams, memory, stop.clone());

@@ -16,7 +16,8 @@ use sallyport::{BootInfo, Stream, Window};
 
 use crate::clock::Clock;
 use crate::files::{Files, Object};
-use crate::kernel::{Kernel, Platform};
+use crate::kernel::{Kernel, Pace, Platform};
+use crate::net::Net;
 use crate::signal::Signals;
 use crate::user::UserMemory;
 
@@ -94,6 +95,8 @@ impl<P: Platform> Kernel<P> {
             cwd: fs.root(),
             fs,
             files: Files::new(),
+            net: Net::new(),
+            pace: Pace::default(),
             signals: Signals::default(),
             clock: Clock::new(boot.tsc_khz),
             input: Content { phys: 0, len: 0, executable: true },
@@ -154,18 +157,21 @@ impl<P: Platform> Kernel<P> {
 
     /// Opens what `keep-launch` promises a program.
     fn open_standard_files(&mut self) {
+        let BootInfo { output, events, evidence, .. } = self.boot;
         let objects = [
-            Object::Stream(Stream::Stdin),
-            Object::Stream(Stream::Stdout),
-            Object::Stream(Stream::Stderr),
-            Object::Stream(Stream::Launch),
-            Object::Input(0),
-            Object::Stream(Stream::Report),
-            Object::Stream(Stream::Output),
+            (true, Object::Stream(Stream::Stdin)),
+            (true, Object::Stream(Stream::Stdout)),
+            (true, Object::Stream(Stream::Stderr)),
+            (true, Object::Stream(Stream::Launch)),
+            (true, Object::Input(0)),
+            (true, Object::Stream(Stream::Report)),
+            (output, Object::Stream(Stream::Output)),
+            (events, Object::Stream(Stream::Events)),
+            (evidence, Object::Stream(Stream::ReportData)),
+            (evidence, Object::Stream(Stream::Evidence)),
         ];
-        let count = if self.boot.output { 7 } else { 6 };
-        for object in objects.into_iter().take(count) {
-            if self.files.insert(object, 0, false).is_err() {
+        for (number, (there, object)) in objects.into_iter().enumerate() {
+            if there && self.files.insert_from(number, object, 0, false).is_err() {
                 panic!("the descriptor table is full at the start");
             }
         }

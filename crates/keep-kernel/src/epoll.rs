@@ -4,7 +4,7 @@
 //!
 //! Readiness itself is found out elsewhere (see `calls/poll.rs`); this is the set, and the rule of
 //! edge-triggered entries: one is reported once, and again only after it was seen not ready, or
-//! after the program has read from or written to it.
+//! after something has happened to what it names, which its generation tells.
 
 use alloc::vec::Vec;
 
@@ -20,6 +20,8 @@ pub const EPOLLOUT: u32 = 0x4;
 pub const EPOLLERR: u32 = 0x8;
 /// Other side gone; always waited for.
 pub const EPOLLHUP: u32 = 0x10;
+/// The peer sends no more.
+pub const EPOLLRDHUP: u32 = 0x2000;
 /// Report once, then disarm.
 pub const EPOLLONESHOT: u32 = 1 << 30;
 /// Report changes only.
@@ -36,7 +38,10 @@ pub struct Entry {
     pub events: u32,
     /// What the program wants to be told.
     pub data: u64,
-    armed: bool,
+    /// The generation that was reported, if it counts.
+    seen: Option<u64>,
+    /// Reported, and not to be reported again.
+    disarmed: bool,
 }
 
 /// A set.
@@ -61,7 +66,7 @@ impl Epoll {
         if self.find(fd, description).is_some() {
             return Err(Errno::EEXIST);
         }
-        self.entries.push(Entry { fd, description, events, data, armed: true });
+        self.entries.push(Entry { fd, description, events, data, seen: None, disarmed: false });
         Ok(())
     }
 
@@ -78,7 +83,7 @@ impl Epoll {
         data: u64,
     ) -> Result<(), Errno> {
         let at = self.find(fd, description).ok_or(Errno::ENOENT)?;
-        self.entries[at] = Entry { fd, description, events, data, armed: true };
+        self.entries[at] = Entry { fd, description, events, data, seen: None, disarmed: false };
         Ok(())
     }
 
@@ -98,22 +103,13 @@ impl Epoll {
         self.entries.retain(|entry| entry.description != description);
     }
 
-    /// The program has read from or written to a description: its next readiness is a new edge.
-    pub fn touched(&mut self, description: usize) {
-        for entry in &mut self.entries {
-            if entry.description == description && entry.events & EPOLLONESHOT == 0 {
-                entry.armed = true;
-            }
-        }
-    }
-
     /// The entries that could be reported if their description became ready.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
     }
 
-    /// Takes what there is to report, given a description's readiness, into `out`; at most `max`
-    /// entries.
+    /// Takes what there is to report, at most `max` entries, given a description's readiness and
+    /// generation.
     ///
     /// # Errors
     ///
@@ -121,25 +117,30 @@ impl Epoll {
     pub fn collect(
         &mut self,
         max: usize,
-        mut ready: impl FnMut(usize) -> u32,
+        mut ready: impl FnMut(usize) -> (u32, u64),
     ) -> Result<Vec<(u32, u64)>, Errno> {
         if max == 0 {
             return Err(EINVAL);
         }
         let mut out = Vec::new();
-        for entry in &mut self.entries {
-            let now = ready(entry.description) & (entry.events | EPOLLERR | EPOLLHUP);
+        for (at, entry) in self.entries.iter_mut().enumerate() {
+            let (now, generation) = ready(entry.description);
+            let now = now & (entry.events | EPOLLERR | EPOLLHUP);
             if now == 0 {
-                if entry.events & EPOLLONESHOT == 0 {
-                    entry.armed = true;
-                }
-                continue;
+                entry.seen = None;
             }
-            if !entry.armed || out.len() == max {
+            let news = entry.events & EPOLLET == 0 || entry.seen != Some(generation);
+            if now == 0 || !news || entry.disarmed {
                 continue;
             }
             out.push((now, entry.data));
-            entry.armed = entry.events & (EPOLLET | EPOLLONESHOT) == 0;
+            entry.seen = Some(generation);
+            entry.disarmed = entry.events & EPOLLONESHOT != 0;
+            if out.len() == max {
+                // Whoever is behind comes first the next time.
+                self.entries.rotate_left(at + 1);
+                break;
+            }
         }
         Ok(out)
     }
@@ -159,12 +160,11 @@ mod tests {
     fn an_edge_is_reported_once_and_again_after_use() {
         let mut set = Epoll::default();
         set.add(0, 7, EPOLLIN | EPOLLET, 42).unwrap();
-        assert_eq!(set.collect(8, |_| EPOLLIN).unwrap(), vec![(EPOLLIN, 42)]);
-        assert_eq!(set.collect(8, |_| EPOLLIN).unwrap(), vec![]);
-        set.touched(7);
-        assert_eq!(set.collect(8, |_| EPOLLIN).unwrap(), vec![(EPOLLIN, 42)]);
-        assert_eq!(set.collect(8, |_| 0).unwrap(), vec![]);
-        assert_eq!(set.collect(8, |_| EPOLLIN).unwrap(), vec![(EPOLLIN, 42)]);
+        assert_eq!(set.collect(8, |_| (EPOLLIN, 0)).unwrap(), vec![(EPOLLIN, 42)]);
+        assert_eq!(set.collect(8, |_| (EPOLLIN, 0)).unwrap(), vec![]);
+        assert_eq!(set.collect(8, |_| (EPOLLIN, 1)).unwrap(), vec![(EPOLLIN, 42)]);
+        assert_eq!(set.collect(8, |_| (0, 1)).unwrap(), vec![]);
+        assert_eq!(set.collect(8, |_| (EPOLLIN, 1)).unwrap(), vec![(EPOLLIN, 42)]);
     }
 
     #[test]
@@ -172,7 +172,7 @@ mod tests {
         let mut set = Epoll::default();
         set.add(0, 7, EPOLLIN, 1).unwrap();
         for _ in 0..2 {
-            assert_eq!(set.collect(8, |_| EPOLLIN | EPOLLOUT).unwrap(), vec![(EPOLLIN, 1)]);
+            assert_eq!(set.collect(8, |_| (EPOLLIN | EPOLLOUT, 0)).unwrap(), vec![(EPOLLIN, 1)]);
         }
     }
 
@@ -180,12 +180,24 @@ mod tests {
     fn one_shot_needs_to_be_armed_again() {
         let mut set = Epoll::default();
         set.add(0, 7, EPOLLIN | EPOLLONESHOT, 1).unwrap();
-        assert_eq!(set.collect(8, |_| EPOLLIN).unwrap().len(), 1);
-        set.touched(7);
-        assert_eq!(set.collect(8, |_| 0).unwrap().len(), 0);
-        assert_eq!(set.collect(8, |_| EPOLLIN).unwrap().len(), 0);
+        assert_eq!(set.collect(8, |_| (EPOLLIN, 0)).unwrap().len(), 1);
+        assert_eq!(set.collect(8, |_| (0, 1)).unwrap().len(), 0);
+        assert_eq!(set.collect(8, |_| (EPOLLIN, 2)).unwrap().len(), 0);
         set.modify(0, 7, EPOLLIN | EPOLLONESHOT, 1).unwrap();
-        assert_eq!(set.collect(8, |_| EPOLLIN).unwrap().len(), 1);
+        assert_eq!(set.collect(8, |_| (EPOLLIN, 2)).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn all_get_their_turn_however_few_are_asked_for() {
+        let mut set = Epoll::default();
+        for n in 0..5 {
+            set.add(n, n as usize, EPOLLIN, n as u64).unwrap();
+        }
+        let mut seen: Vec<_> =
+            (0..5).flat_map(|_| set.collect(2, |_| (EPOLLIN, 0)).unwrap()).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 5);
     }
 
     #[test]
@@ -195,7 +207,7 @@ mod tests {
         assert_eq!(set.delete(0, 1), Err(Errno::ENOENT));
         set.add(0, 1, EPOLLIN, 0).unwrap();
         assert_eq!(set.add(0, 1, EPOLLIN, 0), Err(Errno::EEXIST));
-        assert_eq!(set.collect(0, |_| 0), Err(EINVAL));
+        assert_eq!(set.collect(0, |_| (0, 0)), Err(EINVAL));
         set.forget(1);
         assert_eq!(set.delete(0, 1), Err(Errno::ENOENT));
     }

@@ -28,3 +28,27 @@ pub const EPIPE: Errno = Errno(32);
 pub const ENOSYS: Errno = Errno(38);
 /// Timed out.
 pub const ETIMEDOUT: Errno = Errno(110);
+/// Permission denied.
+pub const EACCES: Errno = Errno(13);
+/// No such option.
+pub const ENOPROTOOPT: Errno = Errno(92);
+/// No such protocol.
+pub const EPROTONOSUPPORT: Errno = Errno(93);
+/// No such kind of socket.
+pub const ESOCKTNOSUPPORT: Errno = Errno(94);
+/// No such family of addresses.
+pub const EAFNOSUPPORT: Errno = Errno(97);
+/// Not a socket.
+pub const ENOTSOCK: Errno = Errno(88);
+/// A datagram has to go somewhere.
+pub const EDESTADDRREQ: Errno = Errno(89);
+/// Too long for a datagram.
+pub const EMSGSIZE: Errno = Errno(90);
+/// Already connected.
+pub const EISCONN: Errno = Errno(106);
+/// Not connected.
+pub const ENOTCONN: Errno = Errno(107);
+/// Already under way.
+pub const EALREADY: Errno = Errno(114);
+/// Under way now.
+pub const EINPROGRESS: Errno = Errno(115);

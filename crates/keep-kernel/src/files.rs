@@ -10,7 +10,7 @@
 use alloc::vec::Vec;
 
 use keep_fs::{Errno, Fs, OpenFile};
-use sallyport::Stream;
+use sallyport::{Handle, Stream};
 
 use crate::epoll::Epoll;
 use crate::errno::{EBADF, EMFILE};
@@ -31,6 +31,8 @@ pub enum Object {
     Event(u64),
     /// A set of descriptors to wait for.
     Epoll(Epoll),
+    /// A socket: see [`crate::net`].
+    Socket(Handle),
 }
 
 /// One description.
@@ -40,6 +42,8 @@ pub struct Description {
     pub object: Object,
     /// `O_…` flags for kinds that have none of their own.
     pub flags: u32,
+    /// How often the program has used it; sockets count their own events instead.
+    pub generation: u64,
     names: u32,
 }
 
@@ -73,8 +77,23 @@ impl Files {
         flags: u32,
         close_on_exec: bool,
     ) -> Result<i32, (Errno, Object)> {
-        let Ok(number) = self.free_number(0) else { return Err((EMFILE, object)) };
-        let description = Some(Description { object, flags, names: 1 });
+        self.insert_from(0, object, flags, close_on_exec)
+    }
+
+    /// As [`Files::insert`], under the lowest free number that is at least `from`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Files::insert`].
+    pub fn insert_from(
+        &mut self,
+        from: usize,
+        object: Object,
+        flags: u32,
+        close_on_exec: bool,
+    ) -> Result<i32, (Errno, Object)> {
+        let Ok(number) = self.free_number(from) else { return Err((EMFILE, object)) };
+        let description = Some(Description { object, flags, generation: 0, names: 1 });
         let index = match self.descriptions.iter().position(Option::is_none) {
             Some(index) => {
                 self.descriptions[index] = description;
@@ -155,22 +174,26 @@ impl Files {
         Ok(number as i32)
     }
 
-    /// Closes a number, and the description with its last number.
+    /// Closes a number, and the description with its last number. A socket that is gone with it is
+    /// answered.
     ///
     /// # Errors
     ///
     /// `EBADF`.
-    pub fn close(&mut self, fd: i32, fs: &mut Fs) -> Result<(), Errno> {
+    pub fn close(&mut self, fd: i32, fs: &mut Fs) -> Result<Option<Handle>, Errno> {
         let index = self.index(fd)?;
         self.names[fd as usize] = None;
         let slot = &mut self.descriptions[index];
         let Some(description) = slot else { return Err(EBADF) };
         description.names -= 1;
         if description.names > 0 {
-            return Ok(());
+            return Ok(None);
         }
-        if let Some(Description { object: Object::File(file), .. }) = slot.take() {
-            fs.close(file);
+        let mut socket = None;
+        match slot.take().map(|description| description.object) {
+            Some(Object::File(file)) => fs.close(file),
+            Some(Object::Socket(handle)) => socket = Some(handle),
+            _ => {}
         }
         // A set that waits for the closed description forgets it, as in Linux.
         for other in self.descriptions.iter_mut().flatten() {
@@ -178,15 +201,13 @@ impl Files {
                 epoll.forget(index);
             }
         }
-        Ok(())
+        Ok(socket)
     }
 
-    /// Tells the sets that wait for a description that the program has used it.
+    /// The program has used a description: its next readiness is a new edge.
     pub fn touched(&mut self, index: usize) {
-        for other in self.descriptions.iter_mut().flatten() {
-            if let Object::Epoll(epoll) = &mut other.object {
-                epoll.touched(index);
-            }
+        if let Some(Some(description)) = self.descriptions.get_mut(index) {
+            description.generation += 1;
         }
     }
 

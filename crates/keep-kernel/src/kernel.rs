@@ -16,6 +16,7 @@ use sallyport::{BootInfo, ClockId, Doorbell, ExitKind, Port, Window};
 use crate::clock::{Clock, Reading};
 use crate::files::Files;
 use crate::frame::{Exception, Frame};
+use crate::net::Net;
 use crate::signal::{self, Signals};
 use crate::user::UserMemory;
 
@@ -67,6 +68,10 @@ pub struct Kernel<P: Platform> {
     pub fs: Fs,
     /// The descriptors.
     pub files: Files,
+    /// The sockets.
+    pub net: Net,
+    /// When the host is to be shown what the program has sent.
+    pub pace: Pace,
     /// Where relative paths start.
     pub cwd: InodeId,
     /// Signal handlers.
@@ -75,6 +80,60 @@ pub struct Kernel<P: Platform> {
     pub clock: Clock,
     /// The workload's input.
     pub input: Object,
+}
+
+/// When the host is shown what the program has sent to sockets.
+///
+/// Leaving the Keep takes long, and a program that has sent mostly waits for something right
+/// afterwards, which leaves the Keep anyhow. So showing waits for that; but not for long, and one
+/// that turns out to do something else first is not made to wait for a while. Times are those of
+/// the counter, of which only the order of magnitude matters.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Pace {
+    /// When the oldest bytes were sent that the host was not shown.
+    since: Option<u64>,
+    /// How many sends are to be shown at once.
+    eager: u32,
+    /// When the host was last asked what has happened.
+    asked: u64,
+}
+
+impl Pace {
+    /// Some tens of microseconds: what leaving the Keep may take.
+    const LATE: u64 = 200_000;
+    /// How many sends go out at once after one was late.
+    const EAGER: u32 = 64;
+
+    /// Something was sent; whether to show it now.
+    pub fn sent(&mut self, now: u64) -> bool {
+        self.since = self.since.or(Some(now));
+        self.eager = self.eager.saturating_sub(1);
+        self.eager > 0
+    }
+
+    /// Whether something was sent too long ago.
+    pub fn is_late(&self, now: u64) -> bool {
+        self.since.is_some_and(|since| now.wrapping_sub(since) > Self::LATE)
+    }
+
+    /// Everything is shown now.
+    pub fn shown(&mut self, now: u64) {
+        if self.is_late(now) {
+            self.eager = Self::EAGER;
+        }
+        self.since = None;
+    }
+
+    /// Whether the host was not asked for long; if so, it is to be asked now.
+    pub fn is_due(&mut self, now: u64) -> bool {
+        now.wrapping_sub(self.asked) > Self::LATE
+    }
+
+    /// The host is being asked.
+    pub fn asks(&mut self, now: u64) {
+        self.asked = now;
+        self.shown(now);
+    }
 }
 
 /// How the program goes on after a call or an exception.
@@ -90,6 +149,9 @@ impl<P: Platform> Kernel<P> {
     /// Serves one system call.
     pub fn system_call(&mut self, frame: &mut Frame) -> Resume {
         self.provision(HEAP_RESERVE);
+        if self.pace.is_late(P::tsc()) {
+            self.show();
+        }
         if frame.rax == crate::calls::RT_SIGRETURN {
             self.signal_return(frame);
             return Resume::Everything;

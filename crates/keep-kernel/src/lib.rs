@@ -14,6 +14,7 @@
 //! | [`kernel`] | the kernel's state, its calls and exceptions |
 //! | `calls` | the system calls, one file a subject |
 //! | [`files`], [`epoll`] | descriptors, and sets of them to wait for |
+//! | [`net`] | what is known of sockets |
 //! | [`user`] | checked access to the program's memory |
 //! | [`signal`], [`frame`] | register frames and signal delivery |
 //! | [`clock`] | time that never runs backwards |
@@ -34,5 +35,6 @@ pub mod files;
 pub mod frame;
 pub mod heap;
 pub mod kernel;
+pub mod net;
 pub mod signal;
 pub mod user;

@@ -19,3 +19,6 @@ pub static RUNTIME_IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/runt
 
 /// The initial image of a Keep that runs the compiler: an encoded `keep_image::Image`.
 pub static COMPILER_IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/compiler.image"));
+
+/// The kernel under both: for images of other programs, which tests of the kernel are.
+pub static KERNEL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/keep-kernel"));

@@ -10,9 +10,13 @@ use keep_layout::{CHUNK, IMAGE_PHYS, SHARED_PHYS};
 use crate::{Lie, Unchecked, Window};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"allyport");
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 const FLAG_SEEDS: u64 = 1;
 const FLAG_OUTPUT: u64 = 2;
+const FLAG_EVENTS: u64 = 4;
+const FLAG_EVIDENCE: u64 = 8;
+const FLAG_NETWORK: u64 = 16;
+const FLAGS: u64 = FLAG_SEEDS | FLAG_OUTPUT | FLAG_EVENTS | FLAG_EVIDENCE | FLAG_NETWORK;
 
 /// Most private memory a Keep can have: what lies between the page tables and the shared block.
 pub const MAX_RAM: u64 = SHARED_PHYS - IMAGE_PHYS;
@@ -40,6 +44,12 @@ pub struct BootInfo {
     pub seeds: bool,
     /// Whether the stream `output` exists.
     pub output: bool,
+    /// Whether the stream `events` exists.
+    pub events: bool,
+    /// Whether the streams `report-data` and `evidence` exist.
+    pub evidence: bool,
+    /// Whether there are sockets.
+    pub network: bool,
 }
 
 impl BootInfo {
@@ -63,7 +73,7 @@ impl BootInfo {
         }
         let input_len = word(5, "length of the input").at_most(MAX_INPUT)?;
         let launch_len = word(6, "length of the launch message").at_most(MAX_LAUNCH)?;
-        let flags = word(7, "flags").subset_of(FLAG_SEEDS | FLAG_OUTPUT)?;
+        let flags = word(7, "flags").subset_of(FLAGS)?;
         Ok(Self {
             ram,
             ram_limit,
@@ -72,13 +82,22 @@ impl BootInfo {
             launch_len,
             seeds: flags & FLAG_SEEDS != 0,
             output: flags & FLAG_OUTPUT != 0,
+            events: flags & FLAG_EVENTS != 0,
+            evidence: flags & FLAG_EVIDENCE != 0,
+            network: flags & FLAG_NETWORK != 0,
         })
     }
 
     /// Writes the header; for the host, before the Keep starts.
     pub fn write(&self, window: impl Window) {
-        let flags =
-            if self.seeds { FLAG_SEEDS } else { 0 } | if self.output { FLAG_OUTPUT } else { 0 };
+        let flags = [
+            (self.seeds, FLAG_SEEDS),
+            (self.output, FLAG_OUTPUT),
+            (self.events, FLAG_EVENTS),
+            (self.evidence, FLAG_EVIDENCE),
+            (self.network, FLAG_NETWORK),
+        ];
+        let flags = flags.iter().map(|(set, flag)| if *set { *flag } else { 0 }).sum();
         let words = [
             MAGIC,
             VERSION,

@@ -7,13 +7,21 @@
 //! goes on; only the *waiting* is left out, never the showing. Its slots are bounded, so a reader
 //! that stops holds up the workload after 1 MiB, and its error is told to the next write on that
 //! stream. At most one request that is waited for exists, and it is always the last.
+//!
+//! Sends to sockets are put off further: they are collected in a slot, and shown to the host only
+//! with the next call that is, since a program that has answered one request commonly waits for
+//! another, and one exit then does for both. Whoever uses a [`Port`] sees to it that this does not
+//! take long: see [`Port::is_deferred`] and [`Port::show`].
+
+use core::net::SocketAddr;
 
 use keep_layout::CHUNK;
 
 use crate::{
-    ANSWER_WORDS, ANSWERS, BULK, COMPLETED, Call, ClockId, ENTRIES, ExitKind, HOST_AWAKE,
-    HostErrno, Lie, MAX_MESSAGE, MAX_TRANSFER, MESSAGE, REQUEST_WORDS, REQUESTS, Request, SLOT,
-    SLOT_COUNT, SLOTS, SUBMITTED, Stream, Unchecked, Window, entry,
+    ANSWER_WORDS, ANSWERS, BULK, COMPLETED, Call, ClockId, ENTRIES, Events, ExitKind, GRANTS,
+    Grant, HANDLES, HOST_AWAKE, Handle, HostErrno, Lie, MAX_DATAGRAM, MAX_MESSAGE, MAX_TRANSFER,
+    MESSAGE, REQUEST_WORDS, REQUESTS, Request, SEND_WINDOW, SLOT, SLOT_COUNT, SLOTS, SUBMITTED,
+    SocketEvent, SocketFlags, SocketKind, SocketOption, Stream, Unchecked, Window, entry,
 };
 
 /// How often to look for an answer while the host is awake before ringing nevertheless: some tens
@@ -39,8 +47,41 @@ pub type Outcome<T> = Result<Result<T, HostErrno>, Lie>;
 #[derive(Debug, Clone, Copy)]
 struct Flight {
     call: Call,
-    /// Stream and length of a write that nobody waits for.
-    later: Option<(Stream, u64)>,
+    kind: Kind,
+}
+
+/// What an answer is for.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// Somebody waits for it.
+    Awaited,
+    /// A write to this stream that nobody waits for, of so many bytes.
+    Write(Stream, u64),
+    /// A send of so many bytes. The last number is the `life` of the socket that it was for.
+    Send(Handle, u32, u32),
+    /// Nobody wants to know.
+    Ignored,
+}
+
+/// What is known of the bytes that were sent to a socket.
+#[derive(Debug, Clone, Copy)]
+struct Sending {
+    /// Bytes whose SEND is not answered yet, or not even submitted.
+    in_flight: u32,
+    /// Bytes that the host had not got rid of when it last said.
+    queued: u32,
+    /// Why a SEND failed.
+    error: Option<HostErrno>,
+    /// Which of the sockets that had this handle it is.
+    life: u32,
+}
+
+/// A slot that is being filled with bytes for a socket.
+#[derive(Debug, Clone, Copy)]
+struct Staged {
+    handle: Handle,
+    at: usize,
+    len: usize,
 }
 
 /// The answer to the request that was waited for.
@@ -64,6 +105,11 @@ pub struct Port<W, D> {
     slots_used: usize,
     /// Errors of writes that nobody waited for, by stream.
     errors: [Option<HostErrno>; Stream::ALL.len()],
+    sending: [Sending; HANDLES],
+    /// Bytes for a socket that are not submitted yet: their slot counts as used.
+    staged: Option<Staged>,
+    /// What the host was last shown of `submitted`.
+    shown: u64,
 }
 
 impl<W: Window, D: Doorbell> Port<W, D> {
@@ -74,11 +120,14 @@ impl<W: Window, D: Doorbell> Port<W, D> {
             doorbell,
             submitted: 0,
             completed: 0,
-            flights: [Flight { call: Call::Exit, later: None }; ENTRIES as usize],
+            flights: [Flight { call: Call::Exit, kind: Kind::Ignored }; ENTRIES as usize],
             answer: None,
             next_slot: 0,
             slots_used: 0,
             errors: [None; Stream::ALL.len()],
+            sending: [Sending { in_flight: 0, queued: 0, error: None, life: 0 }; HANDLES],
+            staged: None,
+            shown: 0,
         }
     }
 
@@ -127,8 +176,9 @@ impl<W: Window, D: Doorbell> Port<W, D> {
     /// A [`Lie`] found in the answers to earlier writes.
     pub fn write_later(&mut self, stream: Stream, bytes: &[u8]) -> Outcome<usize> {
         self.reap()?;
+        self.seal()?;
         if self.slots_used == SLOT_COUNT && !bytes.is_empty() {
-            self.wait_for(self.completed + 1)?;
+            self.free_slot()?;
         }
         if let Some(errno) = self.take_error(stream) {
             return Ok(Err(errno));
@@ -139,12 +189,12 @@ impl<W: Window, D: Doorbell> Port<W, D> {
             self.window.write(at, part);
             self.next_slot = (self.next_slot + 1) % SLOT_COUNT;
             self.slots_used += 1;
-            let later = Some((stream, part.len() as u64));
-            self.submit(&Request::Write { stream, at, len: part.len() }, later);
+            let kind = Kind::Write(stream, part.len() as u64);
+            self.submit(&Request::Write { stream, at, len: part.len() }, kind)?;
             taken += part.len();
         }
         if taken > 0 {
-            self.show();
+            self.show()?;
         }
         Ok(Ok(taken))
     }
@@ -155,6 +205,7 @@ impl<W: Window, D: Doorbell> Port<W, D> {
     ///
     /// A [`Lie`] found in their answers.
     pub fn flush(&mut self) -> Result<(), Lie> {
+        self.seal()?;
         self.wait_for(self.submitted)
     }
 
@@ -170,10 +221,267 @@ impl<W: Window, D: Doorbell> Port<W, D> {
     ///
     /// A [`Lie`] if the host names a stream that was not asked for.
     pub fn poll(&mut self, mask: u64, timeout: u64) -> Outcome<u64> {
-        match self.call(Request::Poll { mask, timeout })?.done() {
-            Ok(ready) => ready.subset_of(mask).map(Ok),
-            Err(errno) => Ok(Err(errno)),
+        Ok(self.wait(mask, timeout, &[], 0)?.map(|(ready, _)| ready))
+    }
+
+    /// As [`Port::poll`], and waits for sockets too, after telling the host what it may deliver.
+    /// All events are to be taken by [`Port::next_event`] before any other call is made.
+    ///
+    /// # Errors
+    ///
+    /// A [`Lie`] as for [`Port::poll`], or if there are more events than there is room for.
+    pub fn exchange(
+        &mut self,
+        mask: u64,
+        timeout: u64,
+        grants: &[Grant],
+    ) -> Outcome<(u64, Events)> {
+        self.wait(mask, timeout, grants, MAX_TRANSFER)
+    }
+
+    fn wait(
+        &mut self,
+        mask: u64,
+        timeout: u64,
+        grants: &[Grant],
+        room: usize,
+    ) -> Outcome<(u64, Events)> {
+        let grants = &grants[..grants.len().min(HANDLES)];
+        for (n, grant) in grants.iter().enumerate() {
+            self.window.store(GRANTS + n * Grant::SIZE, grant.encode());
         }
+        let request = Request::Poll {
+            mask,
+            timeout,
+            grants: GRANTS,
+            grants_len: grants.len() * Grant::SIZE,
+            events: BULK,
+            events_len: room,
+        };
+        let value = match self.call(request)?.done() {
+            Ok(value) => value,
+            Err(errno) => return Ok(Err(errno)),
+        };
+        let (ready, len) = value.halves("streams that are ready", "amount of events");
+        let len = len.multiple_of(8, 0..=room as u64)? as usize;
+        Ok(Ok((ready.subset_of(mask)?, Events { at: BULK, end: BULK + len })))
+    }
+
+    /// The next of the events that [`Port::exchange`] answered. What follows
+    /// [`SocketEvent::Data`] is to be had by [`Port::payload`] before the next event is asked for.
+    ///
+    /// # Errors
+    ///
+    /// A [`Lie`] if it is none, or says what the host cannot know.
+    pub fn next_event(&mut self, events: &mut Events) -> Result<Option<SocketEvent>, Lie> {
+        let Some((event, _)) = events.next(|at| self.window.load(at))? else { return Ok(None) };
+        if let SocketEvent::Room { handle, queued } = event {
+            let known = &mut self.sending[handle.index()].queued;
+            // All SENDs before the POLL are answered: it cannot have got more.
+            let limit = u64::from(*known);
+            Unchecked::new("number of unsent bytes", queued as u64).at_most(limit)?;
+            *known = queued as u32;
+        }
+        Ok(Some(event))
+    }
+
+    /// Copies the bytes of the last [`SocketEvent::Data`]. `into` is as long as that said.
+    ///
+    /// # Errors
+    ///
+    /// A [`Lie`] if the events end before the bytes do.
+    pub fn payload(&mut self, events: &mut Events, into: &mut [u8]) -> Result<(), Lie> {
+        let (left, len) = ((events.end - events.at) as u64, into.len() as u64);
+        let lie = Lie::Value { what: "number of received bytes", value: len };
+        let padded = len.checked_next_multiple_of(8).filter(|padded| *padded <= left).ok_or(lie)?;
+        self.window.read(events.at, into);
+        events.at += padded as usize;
+        Ok(())
+    }
+
+    /// Makes a socket at an address; answers its port.
+    ///
+    /// # Errors
+    ///
+    /// A [`Lie`] if that is none, or not the one that was asked for.
+    pub fn bind(
+        &mut self,
+        handle: Handle,
+        flags: SocketFlags,
+        address: SocketAddr,
+    ) -> Outcome<u16> {
+        self.begin(handle);
+        Ok(match self.call(Request::Bind { handle, flags, address })?.done() {
+            Ok(port) => {
+                let asked = address.port();
+                let range =
+                    if asked == 0 { 1..=u16::MAX.into() } else { asked.into()..=asked.into() };
+                Ok(port.multiple_of(1, range)? as u16)
+            }
+            Err(errno) => Err(errno),
+        })
+    }
+
+    /// Lets a bound socket accept connections.
+    ///
+    /// # Errors
+    ///
+    /// A [`Lie`] if the answer is not zero.
+    pub fn listen(&mut self, handle: Handle, backlog: u32) -> Outcome<()> {
+        let backlog = backlog.min(crate::call::MAX_BACKLOG);
+        self.nothing(Request::Listen { handle, backlog })
+    }
+
+    /// Begins to connect a socket, which is made first unless it was bound.
+    ///
+    /// # Errors
+    ///
+    /// A [`Lie`] if the answer is not zero.
+    pub fn connect(
+        &mut self,
+        handle: Handle,
+        flags: SocketFlags,
+        address: SocketAddr,
+    ) -> Outcome<()> {
+        self.begin(handle);
+        self.nothing(Request::Connect { handle, flags, address })
+    }
+
+    /// A handle has come to stand for a new socket.
+    pub fn begin(&mut self, handle: Handle) {
+        let sending = &mut self.sending[handle.index()];
+        let life = sending.life.wrapping_add(1);
+        *sending = Sending { in_flight: 0, queued: 0, error: None, life };
+    }
+
+    /// How many bytes can be sent to a socket now.
+    pub fn room(&self, handle: Handle) -> usize {
+        let Sending { in_flight, queued, .. } = self.sending[handle.index()];
+        SEND_WINDOW.saturating_sub(in_flight as usize + queued as usize)
+    }
+
+    /// Takes the error of an earlier send.
+    pub fn send_error(&mut self, handle: Handle) -> Option<HostErrno> {
+        self.sending[handle.index()].error.take()
+    }
+
+    /// Takes bytes for a socket, as many as there is room for, and does not wait; answers how many.
+    /// Datagrams are taken whole, or, without room, dropped.
+    ///
+    /// # Errors
+    ///
+    /// A [`Lie`] found in the answers to earlier requests.
+    pub fn send(&mut self, handle: Handle, kind: SocketKind, bytes: &[u8]) -> Result<usize, Lie> {
+        self.reap()?;
+        let room = self.room(handle);
+        if kind == SocketKind::Datagram {
+            if bytes.len() <= room.min(MAX_DATAGRAM) {
+                self.stage(handle, bytes)?;
+            }
+            self.seal()?;
+            return Ok(bytes.len());
+        }
+        let bytes = &bytes[..bytes.len().min(room)];
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let taken = self.stage(handle, rest)?;
+            rest = &rest[taken..];
+        }
+        // A host that is awake can begin at once.
+        if self.host_awake() {
+            self.show()?;
+        }
+        Ok(bytes.len())
+    }
+
+    /// Whether there is anything that the host was not shown yet.
+    pub const fn is_deferred(&self) -> bool {
+        self.staged.is_some() || self.shown != self.submitted
+    }
+
+    /// Puts bytes behind those that are staged, or into a new slot; answers how many. An empty
+    /// datagram takes a slot as well.
+    fn stage(&mut self, handle: Handle, bytes: &[u8]) -> Result<usize, Lie> {
+        let staged = match self.staged {
+            Some(staged) if staged.handle == handle && staged.len < SLOT => staged,
+            _ => {
+                self.seal()?;
+                if self.slots_used == SLOT_COUNT {
+                    self.free_slot()?;
+                }
+                let at = SLOTS + self.next_slot * SLOT;
+                self.next_slot = (self.next_slot + 1) % SLOT_COUNT;
+                self.slots_used += 1;
+                Staged { handle, at, len: 0 }
+            }
+        };
+        let taken = bytes.len().min(SLOT - staged.len);
+        self.window.write(staged.at + staged.len, &bytes[..taken]);
+        self.sending[handle.index()].in_flight += taken as u32;
+        self.staged = Some(Staged { len: staged.len + taken, ..staged });
+        Ok(taken)
+    }
+
+    /// Submits what is staged.
+    fn seal(&mut self) -> Result<(), Lie> {
+        let Some(Staged { handle, at, len }) = self.staged.take() else { return Ok(()) };
+        let kind = Kind::Send(handle, len as u32, self.sending[handle.index()].life);
+        self.submit(&Request::Send { handle, at, len }, kind)
+    }
+
+    /// Waits until a slot is free. Nothing is staged then.
+    fn free_slot(&mut self) -> Result<(), Lie> {
+        while self.slots_used == SLOT_COUNT {
+            self.publish();
+            self.wait_for(self.completed + 1)?;
+        }
+        Ok(())
+    }
+
+    /// Says that no more bytes will be sent; does not wait.
+    ///
+    /// # Errors
+    ///
+    /// A [`Lie`] found in the answers to earlier requests.
+    pub fn shutdown(&mut self, handle: Handle) -> Result<(), Lie> {
+        self.put_off(Request::Shutdown { handle })
+    }
+
+    /// Ends a socket; does not wait. The handle is free.
+    ///
+    /// # Errors
+    ///
+    /// A [`Lie`] found in the answers to earlier requests.
+    pub fn close(&mut self, handle: Handle) -> Result<(), Lie> {
+        self.put_off(Request::Close { handle })?;
+        self.begin(handle);
+        Ok(())
+    }
+
+    /// Sets an option, to its largest value at most; does not wait.
+    ///
+    /// # Errors
+    ///
+    /// A [`Lie`] found in the answers to earlier requests.
+    pub fn option(&mut self, handle: Handle, option: SocketOption, value: u64) -> Result<(), Lie> {
+        self.put_off(Request::Option { handle, option, value: value.min(option.limit()) })
+    }
+
+    fn put_off(&mut self, request: Request) -> Result<(), Lie> {
+        self.reap()?;
+        self.seal()?;
+        self.submit(&request, Kind::Ignored)
+    }
+
+    /// A call whose answer is nothing but that it was done.
+    fn nothing(&mut self, request: Request) -> Outcome<()> {
+        Ok(match self.call(request)?.done() {
+            Ok(value) => {
+                value.at_most(0)?;
+                Ok(())
+            }
+            Err(errno) => Err(errno),
+        })
     }
 
     /// The host's time in nanoseconds, at most `i64::MAX`. It may be any time at all, also one
@@ -216,46 +524,67 @@ impl<W: Window, D: Doorbell> Port<W, D> {
     pub fn post_exit(&mut self, kind: ExitKind, message: &[u8]) {
         let message = &message[..message.len().min(MAX_MESSAGE)];
         self.window.write(MESSAGE, message);
-        // Room is left unless this is not the first exit; a ring that is full is only rung.
-        if self.submitted - self.completed < ENTRIES {
-            self.submit(&Request::Exit { kind, at: MESSAGE, len: message.len() }, None);
-            self.publish();
+        if let Some(Staged { handle, at, len }) = self.staged.take() {
+            self.put(&Request::Send { handle, at, len }, Kind::Ignored);
         }
+        self.put(&Request::Exit { kind, at: MESSAGE, len: message.len() }, Kind::Ignored);
+        self.publish();
         self.doorbell.ring();
     }
 
     /// Asks and waits for the answer.
     fn call(&mut self, request: Request) -> Result<Answer, Lie> {
+        self.seal()?;
         self.answer = None;
-        self.submit(&request, None);
+        self.submit(&request, Kind::Awaited)?;
         // Ringing is left to the wait: a host that is awake may be quicker than the doorbell.
         self.publish();
         self.wait_for(self.submitted)?;
         self.answer.take().ok_or(Lie::Silence)
     }
 
-    /// Writes a request into the ring. Callers leave room: there are no more unanswered requests
-    /// than slots, one that is waited for, and one EXIT.
-    fn submit(&mut self, request: &Request, later: Option<(Stream, u64)>) {
+    /// Writes a request into the ring, after waiting for room if there is too little. Some is left
+    /// for [`Port::post_exit`], which cannot wait.
+    fn submit(&mut self, request: &Request, kind: Kind) -> Result<(), Lie> {
+        while self.submitted - self.completed >= ENTRIES - 2 {
+            self.publish();
+            self.wait_for(self.completed + 1)?;
+        }
+        self.put(request, kind);
+        Ok(())
+    }
+
+    /// Writes a request into the ring, unless it is full.
+    fn put(&mut self, request: &Request, kind: Kind) {
+        if self.submitted - self.completed >= ENTRIES {
+            return;
+        }
         let at = entry(REQUESTS, REQUEST_WORDS, self.submitted);
         for (n, word) in request.encode().into_iter().enumerate() {
             self.window.store(at + n * 8, word);
         }
-        self.flights[(self.submitted % ENTRIES) as usize] = Flight { call: request.call(), later };
+        self.flights[(self.submitted % ENTRIES) as usize] = Flight { call: request.call(), kind };
         self.submitted += 1;
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        self.shown = self.submitted;
         self.window.store(SUBMITTED, self.submitted);
         self.window.fence();
     }
 
     /// Makes sure that the host sees all requests, or has seen them.
-    fn show(&mut self) {
+    ///
+    /// # Errors
+    ///
+    /// A [`Lie`] found in the answers to earlier requests.
+    pub fn show(&mut self) -> Result<(), Lie> {
+        self.seal()?;
         self.publish();
         if !self.host_awake() {
             self.doorbell.ring();
         }
+        Ok(())
     }
 
     /// Only a hint: a host that claims to be awake and is not delays the Keep, as it always can.
@@ -265,6 +594,9 @@ impl<W: Window, D: Doorbell> Port<W, D> {
 
     /// Waits until `target` requests are answered.
     fn wait_for(&mut self, target: u64) -> Result<(), Lie> {
+        if self.shown != self.submitted {
+            self.publish();
+        }
         for _ in 0..RINGS {
             for _ in 0..SPINS {
                 self.reap()?;
@@ -294,7 +626,7 @@ impl<W: Window, D: Doorbell> Port<W, D> {
             if got != self.completed {
                 return Err(Lie::Sequence { expected: self.completed, got });
             }
-            let Flight { call, later } = self.flights[(self.completed % ENTRIES) as usize];
+            let Flight { call, kind } = self.flights[(self.completed % ENTRIES) as usize];
             let error = match (status, HostErrno::from_number(status)) {
                 (0, _) => None,
                 (_, Some(errno)) if errno.may_answer(call) => Some(errno),
@@ -302,15 +634,27 @@ impl<W: Window, D: Doorbell> Port<W, D> {
             };
             let answer = Answer { error, value: Unchecked::new(call.answer_name(), value) };
             self.completed += 1;
-            match later {
-                None => self.answer = Some(answer),
-                Some((stream, len)) => {
+            match kind {
+                Kind::Awaited => self.answer = Some(answer),
+                Kind::Write(stream, len) => {
                     self.slots_used -= 1;
                     answer.written(len)?;
                     if error.is_some() {
                         self.errors[stream as usize] = error;
                     }
                 }
+                Kind::Send(handle, len, life) => {
+                    self.slots_used -= 1;
+                    let sending = &mut self.sending[handle.index()];
+                    // The socket may be closed, and another one have its handle.
+                    if sending.life == life {
+                        let limit = u64::from(sending.queued) + u64::from(len);
+                        sending.in_flight -= len;
+                        sending.queued = answer.value.at_most(limit)? as u32;
+                        sending.error = sending.error.or(error);
+                    }
+                }
+                Kind::Ignored => {}
             }
         }
         Ok(())
@@ -340,6 +684,11 @@ impl Call {
             Self::Clock => "time",
             Self::Grow => "new amount of memory",
             Self::Exit => "answer to exit",
+            Self::Bind => "port",
+            Self::Send => "number of unsent bytes",
+            Self::Listen | Self::Connect | Self::Shutdown | Self::Close | Self::Option => {
+                "answer to a call that gives none"
+            }
         }
     }
 }

@@ -23,21 +23,21 @@
 //! ```text
 //! 0x00000  header, written by the host before the Keep starts, read once by the Keep
 //!   +0x00    magic           0x74726f70796c6c61 ("allyport")
-//!   +0x08    version         1
+//!   +0x08    version         2
 //!   +0x10    ram             bytes of private memory at the start, a multiple of 2 MiB
 //!   +0x18    ram_limit       bytes of private memory that GROW may reach, likewise
 //!   +0x20    tsc_khz         frequency of the time stamp counter, 0: do not use it
 //!   +0x28    input_len       bytes that can be read from the stream `input`
 //!   +0x30    launch_len      bytes that can be read from the stream `launch`
-//!   +0x38    flags           bit 0: there are seeds to read; bit 1: there is an output
+//!   +0x38    flags           there are: bit 0: seeds to read; 1: an output; 2: a reader of events;
+//!                            3: a source of evidence; 4: sockets
 //! 0x01000  submissions
 //!   +0x000   submitted       how many requests the Keep has made, ever (Keep writes)
 //!   +0x040   host_awake      1 while a host thread watches `submitted`, else 0 (host writes)
 //!   +0x400   32 entries of 64 bytes; request n is in entry n modulo 32 (Keep writes)
 //!     +0x00    call            see [`Call`]
-//!     +0x08    stream          see [`Stream`]; 0 where the call has none
-//!     +0x10    a, +0x18 b, +0x20 c   arguments, see [`Request`]
-//!     +0x28    three words     zero
+//!     +0x08    object          a [`Stream`] or a socket's [`Handle`]; 0 where the call has none
+//!     +0x10    a, +0x18 b, ... +0x38 f   arguments, see [`Request`]; zero where there are none
 //! 0x02000  completions
 //!   +0x000   completed       how many requests the host has answered, ever (host writes)
 //!   +0x400   32 entries of 32 bytes; the answer to request n is in entry n modulo 32
@@ -47,9 +47,10 @@
 //!     +0x18    zero
 //! 0x03000  unused
 //! 0x10000  data: the only place where the arguments of a call may point
-//!   0x010000  64 KiB          message of EXIT
-//!   0x020000  896 KiB         buffer of the one call that is waited for
-//!   0x100000  16 × 64 KiB     buffers of writes that are not waited for
+//!   0x010000  16 KiB          message of EXIT
+//!   0x014000  16 KiB          grants of POLL: see [`Grant`]
+//!   0x020000  896 KiB         buffer of the one call that is waited for; events of POLL
+//!   0x100000  16 × 64 KiB     buffers of writes and sends that are not waited for
 //! 0x200000  end
 //! ```
 //!
@@ -73,16 +74,21 @@ mod call;
 mod host;
 mod keep;
 mod reply;
+mod socket;
 #[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
 pub mod testing;
 mod window;
 
 pub use boot::{BootInfo, MAX_INPUT, MAX_LAUNCH, MAX_RAM};
-pub use call::{Call, ClockId, ExitKind, FOREVER, HostErrno, Request, Stream};
+pub use call::{Call, ClockId, ExitKind, FOREVER, HostErrno, Request, SocketOption, Stream};
 pub use host::{Breach, HostEnd, Watch};
 pub use keep::{Doorbell, Outcome, Port};
 pub use reply::{Lie, Unchecked};
+pub use socket::{
+    Events, FIRST_GRANT, Grant, HANDLES, Handle, MAX_ACCEPT, MAX_DATAGRAM, MAX_GRANT, MAX_SOCKETS,
+    SEND_WINDOW, SocketEvent, SocketFlags, SocketKind,
+};
 pub use window::{RawWindow, Window};
 
 /// Bytes in the shared block.
@@ -110,6 +116,7 @@ const COMPLETED: usize = 0x2000;
 const ANSWERS: usize = 0x2400;
 const ANSWER_WORDS: usize = 4;
 const MESSAGE: usize = DATA;
+const GRANTS: usize = 0x14000;
 const BULK: usize = 0x20000;
 const SLOTS: usize = 0x100000;
 

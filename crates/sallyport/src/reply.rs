@@ -60,6 +60,11 @@ impl Unchecked {
         self.check(range.contains(&self.value) && self.value.is_multiple_of(unit))
     }
 
+    /// The lower and the upper 32 bits, each to be checked.
+    pub fn halves(self, lower: &'static str, upper: &'static str) -> (Self, Self) {
+        (Self::new(lower, self.value & 0xffff_ffff), Self::new(upper, self.value >> 32))
+    }
+
     fn check(self, sound: bool) -> Result<u64, Lie> {
         let Self { what, value } = self;
         if sound { Ok(value) } else { Err(Lie::Value { what, value }) }

@@ -78,6 +78,8 @@ pub fn streams() -> Streams {
         input: null(),
         output: None,
         seed: None,
+        agent: None,
+        network: None,
     }
 }
 
@@ -90,7 +92,7 @@ pub fn keep_with_exit(streams: Streams, exit: Duration) -> Keep {
     // SAFETY: the block is kept beside all that uses the window.
     let window = unsafe { block.window() };
     let stop = Stop::new().unwrap();
-    let server = Server::new(window, streams, Box::new(Ram(4 << 20)), stop.clone());
+    let server = Server::new(window, streams, Box::new(Ram(4 << 20)), stop.clone()).unwrap();
     let (last, rings) = (Last::default(), Arc::default());
     let bell = Bell { server: server.clone(), exit, last: last.clone(), rings: Arc::clone(&rings) };
     let port = Port::new(window, bell);

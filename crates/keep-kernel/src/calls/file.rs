@@ -4,7 +4,6 @@
 
 use keep_fs::{Errno, Kind, OpenFile, Stat, abi};
 use keep_layout::DIRECT_VIRT;
-use sallyport::Stream;
 
 use super::AT_FDCWD;
 use crate::epoll::Epoll;
@@ -31,9 +30,7 @@ impl<P: Platform> Kernel<P> {
         let index = self.files.index(fd)?;
         let description = self.files.get_mut(fd)?;
         let done = match &mut description.object {
-            Object::Stream(Stream::Report | Stream::Output | Stream::Stdout | Stream::Stderr) => {
-                return Err(EBADF);
-            }
+            Object::Stream(stream) if !stream.is_readable() => return Err(EBADF),
             Object::Stream(stream) => {
                 let stream = *stream;
                 let bytes = self.space.bytes_mut(to, len)?;
@@ -63,6 +60,7 @@ impl<P: Platform> Kernel<P> {
                 8
             }
             Object::Epoll(_) => return Err(EINVAL),
+            Object::Socket(_) => return self.receive(fd, to, len, 0).map(|(len, _)| len),
         };
         self.touched(index);
         Ok(done)
@@ -83,7 +81,7 @@ impl<P: Platform> Kernel<P> {
         let now = if is_file { self.content(len) } else { Default::default() };
         let description = self.files.get_mut(fd)?;
         let done = match &mut description.object {
-            Object::Stream(Stream::Launch | Stream::Stdin) => return Err(EBADF),
+            Object::Stream(stream) if stream.is_readable() => return Err(EBADF),
             Object::Stream(stream) => {
                 let stream = *stream;
                 let bytes = self.space.bytes(from, len)?;
@@ -127,6 +125,7 @@ impl<P: Platform> Kernel<P> {
                 8
             }
             Object::Epoll(_) => return Err(EINVAL),
+            Object::Socket(_) => return self.send(fd, from, len, 0),
         };
         self.touched(index);
         Ok(done)
@@ -165,6 +164,17 @@ impl<P: Platform> Kernel<P> {
         vector: u64,
         count: u64,
         part: fn(&mut Self, i32, u64, u64) -> Result<u64, Errno>,
+    ) -> Result<u64, Errno> {
+        self.parts(vector, count, |kernel, _, address, len| part(kernel, fd, address, len))
+    }
+
+    /// As [`Kernel::vectored`], for calls with more to them.
+    pub(super) fn vectored_with(
+        &mut self,
+        fd: i32,
+        vector: u64,
+        count: u64,
+        mut part: impl FnMut(&mut Self, i32, u64, u64) -> Result<u64, Errno>,
     ) -> Result<u64, Errno> {
         self.parts(vector, count, |kernel, _, address, len| part(kernel, fd, address, len))
     }
@@ -234,7 +244,9 @@ impl<P: Platform> Kernel<P> {
     }
 
     pub(super) fn close(&mut self, fd: i32) -> Result<u64, Errno> {
-        self.files.close(fd, &mut self.fs)?;
+        if let Some(socket) = self.files.close(fd, &mut self.fs)? {
+            self.close_socket(socket);
+        }
         Ok(0)
     }
 
@@ -257,7 +269,8 @@ impl<P: Platform> Kernel<P> {
                 let description = self.files.get(fd)?;
                 Ok(u64::from(match &description.object {
                     Object::File(file) => file.flags(),
-                    Object::Stream(Stream::Launch | Stream::Stdin) | Object::Input(_) => {
+                    Object::Input(_) => description.flags | abi::O_RDONLY,
+                    Object::Stream(stream) if stream.is_readable() => {
                         description.flags | abi::O_RDONLY
                     }
                     Object::Stream(_) => description.flags | abi::O_WRONLY,
@@ -280,9 +293,23 @@ impl<P: Platform> Kernel<P> {
     }
 
     /// No descriptor is a terminal, and none has another device's controls.
-    pub(super) fn ioctl(&mut self, fd: i32) -> Result<u64, Errno> {
-        self.files.index(fd)?;
-        Err(ENOTTY)
+    pub(super) fn ioctl(&mut self, fd: i32, request: u32, argument: u64) -> Result<u64, Errno> {
+        const FIONREAD: u32 = 0x541b;
+        const FIONBIO: u32 = 0x5421;
+        let description = self.files.get_mut(fd)?;
+        match (request, &description.object) {
+            (FIONBIO, Object::Socket(_) | Object::Event(_) | Object::Stream(_)) => {
+                let on: i32 = self.space.load(argument)?;
+                let set = if on != 0 { EFD_NONBLOCK } else { 0 };
+                description.flags = description.flags & !EFD_NONBLOCK | set;
+                Ok(0)
+            }
+            (FIONREAD, Object::Socket(handle)) => {
+                let received = self.net.get(*handle).received() as i32;
+                self.space.store(argument, &received).map(|()| 0)
+            }
+            _ => Err(ENOTTY),
+        }
     }
 
     pub(super) fn fsync(&mut self, fd: i32) -> Result<u64, Errno> {
@@ -303,7 +330,7 @@ impl<P: Platform> Kernel<P> {
 
     pub(super) fn fadvise(&mut self, fd: i32, _: i64, len: i64, advice: i32) -> Result<u64, Errno> {
         match &self.files.get(fd)?.object {
-            Object::Stream(_) => Self::no_position(),
+            Object::Stream(_) | Object::Socket(_) => Self::no_position(),
             _ if len < 0 || !(0..=5).contains(&advice) => Err(EINVAL),
             _ => Ok(0),
         }
@@ -330,7 +357,10 @@ impl<P: Platform> Kernel<P> {
                 Stat {
                     ino: u64::from(fd.unsigned_abs()) + 1,
                     kind,
-                    mode: kind.mode_bits() | 0o600,
+                    mode: match object {
+                        Object::Socket(_) => 0o14_0600,
+                        _ => kind.mode_bits() | 0o600,
+                    },
                     nlink: 1,
                     size,
                     blocks: size.div_ceil(512),
@@ -363,8 +393,10 @@ impl<P: Platform> Kernel<P> {
         match self.files.insert(object, flags & !abi::O_CLOEXEC, close_on_exec) {
             Ok(fd) => Ok(fd as u64),
             Err((errno, object)) => {
-                if let Object::File(file) = object {
-                    self.fs.close(file);
+                match object {
+                    Object::File(file) => self.fs.close(file),
+                    Object::Socket(handle) => self.close_socket(handle),
+                    _ => {}
                 }
                 Err(errno)
             }

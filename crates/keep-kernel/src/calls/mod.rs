@@ -3,14 +3,16 @@
 //! The Linux system calls of a Keep: the table, one line a call.
 //!
 //! It holds what a static glibc program that embeds Wasmtime makes, and nothing for the host to
-//! see: of all these calls only reading and writing of streams, waiting, and now and then the
-//! clock lead out of the Keep. A call that is not here is `ENOSYS`.
+//! see: of all these calls only reading and writing of streams and sockets, waiting, and now and then
+//! the clock lead out of the Keep. A call that is not here is `ENOSYS`.
 
 mod file;
 mod memory;
 mod path;
 mod poll;
 mod process;
+mod socket;
+mod socket_options;
 mod time;
 
 use keep_fs::Errno;
@@ -44,14 +46,29 @@ impl<P: Platform> Kernel<P> {
             12 => self.brk(a),
             13 => self.rt_sigaction(a as i32, b, c, d),
             14 => self.rt_sigprocmask(a as i32, b, c, d),
-            16 => self.ioctl(fd),
+            16 => self.ioctl(fd, b as u32, c),
             17 => self.pread(fd, b, c, d as i64),
             18 => self.pwrite(fd, b, c, d as i64),
+            19 if self.handle(fd).is_ok() => self.receive_parts(fd, b, c, 0),
             19 => self.vectored(fd, b, c, Self::read),
             20 => self.vectored(fd, b, c, Self::write),
             24 => Ok(0), // sched_yield: there is nobody else
             28 => self.madvise(a, b, c as i32),
             39 | 110 | 186 => Ok(1), // getpid, getppid, gettid
+            41 => self.socket(a as i32, b as u32, c as i32),
+            42 => self.connect(fd, b, c),
+            43 => self.accept(fd, b, c, 0),
+            44 => self.send_to(fd, b, c, d as u32, e),
+            45 => self.receive_from(fd, b, c, d as u32, e, f),
+            46 => self.send_message(fd, b, c as u32),
+            47 => self.receive_message(fd, b, c as u32),
+            48 => self.shutdown(fd, b as i32),
+            49 => self.bind(fd, b, c),
+            50 => self.listen(fd, b as u32),
+            51 => self.socket_name(fd, b, c, false),
+            52 => self.socket_name(fd, b, c, true),
+            54 => self.set_socket_option(fd, b as i32, c as i32, d, e),
+            55 => self.socket_option(fd, b as i32, c as i32, d, e),
             60 | 231 => self.exit_program(a as i32),
             72 => self.fcntl(fd, b as i32, c),
             74 | 75 => self.fsync(fd),
@@ -84,6 +101,7 @@ impl<P: Platform> Kernel<P> {
             273 => Ok(0), // set_robust_list: nobody dies while others live
             280 => self.utimensat(fd, b, c, d as u32),
             281 => self.epoll_wait(fd, b, c as i32, i64::from(d as i32)),
+            288 => self.accept(fd, b, c, d as u32),
             290 => self.eventfd(a as u32, b as u32),
             291 => self.epoll_create(a as u32),
             302 => self.prlimit(b as i32, c, d),

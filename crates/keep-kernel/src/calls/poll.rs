@@ -4,7 +4,9 @@
 //!
 //! Event counters are the kernel's own affair. Streams are the host's: it is asked which of them
 //! are ready, and to wait if none is. Output streams count as always ready, because writing to
-//! them waits by itself. Files have no readiness, as in Linux.
+//! them waits by itself. Files have no readiness, as in Linux. Of sockets the kernel knows what the
+//! host last told it, and asking tells it more, so it is asked now and then also when something is
+//! ready without.
 
 use alloc::vec::Vec;
 
@@ -12,7 +14,7 @@ use keep_fs::Errno;
 use sallyport::{FOREVER, Stream};
 
 use super::time::nanos;
-use crate::epoll::{EPOLLIN, EPOLLOUT};
+use crate::epoll::{EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT};
 use crate::errno::{EBADF, EFAULT, EINVAL};
 use crate::files::{Description, Object};
 use crate::kernel::{Kernel, Platform};
@@ -28,21 +30,27 @@ struct Known {
     ready: u32,
     /// The bit of the stream that the host has to be asked about.
     ask: u64,
-}
-
-fn known(description: &Description) -> Known {
-    let always = |ready| Known { ready, ask: 0 };
-    match &description.object {
-        Object::Stream(Stream::Stdin) => Known { ready: 0, ask: Stream::Stdin.bit() },
-        Object::Stream(stream) if stream.is_readable() => always(EPOLLIN),
-        Object::Stream(_) => always(EPOLLOUT),
-        Object::Event(0) => always(EPOLLOUT),
-        Object::Event(_) | Object::Input(_) | Object::File(_) => always(EPOLLIN | EPOLLOUT),
-        Object::Epoll(_) => always(0),
-    }
+    generation: u64,
 }
 
 impl<P: Platform> Kernel<P> {
+    fn known(&self, description: &Description) -> Known {
+        let always = |ready| Known { ready, ask: 0, generation: description.generation };
+        match &description.object {
+            Object::Stream(Stream::Stdin) => Known { ask: Stream::Stdin.bit(), ..always(0) },
+            Object::Stream(stream) if stream.is_readable() => always(EPOLLIN),
+            Object::Stream(_) => always(EPOLLOUT),
+            Object::Event(0) => always(EPOLLOUT),
+            Object::Event(_) | Object::Input(_) | Object::File(_) => always(EPOLLIN | EPOLLOUT),
+            Object::Epoll(_) => always(0),
+            Object::Socket(handle) => {
+                let socket = self.net.get(*handle);
+                let room = P::with_port(|port| port.room(*handle));
+                Known { generation: socket.generation, ..always(socket.readiness(room)) }
+            }
+        }
+    }
+
     pub(super) fn poll(&mut self, fds: u64, count: u64, millis: i64) -> Result<u64, Errno> {
         let timeout = u64::try_from(millis).ok().map(|millis| millis.saturating_mul(1_000_000));
         self.poll_for(fds, count, timeout)
@@ -61,10 +69,10 @@ impl<P: Platform> Kernel<P> {
             return Err(EINVAL);
         }
         let deadline = self.deadline(timeout);
+        let mut answer = None;
         loop {
             let mut ask = 0;
             let mut ready = 0;
-            let mut asking: Vec<u64> = Vec::new();
             for index in 0..count {
                 let at = fds.checked_add(index * 8).ok_or(EFAULT)?;
                 let [fd, events]: [u32; 2] = self.space.load(at)?;
@@ -72,33 +80,32 @@ impl<P: Platform> Kernel<P> {
                 let events = events & 0xffff;
                 let state = match self.files.get(fd) {
                     _ if fd < 0 => Known::default(),
-                    Ok(description) => known(description),
-                    Err(_) => Known { ready: POLLNVAL, ask: 0 },
+                    Ok(description) => self.known(description),
+                    Err(_) => Known { ready: POLLNVAL, ..Known::default() },
                 };
-                let revents = state.ready & (events | POLLNVAL);
-                if state.ask != 0 && events & EPOLLIN != 0 {
+                if events & EPOLLIN != 0 {
                     ask |= state.ask;
-                    asking.push(at);
                 }
+                let asked = if state.ask & answer.unwrap_or(0) != 0 { EPOLLIN } else { 0 };
+                let always = POLLNVAL | EPOLLERR | EPOLLHUP;
+                let revents = (state.ready | asked) & (events | always);
+                self.wish_for_room(fd, events, revents);
                 ready += u64::from(revents != 0);
                 self.space.store(at + 4, &(events | revents << 16))?;
             }
-            let wait = self.time_left(deadline, ready > 0);
-            if ask == 0 && (ready > 0 || wait == 0) {
-                return Ok(ready);
-            }
-            let answer = self.wait_or_fail(ask, wait);
-            if answer != 0 {
-                for at in &asking {
-                    let [fd, events]: [u32; 2] = self.space.load(*at)?;
-                    self.space.store(at + 4, &(events & 0xffff | EPOLLIN << 16))?;
-                    let _ = fd;
+            // A stream is asked about even if something else is ready.
+            if ready > 0 && (answer.is_some() || ask == 0) {
+                if answer.is_none() {
+                    self.ask_if_due();
                 }
-                ready += asking.len() as u64;
-            }
-            if ready > 0 || self.is_over(deadline) {
                 return Ok(ready);
             }
+            let asked = answer.is_some() || ask == 0 && !self.net.is_used();
+            if asked && self.is_over(deadline) {
+                return Ok(0);
+            }
+            let wait = self.time_left(deadline, ready > 0);
+            answer = Some(self.wait_or_fail(ask, wait));
         }
     }
 
@@ -156,57 +163,57 @@ impl<P: Platform> Kernel<P> {
     ) -> Result<u64, Errno> {
         let max = usize::try_from(max).ok().filter(|max| *max > 0).ok_or(EINVAL)?;
         let deadline = self.deadline(timeout);
+        let mut answer = None;
         loop {
             // First what is known here, then, if that is nothing, what the host says.
-            let (states, ask) = self.states(epoll)?;
-            let mut found = self.collect(epoll, max, &states, 0)?;
-            let wait = self.time_left(deadline, !found.is_empty());
-            if found.is_empty() && (ask != 0 || wait > 0) {
-                let answer = self.wait_or_fail(ask, wait);
-                found = self.collect(epoll, max, &states, answer)?;
-            }
-            if !found.is_empty() || self.is_over(deadline) {
+            let ask = self.streams_of(epoll)?;
+            let found = self.collect(epoll, max, answer.unwrap_or(0))?;
+            if !found.is_empty() || answer.is_some() && self.is_over(deadline) {
                 for (index, (ready, data)) in found.iter().enumerate() {
                     let at = events.checked_add(index as u64 * 12).ok_or(EFAULT)?;
                     self.space.store(at, ready)?;
                     self.space.store(at + 4, data)?;
                 }
+                if answer.is_none() {
+                    self.ask_if_due();
+                }
                 return Ok(found.len() as u64);
             }
+            let wait = self.time_left(deadline, false);
+            let nothing = ask == 0 && wait == 0 && !self.net.is_used();
+            answer = Some(if nothing { 0 } else { self.wait_or_fail(ask, wait) });
         }
     }
 
-    /// What is known of the descriptions that a set waits for, and the streams to ask about.
-    fn states(&self, epoll: i32) -> Result<(Vec<(usize, Known)>, u64), Errno> {
+    /// The streams that a set waits for and the host has to be asked about.
+    fn streams_of(&self, epoll: i32) -> Result<u64, Errno> {
         let Object::Epoll(set) = &self.files.get(epoll)?.object else { return Err(EINVAL) };
         let mut ask = 0;
-        let mut states = Vec::new();
-        for entry in set.entries() {
-            let state = self.files.by_index(entry.description).map(known).unwrap_or_default();
-            if entry.events & EPOLLIN != 0 {
-                ask |= state.ask;
+        for entry in set.entries().filter(|entry| entry.events & EPOLLIN != 0) {
+            if let Some(Description { object: Object::Stream(Stream::Stdin), .. }) =
+                self.files.by_index(entry.description)
+            {
+                ask |= Stream::Stdin.bit();
             }
-            states.push((entry.description, state));
         }
-        Ok((states, ask))
+        Ok(ask)
     }
 
-    fn collect(
-        &mut self,
-        epoll: i32,
-        max: usize,
-        states: &[(usize, Known)],
-        answer: u64,
-    ) -> Result<Vec<(u32, u64)>, Errno> {
+    fn collect(&mut self, epoll: i32, max: usize, answer: u64) -> Result<Vec<(u32, u64)>, Errno> {
+        // The set is taken out, for what it waits for is in the same table.
         let Object::Epoll(set) = &mut self.files.get_mut(epoll)?.object else {
             return Err(EBADF);
         };
-        set.collect(max, |description| {
-            let state = states.iter().find(|(known, _)| *known == description);
-            state.map_or(0, |(_, state)| {
-                state.ready | if state.ask & answer != 0 { EPOLLIN } else { 0 }
-            })
-        })
+        let mut set = core::mem::take(set);
+        let found = set.collect(max, |description| {
+            let state = self.files.by_index(description).map(|description| self.known(description));
+            let Known { ready, ask, generation } = state.unwrap_or_default();
+            (ready | if ask & answer != 0 { EPOLLIN } else { 0 }, generation)
+        });
+        if let Object::Epoll(place) = &mut self.files.get_mut(epoll)?.object {
+            *place = set;
+        }
+        found
     }
 
     /// How long there is to wait: not at all if something was found.
@@ -225,7 +232,7 @@ impl<P: Platform> Kernel<P> {
 
     /// Waits for the host, unless that would be for ever and for nothing.
     fn wait_or_fail(&mut self, ask: u64, wait: u64) -> u64 {
-        if ask == 0 && wait == FOREVER {
+        if ask == 0 && wait == FOREVER && !self.net.is_used() {
             panic!("the program waits for something that cannot come");
         }
         self.wait_for_host(ask, wait)

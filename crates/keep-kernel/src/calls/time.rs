@@ -88,6 +88,9 @@ impl<P: Platform> Kernel<P> {
 
     /// Asks the host to wait; answers which of the streams in `mask` are ready.
     pub(super) fn wait_for_host(&mut self, mask: u64, timeout: u64) -> u64 {
+        if self.net.is_used() {
+            return self.exchange(mask, timeout);
+        }
         match P::with_port(|port| port.poll(mask, timeout)) {
             Ok(Ok(ready)) => ready,
             // A host that cannot wait says so by letting all streams be ready, so that the

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! Starts the test program in a Keep, and as a process.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek, Write};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::thread::JoinHandle;
+
+use backend_kvm::Kvm;
+use backend_nil::Nil;
+use keep_backend::{Backend, BackendError, Killer, Launched, NetworkLimits, Program, Spec};
+use keep_image::Image;
+use keep_launch::Report;
+
+/// Where the program runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Kvm,
+    Nil,
+}
+
+/// Runs a test in both places, as far as they are there.
+pub(crate) fn on_both(test: impl Fn(Place)) {
+    if guest().is_none() {
+        return;
+    }
+    println!("as a process");
+    test(Place::Nil);
+    if Kvm::new().probe().iter().any(|datum| !datum.pass) {
+        println!("skipped in a virtual machine: there is none here");
+        return;
+    }
+    println!("in a virtual machine");
+    test(Place::Kvm);
+}
+
+/// The test program, built once; `None`, with a word about it, if it cannot be.
+fn guest() -> Option<&'static [u8]> {
+    static GUEST: OnceLock<Option<Vec<u8>>> = OnceLock::new();
+    let guest = GUEST.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let to = folder.path().join("guest");
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest/main.rs");
+        let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()));
+        rustc.args(["--edition=2024", "-O", "-Ctarget-feature=+crt-static", "-o"]).arg(&to);
+        let layout = "-Clink-arg=-Wl,-z,noseparate-code,-z,max-page-size=0x200000,-z,norelro";
+        match rustc.arg(&from).arg(layout).output() {
+            Ok(output) if output.status.success() => Some(std::fs::read(to).unwrap()),
+            Ok(output) => {
+                let text = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert!(text.contains("linking with") || text.contains("-lc"), "{text}");
+                println!("skipped: no static C library: {text}");
+                None
+            }
+            Err(error) => {
+                println!("skipped: no compiler: {error}");
+                None
+            }
+        }
+    });
+    guest.as_deref()
+}
+
+/// A program that runs.
+pub(crate) struct Running {
+    thread: Option<JoinHandle<Result<Report, BackendError>>>,
+    killer: Box<dyn Killer>,
+    stdout: BufReader<File>,
+}
+
+/// A file that has no name, with this in it.
+fn file(bytes: &[u8]) -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    file.rewind().unwrap();
+    file
+}
+
+impl Running {
+    /// Starts it with all sockets that there can be.
+    pub(crate) fn start(place: Place, launch: &str) -> Self {
+        Self::start_with(place, launch, |spec| spec.network = Some(NetworkLimits::all()))
+    }
+
+    pub(crate) fn start_with(place: Place, launch: &str, change: impl FnOnce(&mut Spec)) -> Self {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut spec = Spec {
+            program: Program::Runtime,
+            launch: launch.into(),
+            input: file(b"input"),
+            output: None,
+            stdio: [
+                None,
+                Some(OwnedFd::from(writer).into()),
+                Some(File::options().write(true).open("/dev/stderr").unwrap()),
+            ],
+            seeds: Vec::new(),
+            memory: 1 << 30,
+            evidence: None,
+            events: None,
+            network: None,
+        };
+        change(&mut spec);
+        let Launched { keep, killer } = launch_at(place, spec);
+        let thread = std::thread::spawn(move || keep.serve());
+        let stdout = BufReader::new(OwnedFd::from(reader).into());
+        Self { thread: Some(thread), killer, stdout }
+    }
+
+    /// The next line that it writes.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        if line.is_empty() {
+            // It said nothing because it failed.
+            self.end().unwrap();
+        }
+        line.trim_end().to_owned()
+    }
+
+    pub(crate) fn end(&mut self) -> Result<Report, BackendError> {
+        self.thread.take().expect("it ends once").join().unwrap()
+    }
+
+    /// Waits for a good end.
+    pub(crate) fn finish(mut self) {
+        assert_eq!(self.end().unwrap(), Report::Exited { code: 0 });
+    }
+
+    /// Ends it from outside.
+    pub(crate) fn kill(mut self) {
+        self.killer.kill();
+        assert!(matches!(self.end(), Err(BackendError::Killed)));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A test that failed leaves nothing behind.
+        self.killer.kill();
+    }
+}
+
+fn launch_at(place: Place, spec: Spec) -> Launched {
+    let elf = guest().expect("the test runs only with it");
+    match place {
+        Place::Nil => {
+            let image = |program| backend_nil::Image { program, elf, id: "guest".into() };
+            let nil = Nil::new(image(Program::Compiler), image(Program::Runtime), None);
+            nil.launch(spec).unwrap()
+        }
+        Place::Kvm => {
+            let image = Image::build(keep_programs::KERNEL, elf).unwrap();
+            Kvm::new().launch_image(&image, spec).unwrap()
+        }
+    }
+}

@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! Sockets, as far as they are a matter of state: what the host says goes in, what the program asks
+//! comes out. The host carries bytes; here is what Linux would know of a socket.
+//!
+//! What arrives is kept here until the program reads it, within what was granted to the host. Edges,
+//! which reactors live by, are counted: each event that a program could be waiting for makes a new
+//! [`Socket::generation`].
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use keep_fs::Errno;
+use sallyport::{
+    FIRST_GRANT, Grant, HANDLES, Handle, Lie, MAX_ACCEPT, MAX_GRANT, MAX_SOCKETS, SEND_WINDOW,
+    SocketEvent, SocketFlags, SocketKind, SocketOption,
+};
+
+use crate::epoll::{EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP};
+
+/// How far a socket got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Known to nobody else.
+    New,
+    /// The host has given it an address.
+    Bound,
+    /// Accepts connections.
+    Listening,
+    /// Waits for its peer.
+    Connecting,
+    /// Has a peer.
+    Connected,
+    /// Had one.
+    Closed,
+}
+
+/// Why an event could not be taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// No honest host says so.
+    Lie(Lie),
+    /// There is no memory for what was received.
+    Memory,
+}
+
+impl From<Lie> for Trouble {
+    fn from(lie: Lie) -> Self {
+        Self::Lie(lie)
+    }
+}
+
+/// A socket.
+#[derive(Debug)]
+pub struct Socket {
+    /// TCP or UDP, and what it is made with.
+    pub flags: SocketFlags,
+    /// Whether its addresses are those of IPv6.
+    pub v6: bool,
+    /// How far it got.
+    pub state: State,
+    /// Its own address, once known.
+    pub local: Option<SocketAddr>,
+    /// Its peer's address.
+    pub peer: Option<SocketAddr>,
+    /// An error that the program has not heard of.
+    pub error: Option<Errno>,
+    /// The program wants to read no more.
+    pub shut_read: bool,
+    /// The program sends no more.
+    pub shut_write: bool,
+    /// The program waits for room to send.
+    pub wants_room: bool,
+    /// Nanoseconds after which a blocking read, or write, gives up.
+    pub timeouts: [Option<u64>; 2],
+    /// Values of the options by [`SocketOption::number`].
+    pub options: [u32; 7],
+    /// How many events there were that a program could be waiting for.
+    pub generation: u64,
+    /// Bytes of a stream; those before `read` were read.
+    bytes: Vec<u8>,
+    read: usize,
+    datagrams: VecDeque<Vec<u8>>,
+    waiting: VecDeque<Handle>,
+    /// What the host may still deliver.
+    granted: usize,
+    /// The host said that it has more.
+    more: bool,
+    /// The peer sends no more.
+    ended: bool,
+    /// The round in which the program was last told that there is nothing.
+    starved: u64,
+    listed: bool,
+}
+
+/// What a datagram takes of a grant at least, so that empty ones are bounded too.
+const DATAGRAM_COST: usize = 64;
+/// A grant for datagrams: the largest one and some more.
+const DATAGRAM_GRANT: usize = MAX_GRANT / 2;
+
+impl Socket {
+    /// A new one.
+    pub const fn new(flags: SocketFlags, v6: bool) -> Self {
+        Self {
+            flags,
+            v6,
+            state: State::New,
+            local: None,
+            peer: None,
+            error: None,
+            shut_read: false,
+            shut_write: false,
+            wants_room: false,
+            timeouts: [None; 2],
+            options: [0; 7],
+            generation: 0,
+            bytes: Vec::new(),
+            read: 0,
+            datagrams: VecDeque::new(),
+            waiting: VecDeque::new(),
+            granted: 0,
+            more: false,
+            ended: false,
+            starved: u64::MAX,
+            listed: false,
+        }
+    }
+
+    /// The value of an option.
+    pub fn option(&self, option: SocketOption) -> u32 {
+        self.options[option.number() as usize]
+    }
+
+    /// Begins to be connected; the host may deliver at once.
+    pub fn connecting(&mut self, peer: SocketAddr) {
+        self.peer = Some(peer);
+        self.granted = FIRST_GRANT;
+        self.state = match self.flags.kind {
+            SocketKind::Stream => State::Connecting,
+            SocketKind::Datagram => State::Connected,
+        };
+    }
+
+    /// The connection broke.
+    pub fn fail(&mut self, errno: Errno) {
+        self.error = Some(errno);
+        self.generation += 1;
+        if self.flags.kind == SocketKind::Stream {
+            (self.state, self.ended) = (State::Closed, true);
+        }
+    }
+
+    /// What `poll` would say (`EPOLL…` bits), given how many bytes can be sent.
+    pub fn readiness(&self, room: usize) -> u32 {
+        let bit = |set: bool, bits: u32| if set { bits } else { 0 };
+        let common = bit(self.error.is_some(), EPOLLERR | EPOLLIN | EPOLLOUT);
+        let ended = self.ended || self.shut_read;
+        common
+            | match self.state {
+                State::New | State::Bound if self.flags.kind == SocketKind::Datagram => EPOLLOUT,
+                State::New | State::Bound => EPOLLOUT | EPOLLHUP,
+                State::Listening => bit(!self.waiting.is_empty(), EPOLLIN),
+                State::Connecting => 0,
+                State::Connected => {
+                    bit(self.has_received() || ended, EPOLLIN)
+                        | bit(ended, EPOLLRDHUP)
+                        | bit(self.shut_write || room >= SEND_WINDOW / 2, EPOLLOUT)
+                        | bit(ended && self.shut_write, EPOLLHUP)
+                }
+                State::Closed => EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLHUP,
+            }
+    }
+
+    fn has_received(&self) -> bool {
+        self.read < self.bytes.len() || !self.datagrams.is_empty()
+    }
+
+    /// How many bytes the next read would give at most.
+    pub fn received(&self) -> usize {
+        match self.datagrams.front() {
+            Some(datagram) => datagram.len(),
+            None => self.bytes.len() - self.read,
+        }
+    }
+
+    /// Whether reads give nothing more, ever.
+    pub fn is_at_end(&self) -> bool {
+        !self.has_received() && (self.ended || self.shut_read)
+    }
+
+    /// Copies what was received; answers how many bytes, and of a datagram how long it was. `None`
+    /// if there is nothing.
+    pub fn receive(&mut self, into: &mut [u8], peek: bool) -> Option<(usize, usize)> {
+        if let Some(datagram) = self.datagrams.front() {
+            let (len, full) = (into.len().min(datagram.len()), datagram.len());
+            into[..len].copy_from_slice(&datagram[..len]);
+            if !peek {
+                self.datagrams.pop_front();
+            }
+            return Some((len, full));
+        }
+        let rest = &self.bytes[self.read..];
+        if rest.is_empty() {
+            return None;
+        }
+        let len = into.len().min(rest.len());
+        into[..len].copy_from_slice(&rest[..len]);
+        if !peek {
+            self.read += len;
+            if self.read == self.bytes.len() {
+                // Idle connections hold no memory.
+                (self.bytes, self.read) = (Vec::new(), 0);
+            }
+        }
+        Some((len, len))
+    }
+
+    /// The next connection.
+    pub fn accept(&mut self) -> Option<Handle> {
+        self.waiting.pop_front()
+    }
+
+    /// What the host is to be granted, if it should be told anew.
+    fn grant(&mut self, handle: Handle) -> Option<Grant> {
+        let allowance = match (self.state, self.flags.kind) {
+            (State::Listening, _) if self.waiting.is_empty() => MAX_ACCEPT,
+            (State::Connected, SocketKind::Datagram) if self.datagrams.is_empty() => DATAGRAM_GRANT,
+            (State::Connected, SocketKind::Stream) if !self.has_received() => {
+                // Who has just had more than there was room for gets more room.
+                if self.more { MAX_GRANT } else { FIRST_GRANT }
+            }
+            _ => self.granted,
+        };
+        let anew = self.granted < allowance / 2 || self.more && self.granted < allowance;
+        if !anew && !self.wants_room {
+            return None;
+        }
+        if anew {
+            self.granted = allowance;
+        }
+        Some(Grant { handle, allowance: self.granted as u32, room: self.wants_room })
+    }
+}
+
+/// All sockets.
+#[derive(Debug, Default)]
+pub struct Net {
+    sockets: Vec<Option<Box<Socket>>>,
+    /// Those of which the host may have to be told something.
+    changed: Vec<Handle>,
+    /// How often the host was asked.
+    round: u64,
+    count: usize,
+}
+
+impl Net {
+    /// No sockets.
+    pub const fn new() -> Self {
+        Self { sockets: Vec::new(), changed: Vec::new(), round: 0, count: 0 }
+    }
+
+    /// Whether there is any socket.
+    pub fn is_used(&self) -> bool {
+        self.count > 0
+    }
+
+    /// A socket that exists.
+    ///
+    /// # Panics
+    ///
+    /// If it does not: descriptors name sockets that do.
+    pub fn get(&self, handle: Handle) -> &Socket {
+        match self.sockets.get(handle.index()) {
+            Some(Some(socket)) => socket,
+            _ => panic!("socket {} does not exist", handle.index()),
+        }
+    }
+
+    /// As [`Net::get`], to change it. The host is told of what it may deliver with the next round.
+    ///
+    /// # Panics
+    ///
+    /// As [`Net::get`].
+    pub fn get_mut(&mut self, handle: Handle) -> &mut Socket {
+        match self.sockets.get_mut(handle.index()) {
+            Some(Some(socket)) => {
+                if !socket.listed {
+                    socket.listed = true;
+                    self.changed.push(handle);
+                }
+                socket
+            }
+            _ => panic!("socket {} does not exist", handle.index()),
+        }
+    }
+
+    /// Adds a socket that the program has made; `None` if there are too many.
+    pub fn add(&mut self, socket: Socket) -> Option<Handle> {
+        let free = (0..MAX_SOCKETS).find(|n| !self.is_taken(*n))?;
+        let handle = Handle::new(free as u64)?;
+        self.insert(handle, socket);
+        Some(handle)
+    }
+
+    fn is_taken(&self, index: usize) -> bool {
+        self.sockets.get(index).is_some_and(Option::is_some)
+    }
+
+    fn insert(&mut self, handle: Handle, socket: Socket) {
+        if self.sockets.is_empty() {
+            self.sockets.resize_with(HANDLES, || None);
+        }
+        self.sockets[handle.index()] = Some(Box::new(socket));
+        self.count += 1;
+    }
+
+    /// Removes a socket; answers it and the connections that nobody has accepted.
+    pub fn remove(&mut self, handle: Handle) -> Vec<Handle> {
+        let Some(socket) = self.sockets.get_mut(handle.index()).and_then(Option::take) else {
+            return Vec::new();
+        };
+        self.count -= 1;
+        let mut gone = alloc::vec![handle];
+        for waiting in socket.waiting {
+            gone.extend(self.remove(waiting));
+        }
+        gone
+    }
+
+    /// Whether the host has to be asked before a read may say that there is nothing: it has more,
+    /// or the program has heard that already since the host was last asked.
+    pub fn is_stale(&mut self, handle: Handle) -> bool {
+        let round = self.round;
+        let socket = self.get_mut(handle);
+        let stale = socket.more || socket.starved == round;
+        socket.starved = round;
+        stale
+    }
+
+    /// What to tell the host with the next round.
+    pub fn grants(&mut self) -> Vec<Grant> {
+        self.round += 1;
+        let mut grants = Vec::new();
+        for handle in self.changed.drain(..) {
+            let Some(Some(socket)) = self.sockets.get_mut(handle.index()) else { continue };
+            socket.listed = false;
+            grants.extend(socket.grant(handle));
+        }
+        grants
+    }
+
+    /// Takes in what the host says. `payload` gives the bytes that follow it.
+    ///
+    /// # Errors
+    ///
+    /// See [`Trouble`].
+    pub fn apply(
+        &mut self,
+        event: SocketEvent,
+        payload: impl FnOnce(&mut [u8]) -> Result<(), Lie>,
+    ) -> Result<(), Trouble> {
+        let (handle, lie) = match event {
+            SocketEvent::Data { handle, .. }
+            | SocketEvent::Room { handle, .. }
+            | SocketEvent::End { handle }
+            | SocketEvent::Failed { handle, .. }
+            | SocketEvent::Connected { handle, .. }
+            | SocketEvent::Accepted { listener: handle, .. } => {
+                let what = "event of that socket";
+                (handle, Lie::Value { what, value: event.encode().0[0] })
+            }
+        };
+        if !self.is_taken(handle.index()) {
+            return Err(lie.into());
+        }
+        let socket = self.get_mut(handle);
+        let (state, kind) = (socket.state, socket.flags.kind);
+        match event {
+            SocketEvent::Data { len, more, .. } => {
+                let cost = match kind {
+                    SocketKind::Stream => len,
+                    SocketKind::Datagram => len.max(DATAGRAM_COST),
+                };
+                let empty = len == 0 && kind == SocketKind::Stream;
+                if state != State::Connected || socket.ended || empty || cost > socket.granted {
+                    return Err(lie.into());
+                }
+                let mut fresh = Vec::new();
+                let into = match kind {
+                    SocketKind::Stream => &mut socket.bytes,
+                    SocketKind::Datagram => &mut fresh,
+                };
+                let have = into.len();
+                into.try_reserve(len).map_err(|_| Trouble::Memory)?;
+                into.resize(have + len, 0);
+                payload(&mut into[have..])?;
+                if kind == SocketKind::Datagram {
+                    socket.datagrams.push_back(fresh);
+                }
+                socket.granted -= cost;
+                socket.more = more && kind == SocketKind::Stream;
+            }
+            SocketEvent::Room { .. } if socket.wants_room => socket.wants_room = false,
+            SocketEvent::End { .. } if state == State::Connected && !socket.ended => {
+                (socket.ended, socket.more) = (true, false);
+            }
+            SocketEvent::Failed { errno, .. }
+                if matches!(state, State::Connecting | State::Connected) =>
+            {
+                socket.fail(Errno(errno.number() as i32));
+            }
+            SocketEvent::Connected { local, .. }
+                if state == State::Connecting
+                    || state == State::Connected && kind == SocketKind::Datagram =>
+            {
+                (socket.state, socket.local) = (State::Connected, Some(local));
+            }
+            SocketEvent::Accepted { handle: new, peer, local, .. }
+                if state == State::Listening && socket.granted > 0 =>
+            {
+                socket.granted -= 1;
+                socket.waiting.push_back(new);
+                let (flags, v6, options) = (socket.flags, socket.v6, socket.options);
+                socket.generation += 1;
+                if !new.is_accepted() || self.is_taken(new.index()) {
+                    return Err(lie.into());
+                }
+                let mut accepted = Socket::new(flags, v6);
+                accepted.connecting(peer);
+                (accepted.state, accepted.local) = (State::Connected, Some(local));
+                accepted.options = options;
+                self.insert(new, accepted);
+                return Ok(());
+            }
+            _ => return Err(lie.into()),
+        }
+        socket.generation += 1;
+        Ok(())
+    }
+}
