@@ -16,7 +16,12 @@ const PACKAGES: [&str; 6] =
     ["rustc-web", "rust-web-src", "wasi-libc", "clang-19", "lld-19", "libclang-rt-19-dev-wasm32"];
 
 /// Programs that also become components.
-const COMPONENTS: [&str; 8] = ["cat", "clocks", "env", "exit", "files", "hello", "streams", "trap"];
+const COMPONENTS: [&str; 11] = [
+    "cat", "clocks", "env", "exit", "fetch", "files", "hello", "proxy", "streams", "tcp", "trap",
+];
+
+/// Lets tokio build its sockets for WASI.
+const TOKIO: &str = "--cfg tokio_unstable";
 
 /// A way to build Rust for `wasm32-wasip1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +73,7 @@ fn has_debian() -> bool {
 pub(crate) fn cargo(toolchain: Toolchain, verb: &str, link: &[PathBuf]) -> Result<Command> {
     let mut command = host::tool("cargo");
     command.arg(verb).args(["--target", "wasm32-wasip1"]);
+    command.env("CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS", TOKIO);
     if toolchain == Toolchain::Debian {
         let sysroot =
             PathBuf::from(host::output(host::tool("rustc").args(["--print", "sysroot"]))?);
@@ -77,6 +83,7 @@ pub(crate) fn cargo(toolchain: Toolchain, verb: &str, link: &[PathBuf]) -> Resul
             "-Clink-self-contained=no".to_owned(),
             "-L/usr/lib/wasm32-wasi".into(),
             "-Clink-arg=/usr/lib/wasm32-wasi/crt1-command.o".into(),
+            TOKIO.into(),
         ];
         flags.extend(link.iter().map(|path| format!("-Clink-arg={}", path.display())));
         command
