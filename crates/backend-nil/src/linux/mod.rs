@@ -2,9 +2,11 @@
 
 //! The backend on Linux: what a launch prepares, and what serving a process means.
 
+mod agent;
 mod process;
 mod program;
 mod scratch;
+mod sockets;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -14,12 +16,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use keep_backend::{BackendError, Datum, Keep, Killer, Launched, Spec};
-use keep_launch::{FD_INPUT, FD_LAUNCH, FD_OUTPUT, FD_REPORT, MAX_REPORT, Report};
+use keep_launch::{
+    FD_EVENTS, FD_EVIDENCE, FD_INPUT, FD_LAUNCH, FD_OUTPUT, FD_REPORT, FD_REPORT_DATA, MAX_REPORT,
+    Report,
+};
 use rustix::fs::MemfdFlags;
 use rustix::pipe::PipeFlags;
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::Image;
+use agent::{Agent, Ends};
 use process::{Ended, Process, Start};
 use scratch::Scratch;
 
@@ -79,30 +85,33 @@ struct NilKeep {
 }
 
 impl Keep for NilKeep {
-    fn serve(self: Box<Self>) -> Result<Report, BackendError> {
+    fn serve(mut self: Box<Self>) -> Result<Report, BackendError> {
         let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
             .map_err(|err| host("make a pipe")(err.into()))?;
+        let (agent, ends) = Agent::start(self.spec.evidence.take(), self.spec.events.take())
+            .map_err(host("prepare for events and evidence"))?;
         let process = {
             // Held over the start, so that a kill comes before it or finds the process.
             let mut running = self.shared.lock();
             if self.shared.killed.load(Ordering::SeqCst) {
                 return Err(BackendError::Killed);
             }
-            let process = self.start(&writer)?;
+            let process = self.start(&writer, &ends)?;
             *running = Some(process.pidfd().try_clone_to_owned().map_err(host("watch the Keep"))?);
             process
         };
-        // From here on only the process holds the other end: its end is the end of the pipe.
-        drop(writer);
+        // From here on only the process holds the other ends: its end is the end of the pipes.
+        drop((writer, ends));
         let report = read_report(reader, &process);
         let ended = process.wait().map_err(host("wait for the Keep"))?;
         self.shared.lock().take();
+        agent.finish();
         self.outcome(report, ended)
     }
 }
 
 impl NilKeep {
-    fn start(&self, report: &OwnedFd) -> Result<Process, BackendError> {
+    fn start(&self, report: &OwnedFd, ends: &Ends) -> Result<Process, BackendError> {
         let null = match self.spec.stdio.iter().all(Option::is_some) {
             true => None,
             false => Some(
@@ -116,16 +125,24 @@ impl NilKeep {
         let stdio = |index: usize| -> Option<BorrowedFd<'_>> {
             self.spec.stdio[index].as_ref().or(null.as_ref()).map(AsFd::as_fd)
         };
-        let mut descriptors = [stdio(0), stdio(1), stdio(2), None, None, None, None];
+        let mut descriptors = [None; process::DESCRIPTORS];
+        for (index, descriptor) in descriptors[..3].iter_mut().enumerate() {
+            *descriptor = stdio(index);
+        }
         descriptors[FD_LAUNCH as usize] = Some(self.launch.as_fd());
         descriptors[FD_INPUT as usize] = Some(self.spec.input.as_fd());
         descriptors[FD_REPORT as usize] = Some(report.as_fd());
         descriptors[FD_OUTPUT as usize] = self.spec.output.as_ref().map(AsFd::as_fd);
+        [FD_EVENTS, FD_REPORT_DATA, FD_EVIDENCE]
+            .into_iter()
+            .zip(ends.descriptors())
+            .for_each(|(number, end)| descriptors[number as usize] = end);
 
         let start = Start {
             name: self.image.program.name(),
             descriptors,
             folder: self.scratch.as_ref().map(Scratch::as_fd),
+            network: self.spec.network,
         };
         let failed = |err: process::StartError| BackendError::Host {
             what: format!("start the {} process: {}", self.image.program.name(), err.step),

@@ -16,10 +16,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
+use keep_backend::NetworkLimits;
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 /// How many descriptors a program can find: 0, 1, 2 and those of [`keep_launch`].
-pub(super) const DESCRIPTORS: usize = keep_launch::FD_OUTPUT as usize + 1;
+pub(super) const DESCRIPTORS: usize = keep_launch::FD_EVIDENCE as usize + 1;
 
 /// What a process is started with.
 pub(super) struct Start<'a> {
@@ -29,6 +30,8 @@ pub(super) struct Start<'a> {
     pub(super) descriptors: [Option<BorrowedFd<'a>>; DESCRIPTORS],
     /// Its working directory, or `None` for one that shows nothing of the host.
     pub(super) folder: Option<BorrowedFd<'a>>,
+    /// What it may do with sockets, if it may have any.
+    pub(super) network: Option<NetworkLimits>,
 }
 
 impl Start<'_> {
@@ -51,6 +54,7 @@ impl Start<'_> {
             Some(folder) => out_of_the_way(folder, &mut moved).map_err(prepare)?,
             None => -1,
         };
+        let mut filter = super::sockets::filter(self.network);
         let name = CString::new(self.name).map_err(|err| prepare(err.into()))?;
 
         // Written by another program a moment ago: the writer's descriptor lives on for as long as
@@ -63,6 +67,10 @@ impl Start<'_> {
                 folder,
                 argv: [name.as_ptr(), ptr::null()],
                 envp: [ptr::null()],
+                filter: libc::sock_fprog {
+                    len: filter.len() as libc::c_ushort,
+                    filter: filter.as_mut_ptr(),
+                },
                 parent: rustix::process::getpid().as_raw_nonzero().get(),
                 failed: Step::Nothing,
                 errno: 0,
@@ -101,6 +109,7 @@ struct Plan {
     folder: RawFd,
     argv: [*const c_char; 2],
     envp: [*const c_char; 1],
+    filter: libc::sock_fprog,
     parent: libc::pid_t,
     failed: Step,
     errno: c_int,
@@ -118,6 +127,7 @@ pub(super) enum Step {
     Descriptors,
     CloseRange,
     Privileges,
+    Sockets,
     Execute,
 }
 
@@ -133,6 +143,7 @@ impl fmt::Display for Step {
             Self::Descriptors => "arrange its descriptors",
             Self::CloseRange => "close all other descriptors",
             Self::Privileges => "give up privileges",
+            Self::Sockets => "restrict its use of sockets",
             Self::Execute => "execute the program",
         })
     }
@@ -261,6 +272,10 @@ fn become_program(plan: &Plan) -> Step {
         }
         if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {
             return Step::Privileges;
+        }
+        let filter = ptr::from_ref(&plan.filter);
+        if libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, filter, 0, 0) != 0 {
+            return Step::Sockets;
         }
         // The workload's memory is nobody's business after its end.
         let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
