@@ -49,6 +49,11 @@ impl Direct {
         self.0.get(index).copied().flatten().map(descriptor)
     }
 
+    /// Whether the module's stdin is the program's, as far as is known here.
+    pub(crate) fn reads_stdin(&self) -> bool {
+        self.input(0).is_some()
+    }
+
     /// From now on this descriptor goes the long way.
     fn forget(&mut self, fd: i32) {
         if let Some(slot) = usize::try_from(fd).ok().and_then(|index| self.0.get_mut(index)) {
@@ -61,45 +66,73 @@ impl Direct {
 pub(crate) fn shadow(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     linker.func_wrap_async(PREVIEW1, "fd_write", |mut caller, (fd, iovs, count, written)| {
-        Box::new(async move {
-            if let Some(to) = caller.data().direct.output(fd)
-                && let Some(memory) = memory(&mut caller)
-                && let Some(result) = write(memory, to, iovs, count, written)
-            {
-                return errno(result);
-            }
-            let (mut memory, state) = long(&mut caller)?;
-            p1::fd_write(&mut state.wasi, &mut memory, fd, iovs, count, written).await
-        })
+        Box::new(async move { fd_write(&mut caller, fd, iovs, count, written).await })
     })?;
     linker.func_wrap_async(PREVIEW1, "fd_read", |mut caller, (fd, iovs, count, read)| {
-        Box::new(async move {
-            if let Some(from) = caller.data().direct.input(fd)
-                && let Some(memory) = memory(&mut caller)
-                && let Some(result) = read_first(memory, from, iovs, count, read)
-            {
-                return errno(result);
-            }
-            let (mut memory, state) = long(&mut caller)?;
-            p1::fd_read(&mut state.wasi, &mut memory, fd, iovs, count, read).await
-        })
+        Box::new(async move { fd_read(&mut caller, fd, iovs, count, read).await })
     })?;
     linker.func_wrap_async(PREVIEW1, "fd_close", |mut caller, (fd,): (i32,)| {
-        Box::new(async move {
-            let (mut memory, state) = long(&mut caller)?;
-            state.direct.forget(fd);
-            p1::fd_close(&mut state.wasi, &mut memory, fd).await
-        })
+        Box::new(async move { fd_close(&mut caller, fd).await })
     })?;
     linker.func_wrap_async(PREVIEW1, "fd_renumber", |mut caller, (from, to): (i32, i32)| {
-        Box::new(async move {
-            let (mut memory, state) = long(&mut caller)?;
-            state.direct.forget(from);
-            state.direct.forget(to);
-            p1::fd_renumber(&mut state.wasi, &mut memory, from, to).await
-        })
+        Box::new(async move { fd_renumber(&mut caller, from, to).await })
     })?;
     Ok(())
+}
+
+/// `fd_write`, the short way if it can be gone.
+pub(crate) async fn fd_write(
+    caller: &mut Caller<'_, State>,
+    fd: i32,
+    iovs: i32,
+    count: i32,
+    written: i32,
+) -> wasmtime::Result<i32> {
+    if let Some(to) = caller.data().direct.output(fd)
+        && let Some(memory) = memory(caller)
+        && let Some(result) = write(memory, to, iovs, count, written)
+    {
+        return errno(result);
+    }
+    let (mut memory, state) = long(caller)?;
+    p1::fd_write(&mut state.wasi, &mut memory, fd, iovs, count, written).await
+}
+
+/// `fd_read`, the short way if it can be gone.
+pub(crate) async fn fd_read(
+    caller: &mut Caller<'_, State>,
+    fd: i32,
+    iovs: i32,
+    count: i32,
+    read: i32,
+) -> wasmtime::Result<i32> {
+    if let Some(from) = caller.data().direct.input(fd)
+        && let Some(memory) = memory(caller)
+        && let Some(result) = read_first(memory, from, iovs, count, read)
+    {
+        return errno(result);
+    }
+    let (mut memory, state) = long(caller)?;
+    p1::fd_read(&mut state.wasi, &mut memory, fd, iovs, count, read).await
+}
+
+/// `fd_close`; a descriptor of that number goes the long way from now on.
+pub(crate) async fn fd_close(caller: &mut Caller<'_, State>, fd: i32) -> wasmtime::Result<i32> {
+    let (mut memory, state) = long(caller)?;
+    state.direct.forget(fd);
+    p1::fd_close(&mut state.wasi, &mut memory, fd).await
+}
+
+/// `fd_renumber`; descriptors of these numbers go the long way from now on.
+pub(crate) async fn fd_renumber(
+    caller: &mut Caller<'_, State>,
+    from: i32,
+    to: i32,
+) -> wasmtime::Result<i32> {
+    let (mut memory, state) = long(caller)?;
+    state.direct.forget(from);
+    state.direct.forget(to);
+    p1::fd_renumber(&mut state.wasi, &mut memory, from, to).await
 }
 
 /// The module's memory, if it is its own. Shared memory goes the long way.
@@ -111,7 +144,7 @@ fn memory<'a>(caller: &'a mut Caller<'_, State>) -> Option<&'a mut [u8]> {
 }
 
 /// What Wasmtime's own functions need.
-fn long<'a>(
+pub(crate) fn long<'a>(
     caller: &'a mut Caller<'_, State>,
 ) -> wasmtime::Result<(GuestMemory<'a>, &'a mut State)> {
     let fuel = caller.as_context_mut().hostcall_fuel();

@@ -79,7 +79,13 @@ pub(crate) fn execute(
     world: World,
 ) -> Result<Report, Refused> {
     let name = world.args.first().cloned().unwrap_or_default();
-    let wasi = wasi::context(&world)?;
+    // A module's descriptors are those of its configuration, and then the directories.
+    let first = match (&loaded, &world.network) {
+        (Loaded::Module(_), Some(network)) => network.config.files.len(),
+        _ => 0,
+    };
+    let wasi = wasi::context_after(&world, first)?;
+    let directories = !world.preopens.is_empty();
     let budget = Budget::new(world.max_memory);
     let network = world.network.as_ref();
     let components = components::Context::new(network);
@@ -92,9 +98,12 @@ pub(crate) fn execute(
             let linker = link_module(engine, module, &mut store, network.is_some())?;
             events.block_on(async {
                 if let Some(network) = network {
-                    store.data_mut().sockets = Some(sockets::open(network).await?);
+                    store.data_mut().sockets = Some(sockets::open(network, directories).await?);
                 }
                 let result = run_module(&mut store, &linker, module).await;
+                if let Some(sockets) = store.data_mut().sockets.take() {
+                    sockets.finish().await;
+                }
                 Ok::<_, Refused>((store, result))
             })?
         }

@@ -15,6 +15,11 @@ use crate::{Refused, direct, sockets};
 
 /// Builds the context. There is no network: every address and every name look-up is refused.
 pub(crate) fn context(world: &World) -> Result<WasiP1Ctx, Refused> {
+    context_after(world, 3)
+}
+
+/// As [`context`], with directories from the descriptor `first` on, or from 3 if that is less.
+pub(crate) fn context_after(world: &World, first: usize) -> Result<WasiP1Ctx, Refused> {
     let mut builder = WasiCtxBuilder::new();
     // One thread does everything, so a file operation may as well block it.
     builder.allow_blocking_current_thread(true);
@@ -45,6 +50,15 @@ pub(crate) fn context(world: &World) -> Result<WasiP1Ctx, Refused> {
     if let Some(stderr) = output(stderr)? {
         builder.stderr(stderr);
     }
+    if let Some(preopen) = world.preopens.first() {
+        // Wasmtime numbers directories from 3 on. Where sockets have these numbers, its calls never see
+        // what is in their places; a directory that the workload has anyway holds them.
+        for _ in 3..first {
+            builder.preopened_dir(&preopen.path, "", FsPerms::ReadWrite).map_err(|error| {
+                Refused::caused(Refusal::Launch, "cannot open a folder", &error)
+            })?;
+        }
+    }
     for preopen in &world.preopens {
         builder.preopened_dir(&preopen.path, &preopen.guest, FsPerms::ReadWrite).map_err(
             |error| {
@@ -74,7 +88,7 @@ pub(crate) fn linker(
     if imports(PREVIEW0) {
         p0::add_to_linker_async(&mut linker, |state: &mut State| &mut state.wasi)?;
     }
-    if has_sockets {
+    if has_sockets && imports(PREVIEW1) && !imports(PREVIEW0) {
         sockets::link(&mut linker)?;
     }
     Ok(linker)
