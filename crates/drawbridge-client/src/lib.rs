@@ -29,6 +29,7 @@ mod fetch;
 mod package;
 mod progress;
 mod publish;
+mod release;
 mod transport;
 
 pub use client::{Builder, Client};
@@ -37,3 +38,4 @@ pub use fetch::{Fetch, Fetched};
 pub use package::{Package, PackageError, PackageFile};
 pub use progress::Progress;
 pub use publish::{Publish, Published};
+pub use release::{ReleaseError, read_release};
