@@ -100,6 +100,7 @@ impl<P: Platform> Kernel<P> {
             signals: Signals::default(),
             clock: Clock::new(boot.tsc_khz),
             input: Content { phys: 0, len: 0, executable: true },
+            sheets: 0,
             boot,
         };
         kernel.provision(HEAP_AT_START);

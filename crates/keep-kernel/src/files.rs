@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use keep_fs::{Errno, Fs, OpenFile};
 use sallyport::{Handle, Stream};
 
+use crate::calls::Sheet;
 use crate::epoll::Epoll;
 use crate::errno::{EBADF, EMFILE};
 
@@ -33,6 +34,8 @@ pub enum Object {
     Epoll(Epoll),
     /// A socket: see [`crate::net`].
     Socket(Handle),
+    /// A memory file.
+    Sheet(Sheet),
 }
 
 /// One description.

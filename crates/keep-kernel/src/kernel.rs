@@ -87,6 +87,8 @@ pub struct Kernel<P: Platform> {
 /// Leaving the Keep takes long, and a program that has sent mostly waits for something right
 /// afterwards, which leaves the Keep anyhow. So showing waits for that; but not for long, and one
 /// that turns out to do something else first is not made to wait for a while. Times are those of
+    /// How many memory files were made.
+    pub sheets: u8,
 /// the counter, of which only the order of magnitude matters.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Pace {

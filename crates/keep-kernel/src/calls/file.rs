@@ -59,7 +59,7 @@ impl<P: Platform> Kernel<P> {
                 self.space.store(to, &value)?;
                 8
             }
-            Object::Epoll(_) => return Err(EINVAL),
+            Object::Epoll(_) | Object::Sheet(_) => return Err(EINVAL),
             Object::Socket(_) => return self.receive(fd, to, len, 0).map(|(len, _)| len),
         };
         self.touched(index);
@@ -126,6 +126,7 @@ impl<P: Platform> Kernel<P> {
             }
             Object::Epoll(_) => return Err(EINVAL),
             Object::Socket(_) => return self.send(fd, from, len, 0),
+            Object::Sheet(_) => return self.fill_sheet(fd, from, len),
         };
         self.touched(index);
         Ok(done)
@@ -257,12 +258,14 @@ impl<P: Platform> Kernel<P> {
         const F_GETFL: i32 = 3;
         const F_SETFL: i32 = 4;
         const F_DUPFD_CLOEXEC: i32 = 1030;
+        const F_ADD_SEALS: i32 = 1033;
         match command {
             F_DUPFD | F_DUPFD_CLOEXEC => {
                 let from = usize::try_from(argument).map_err(|_| EINVAL)?;
                 let close_on_exec = command == F_DUPFD_CLOEXEC;
                 Ok(self.files.duplicate(fd, from, close_on_exec)? as u64)
             }
+            F_ADD_SEALS => self.seal_sheet(fd, argument),
             F_GETFD => Ok(u64::from(self.files.close_on_exec(fd)?)),
             F_SETFD => self.files.set_close_on_exec(fd, argument & 1 != 0).map(|()| 0),
             F_GETFL => {
@@ -324,6 +327,7 @@ impl<P: Platform> Kernel<P> {
         let now = self.now();
         match &self.files.get(fd)?.object {
             Object::File(file) => self.fs.truncate(file, size, now).map(|()| 0),
+            Object::Sheet(_) => self.size_sheet(fd, size),
             _ => Err(EINVAL),
         }
     }
@@ -352,6 +356,7 @@ impl<P: Platform> Kernel<P> {
                 // A stream looks like a character device, the input like a file.
                 let (kind, size) = match object {
                     Object::Input(_) => (Kind::File, self.input.len),
+                    Object::Sheet(sheet) => (Kind::File, sheet.len()),
                     _ => (Kind::Device(0), 0),
                 };
                 Stat {

@@ -31,6 +31,10 @@ impl<P: Platform> Kernel<P> {
             (MAP_SHARED | MAP_PRIVATE, true) => Backing::Anonymous,
             (MAP_PRIVATE, false) => match &self.files.get(fd)?.object {
                 Object::Input(_) => Backing::Object { object: self.input, offset },
+                Object::Sheet(sheet) => {
+                    let object = sheet.content().ok_or(Errno::ENODEV)?;
+                    Backing::Object { object, offset }
+                }
                 _ => return Err(Errno::ENODEV),
             },
             (MAP_SHARED, false) => return Err(Errno::ENODEV),

@@ -11,11 +11,14 @@ mod memory;
 mod path;
 mod poll;
 mod process;
+mod sheet;
 mod socket;
 mod socket_options;
 mod time;
 
 use keep_fs::Errno;
+
+pub(crate) use sheet::Sheet;
 
 use crate::errno::{ENOSYS, ESPIPE};
 use crate::frame::Frame;
@@ -76,7 +79,7 @@ impl<P: Platform> Kernel<P> {
             89 => self.readlink(AT_FDCWD, a, b, c),
             102 | 104 | 107 | 108 => Ok(0), // getuid, getgid, geteuid, getegid
             131 => self.sigaltstack(a, b, frame.rsp),
-            157 => Err(crate::errno::EINVAL), // prctl: there is nothing to control
+            157 => self.prctl(a as i32, b),
             158 => self.arch_prctl(a as i32, b),
             202 => self.futex(a, b as i32, c as u32, d),
             204 => self.sched_getaffinity(b, c),
@@ -107,6 +110,7 @@ impl<P: Platform> Kernel<P> {
             302 => self.prlimit(b as i32, c, d),
             316 => self.renameat(fd, b, c as i32, d, e as u32),
             318 => self.getrandom(a, b),
+            319 => self.memfd_create(b as u32),
             328 => self.pwritev2(fd, b, c, d as i64, f as u32, Self::write, Self::pwrite),
             332 => self.statx(fd, b, c as u32, d as u32, e),
             437 => self.openat2(fd, b, c, d),

@@ -41,7 +41,9 @@ impl<P: Platform> Kernel<P> {
             Object::Stream(stream) if stream.is_readable() => always(EPOLLIN),
             Object::Stream(_) => always(EPOLLOUT),
             Object::Event(0) => always(EPOLLOUT),
-            Object::Event(_) | Object::Input(_) | Object::File(_) => always(EPOLLIN | EPOLLOUT),
+            Object::Event(_) | Object::Input(_) | Object::File(_) | Object::Sheet(_) => {
+                always(EPOLLIN | EPOLLOUT)
+            }
             Object::Epoll(_) => always(0),
             Object::Socket(handle) => {
                 let socket = self.net.get(*handle);
@@ -121,7 +123,10 @@ impl<P: Platform> Kernel<P> {
         const MODIFY: i32 = 3;
         let target = self.files.index(fd)?;
         // As in Linux, files are always ready and cannot be waited for.
-        if matches!(self.files.get(fd)?.object, Object::File(_) | Object::Input(_)) {
+        if matches!(
+            self.files.get(fd)?.object,
+            Object::File(_) | Object::Input(_) | Object::Sheet(_)
+        ) {
             return Err(Errno::EPERM);
         }
         let (events, data) = if operation == DELETE {
