@@ -5,7 +5,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use keep_engine::program::descriptor;
+use keep_engine::program::{self, descriptor};
 use keep_engine::world::{self, Unsupported};
 use keep_launch::{FD_INPUT, Preopen, Refusal, Report, Run, Stdio};
 use keep_runtime::budget::Budget;
@@ -78,6 +78,7 @@ pub(crate) fn execute(
     loaded: Loaded,
     world: World,
 ) -> Result<Report, Refused> {
+    program::lock_code();
     let name = world.args.first().cloned().unwrap_or_default();
     // A module's descriptors are those of its configuration, and then the directories.
     let first = match (&loaded, &world.network) {
