@@ -32,8 +32,11 @@ pub(crate) enum Exit {
 /// Makes the virtual CPU and puts it at the start of the image.
 pub(crate) fn create(kvm: &Kvm, vm: &VmFd, start: &Start) -> io::Result<VcpuFd> {
     let cpu = vm.create_vcpu(0)?;
-    let cpuid = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)?;
-    cpu.set_cpuid2(&cpuid)?;
+    let supported = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)?;
+    let shown = crate::cpuid::with_vectors(&supported);
+    if shown.is_none_or(|shown| cpu.set_cpuid2(&shown).is_err()) {
+        cpu.set_cpuid2(&supported)?;
+    }
 
     let mut sregs = cpu.get_sregs()?;
     sregs.cr0 = start.cr0;

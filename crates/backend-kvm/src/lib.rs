@@ -12,6 +12,7 @@
 //! | `probe` | what the machine lacks, and what to do about it |
 //! | `memory` | the Keep's memory on the host: reserved at once, given piece by piece |
 //! | `cpu` | the virtual CPU: its first state, and what its exits mean |
+//! | `cpuid` | which features of the processor it shows |
 //! | `keep` | a running Keep |
 //!
 //! A Keep of this backend is a sandbox for the host's sake. It keeps nothing from the host: without
@@ -19,6 +20,8 @@
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod cpu;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod cpuid;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod keep;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -231,7 +231,7 @@ impl<P: Platform> Kernel<P> {
             aux::EXECFN,
             name_at,
             aux::MINSIGSTKSZ,
-            2048,
+            crate::signal::STACK_NEEDED,
             aux::NULL,
             0,
         ];

@@ -17,7 +17,7 @@ use crate::clock::{Clock, Reading};
 use crate::files::Files;
 use crate::frame::{Exception, Frame};
 use crate::net::Net;
-use crate::signal::{self, Signals};
+use crate::signal::{self, Signals, VectorArea};
 use crate::user::UserMemory;
 
 /// The heap is topped up when it holds less than this many bytes at the start of a call; no call
@@ -49,6 +49,13 @@ pub trait Platform {
     fn mxcsr() -> u32;
     /// Sets what [`Platform::mxcsr`] says.
     fn set_mxcsr(to: u32);
+    /// The states of vector registers that a signal handler could change and the kernel never does;
+    /// 0 if there are none.
+    fn vectors() -> u32;
+    /// Saves these states.
+    fn save_vectors(area: &mut VectorArea, states: u32);
+    /// Restores these states. The header of the area is sound.
+    fn restore_vectors(area: &VectorArea, states: u32);
     /// Bytes that the kernel's heap has left.
     fn heap_available() -> usize;
     /// Gives the kernel's heap a chunk of memory at this address.
@@ -80,6 +87,8 @@ pub struct Kernel<P: Platform> {
     pub clock: Clock,
     /// The workload's input.
     pub input: Object,
+    /// How many memory files were made.
+    pub sheets: u8,
 }
 
 /// When the host is shown what the program has sent to sockets.
@@ -87,8 +96,6 @@ pub struct Kernel<P: Platform> {
 /// Leaving the Keep takes long, and a program that has sent mostly waits for something right
 /// afterwards, which leaves the Keep anyhow. So showing waits for that; but not for long, and one
 /// that turns out to do something else first is not made to wait for a while. Times are those of
-    /// How many memory files were made.
-    pub sheets: u8,
 /// the counter, of which only the order of magnitude matters.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Pace {
@@ -227,7 +234,13 @@ impl<P: Platform> Kernel<P> {
         };
         let at = delivery.at;
         let saved = self.signals.build(&delivery, exception, code, frame, P::mxcsr());
-        if self.space.store(at, &saved).is_err() {
+        let mut vectors = VectorArea::default();
+        let states = P::vectors();
+        if states != 0 {
+            P::save_vectors(&mut vectors, states);
+        }
+        let stored = self.space.store(delivery.vectors, &vectors);
+        if stored.and_then(|()| self.space.store(at, &saved)).is_err() {
             panic!("the program has no stack left to handle signal {signal} on");
         }
     }
@@ -239,6 +252,13 @@ impl<P: Platform> Kernel<P> {
         match self.space.load::<signal::SignalFrame>(at) {
             Ok(saved) => {
                 self.signals.restore(&saved, frame);
+                let states = P::vectors();
+                if states != 0
+                    && let Ok(mut vectors) = self.space.load::<VectorArea>(saved.vectors())
+                {
+                    vectors.make_sound(states, saved.mxcsr());
+                    P::restore_vectors(&vectors, states);
+                }
                 P::set_mxcsr(saved.mxcsr());
             }
             Err(_) => panic!("the program returned from a signal without a frame at {at:#x}"),

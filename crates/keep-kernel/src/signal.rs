@@ -116,7 +116,39 @@ pub struct SignalFrame {
     rest: [u64; 12],
 }
 
+/// Bytes that saving the vector registers takes at most: up to the end of the third part of AVX-512
+/// in the format of `xsave` (Intel SDM volume 1, §13.5; AMD packs them closer).
+pub const VECTOR_AREA: usize = 2688;
+
+/// The upper parts of vector registers, in the format of `xsave`.
+#[repr(C, align(64))]
+#[derive(Debug, Clone, Copy)]
+pub struct VectorArea(pub [u8; VECTOR_AREA]);
+
+impl Default for VectorArea {
+    fn default() -> Self {
+        Self([0; VECTOR_AREA])
+    }
+}
+
+impl VectorArea {
+    /// Clears what a processor would refuse to restore (Intel SDM volume 1, §13.8.1).
+    pub fn make_sound(&mut self, states: u32, mxcsr: u32) {
+        self.0[24..28].copy_from_slice(&mxcsr.to_le_bytes());
+        let mut there = [0; 4];
+        there.copy_from_slice(&self.0[512..516]);
+        let there = u32::from_le_bytes(there) & states;
+        self.0[512..576].fill(0);
+        self.0[512..516].copy_from_slice(&there.to_le_bytes());
+    }
+}
+
 impl SignalFrame {
+    /// Where the upper parts of vector registers are.
+    pub fn vectors(&self) -> u64 {
+        self.rest[11]
+    }
+
     /// Control and status of the vector unit, with the bits that a processor would refuse cleared.
     pub fn mxcsr(&self) -> u32 {
         self.control[3] as u32 & 0xffff
@@ -125,6 +157,9 @@ impl SignalFrame {
 
 /// Size of what is pushed for a handler in bytes.
 pub const FRAME_SIZE: u64 = core::mem::size_of::<SignalFrame>() as u64;
+
+/// The smallest stack that a handler can run on, with some room for itself: `MINSIGSTKSZ`.
+pub const STACK_NEEDED: u64 = FRAME_SIZE + VECTOR_AREA as u64 + 1024;
 
 /// Offset of `ucontext` in [`SignalFrame`]: where the stack points after the restorer is popped.
 pub const CONTEXT_OFFSET: u64 = core::mem::offset_of!(SignalFrame, flags) as u64;
@@ -170,6 +205,8 @@ pub struct Delivery {
     /// Address of the [`SignalFrame`]; the caller makes it writable, then calls
     /// [`Signals::build`].
     pub at: u64,
+    /// Address of the [`VectorArea`], which the caller writes.
+    pub vectors: u64,
     signal: i32,
     action: Action,
 }
@@ -233,9 +270,10 @@ impl Signals {
         } else {
             rsp.checked_sub(128)?
         };
+        let vectors = top.checked_sub(VECTOR_AREA as u64)? & !63;
         // A function finds its stack 8 bytes off a multiple of 16 at its first instruction.
-        let at = (top.checked_sub(FRAME_SIZE)? & !15).checked_sub(8)?;
-        Some(Delivery { at, signal, action })
+        let at = (vectors.checked_sub(FRAME_SIZE)? & !15).checked_sub(8)?;
+        Some(Delivery { at, vectors, signal, action })
     }
 
     /// Builds what the handler finds on its stack, and lets `frame` go on in the handler.
@@ -247,7 +285,9 @@ impl Signals {
         frame: &mut Frame,
         mxcsr: u32,
     ) -> SignalFrame {
-        let Delivery { at, signal, action } = *delivery;
+        let Delivery { at, vectors, signal, action } = *delivery;
+        let mut rest = [0; 12];
+        rest[11] = vectors;
         let mut info = [0; 16];
         info[0] = signal as u64;
         info[1] = u64::from(code as u32);
@@ -271,7 +311,7 @@ impl Signals {
             control: [0x37f, 0, 0, u64::from(mxcsr) | 0xffff << 32],
             x87: [0; 8],
             xmm: frame.xmm,
-            rest: [0; 12],
+            rest,
         };
         self.mask |= action.mask;
         if action.flags & SA_NODEFER == 0 {
@@ -385,6 +425,16 @@ mod tests {
         saved.context.rflags = u64::MAX;
         signals.restore(&saved, &mut frame);
         assert_eq!(frame.rflags, RFLAGS_USER | RFLAGS_FIXED);
+    }
+
+    #[test]
+    fn what_a_handler_left_can_be_restored() {
+        let mut area = VectorArea([0xff; VECTOR_AREA]);
+        area.make_sound(0b1110_0100, 0x1f80);
+        assert_eq!(area.0[24..28], [0x80, 0x1f, 0, 0]);
+        assert_eq!(area.0[512], 0b1110_0100, "only states that there are");
+        assert!(area.0[513..576].iter().all(|byte| *byte == 0));
+        assert_eq!(area.0[576], 0xff);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use keep_fs::Errno;
 use keep_mm::{Machine, Space};
 
 use crate::errno::EFAULT;
-use crate::signal::{Action, SignalFrame, Stack};
+use crate::signal::{Action, SignalFrame, Stack, VectorArea};
 
 /// Longest path with its final zero.
 const PATH_MAX: u64 = 4096;
@@ -37,7 +37,18 @@ macro_rules! plain {
 }
 
 plain!(u8, i32, u32, i64, u64, [u8; 144], [u8; 256], [u64; 2], [u64; 3], [u64; 4], [u32; 2]);
-plain!(u16, [u8; 28], [u64; 7], [i64; 2], [i64; 4], Action, Stack, SignalFrame, [u8; 390]);
+plain!(
+    u16,
+    [u8; 28],
+    [u64; 7],
+    [i64; 2],
+    [i64; 4],
+    Action,
+    Stack,
+    SignalFrame,
+    VectorArea,
+    [u8; 390]
+);
 
 /// Access to the program's memory.
 pub trait UserMemory {

@@ -44,7 +44,7 @@ fn guest() -> Option<&'static [u8]> {
     let guest = GUEST.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         let to = folder.path().join("guest");
-        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest/main.rs");
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest/program.rs");
         let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()));
         rustc.args(["--edition=2024", "-O", "-Ctarget-feature=+crt-static", "-o"]).arg(&to);
         let layout = "-Clink-arg=-Wl,-z,noseparate-code,-z,max-page-size=0x200000,-z,norelro";

@@ -55,6 +55,9 @@ pub(super) fn filter(limits: Option<NetworkLimits>) -> Vec<sock_filter> {
         // It makes any call in another's name.
         unless(EQUAL, call(libc::SYS_io_uring_setup), 1),
         fail(libc::ENOSYS),
+        // A Keep has no such sockets.
+        unless(EQUAL, call(libc::SYS_socketpair), 1),
+        fail(libc::ENOSYS),
     ];
     let mut refuse = |number| {
         steps.extend([unless(EQUAL, call(number), 1), fail(libc::EACCES)]);

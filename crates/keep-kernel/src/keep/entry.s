@@ -153,6 +153,39 @@ keep_cpuid:
     popfq
     ret
 
+# Asks the processor which registers are switched on. Where the hypervisor keeps that from ring 3 the
+# instruction is an exception; keep_handle_exception then goes on behind it, with nothing in EAX.
+    .globl  keep_xgetbv
+    .globl  keep_xgetbv_at
+    .globl  keep_xgetbv_failed
+keep_xgetbv:
+    xorl    %ecx, %ecx
+keep_xgetbv_at:
+    xgetbv
+    ret
+keep_xgetbv_failed:
+    xorl    %eax, %eax
+    ret
+
+# CPUID as the program sees it, for the kernel: leaf in EDI, subleaf in ESI; gives ECX.
+    .globl  keep_cpuid_ecx
+keep_cpuid_ecx:
+    pushq   %rbx
+    movl    %edi, %eax
+    movl    %esi, %ecx
+    call    keep_cpuid
+    movl    %ecx, %eax
+    popq    %rbx
+    ret
+
+# The same question gets an answer without these bits of ECX, which are in EDI, from now on: of the
+# first question that was asked.
+    .globl  keep_cpuid_withdraw
+keep_cpuid_withdraw:
+    notl    %edi
+    andl    %edi, CPUID_CACHE+16(%rip)
+    ret
+
 # An exception, handed over by the stub. The state it saved is below STUB_STACK_TOP; RAX holds CR2.
     .globl  keep_exception
 keep_exception:

@@ -4,9 +4,12 @@
 //! instructions that have no name in Rust.
 
 use core::arch::asm;
-use core::arch::x86_64::{_fxsave64, _rdtsc};
+use core::arch::x86_64::{__cpuid_count, _fxsave64, _rdtsc};
+use core::sync::atomic::{AtomicU32, Ordering};
 
+use keep_kernel::frame::Exception;
 use keep_kernel::kernel::Platform;
+use keep_kernel::signal::{VECTOR_AREA, VectorArea};
 use keep_layout::{DIRECT_VIRT, IMAGE_PHYS, PORT_DOORBELL, PORT_FATAL, TABLES_SIZE, TABLES_VIRT};
 use keep_mm::Machine;
 use sallyport::{Doorbell, Port, RawWindow};
@@ -70,6 +73,35 @@ impl Platform for Vm {
         unsafe { asm!("ldmxcsr [{0}]", in(reg) &to, options(nostack, preserves_flags, readonly)) }
     }
 
+    fn vectors() -> u32 {
+        let states = VECTORS.load(Ordering::Relaxed);
+        // Where the last of them lies is asked only if somebody wants to save them.
+        if states & HIGHEST != 0 {
+            let last = __cpuid_count(0xd, HIGHEST.ilog2());
+            if (last.ebx + last.eax) as usize > VECTOR_AREA {
+                return states & AVX;
+            }
+        }
+        states
+    }
+
+    fn save_vectors(area: &mut VectorArea, states: u32) {
+        let at = area.0.as_mut_ptr();
+        // SAFETY: the area is aligned and large enough for these states, see `vectors`.
+        unsafe {
+            asm!("xsave64 [{0}]", in(reg) at, in("eax") states, in("edx") 0, options(nostack))
+        }
+    }
+
+    fn restore_vectors(area: &VectorArea, states: u32) {
+        let at = area.0.as_ptr();
+        // SAFETY: as above; the caller has cleared what the processor would refuse. The kernel uses
+        // no register that this changes.
+        unsafe {
+            asm!("xrstor64 [{0}]", in(reg) at, in("eax") states, in("edx") 0, options(nostack))
+        }
+    }
+
     fn heap_available() -> usize {
         HEAP.available()
     }
@@ -79,6 +111,49 @@ impl Platform for Vm {
         // direct map.
         unsafe { HEAP.add(address as usize, len as usize) }
     }
+}
+
+/// States of registers that the kernel never touches and a signal handler may: AVX, and the three
+/// parts of AVX-512 (Intel SDM volume 1, §13.1).
+static VECTORS: AtomicU32 = AtomicU32::new(0);
+const AVX: u32 = 0b100;
+const HIGHEST: u32 = 1 << 7;
+const KNOWN: u32 = AVX | 0b1110_0000;
+
+unsafe extern "C" {
+    fn keep_xgetbv() -> u32;
+    fn keep_xgetbv_at();
+    fn keep_xgetbv_failed();
+    fn keep_cpuid_ecx(leaf: u32, subleaf: u32) -> u32;
+    fn keep_cpuid_withdraw(bits: u32);
+}
+
+/// Finds out which vector registers there really are. The host shows what it believes; if the
+/// processor knows better, the program is told so. To be called first of all.
+pub(crate) fn find_vectors() {
+    /// CPUID 1, ECX: XSAVE, OSXSAVE and AVX. Without them nobody looks at any other bit.
+    const BITS: u32 = 1 << 26 | 1 << 27 | 1 << 28;
+    // SAFETY: the functions are in `entry.s` and keep to the rules of C; an exception in the second
+    // one is caught by `way_out`. The question is the first one that is asked.
+    unsafe {
+        if keep_cpuid_ecx(1, 0) & BITS != BITS {
+            return;
+        }
+        let states = keep_xgetbv();
+        if states & AVX == 0 {
+            keep_cpuid_withdraw(BITS);
+        }
+        VECTORS.store(states & KNOWN, Ordering::Relaxed);
+    }
+}
+
+/// Where to go on after an exception of the kernel's own that is no accident.
+pub(crate) fn way_out(exception: &Exception) -> Option<u64> {
+    const INVALID_OPCODE: u64 = 6;
+    const PROTECTION: u64 = 13;
+    let expected = exception.rip == keep_xgetbv_at as *const () as u64
+        && matches!(exception.vector, INVALID_OPCODE | PROTECTION);
+    expected.then_some(keep_xgetbv_failed as *const () as u64)
 }
 
 #[repr(align(16))]

@@ -335,7 +335,9 @@ fn evidence() {
 fn timeouts(address: &str) {
     let mut stream = TcpStream::connect(address).expect("connected");
     stream.set_read_timeout(Some(Duration::from_millis(50))).expect("an option");
-    assert_eq!(stream.read_timeout().expect("an option"), Some(Duration::from_millis(50)));
+    // Linux counts in ticks of its own.
+    let set = stream.read_timeout().expect("an option").expect("a time");
+    assert!((50..70).contains(&set.as_millis()), "{set:?}");
     let begun = std::time::Instant::now();
     let error = stream.read(&mut [0; 8]).expect_err("silence");
     assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "{error}");
