@@ -6,18 +6,21 @@
 #![cfg(unix)]
 
 mod common;
+#[path = "../../../crates/oidc-login/tests/provider/mod.rs"]
+mod other;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use common::{Scratch, show, text};
 use drawbridge_server::{Config, Oidc, Server, Tls};
 use oidc_issuer::{Client, Handle, Issuer};
+use other::Provider;
 use serde_json::Value;
 
 const SECRET: &str = "machine-secret-0815";
@@ -35,66 +38,24 @@ impl Stage {
     /// None, with the reason on stderr, where no certificate can be made.
     fn new(change: impl FnOnce(&mut oidc_issuer::Config)) -> Option<Self> {
         let scratch = Scratch::new();
-        let (certificate, key) = (scratch.path().join("ca.pem"), scratch.path().join("key.pem"));
-        let made = Command::new("openssl")
-            .args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2".split(' '))
-            .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
-            .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
-            .arg(&key)
-            .arg("-out")
-            .arg(&certificate)
-            .output();
-        if !made.is_ok_and(|made| made.status.success()) {
-            eprintln!("skipped: openssl cannot make a certificate");
-            return None;
-        }
-        let tls =
-            Tls { certificates: fs::read(&certificate).unwrap(), key: fs::read(&key).unwrap() };
         let mut config = oidc_issuer::Config {
             clients: vec![Client::public("enarx"), Client::confidential("ci", SECRET)],
             interval: Duration::ZERO,
             ..Default::default()
         };
         change(&mut config);
-        // The audience has the port in it, so the port has to be known first.
-        let listen = free_address();
-        let host = format!("localhost:{}", listen.port());
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let store = scratch.path().join("store").display().to_string();
-        let issuer = runtime.block_on(async {
-            let issuer = Issuer::start(config).await.unwrap();
-            let oidc = Oidc {
-                issuer: issuer.url().to_owned(),
-                audience: format!("https://{host}/"),
-                roots: Vec::new(),
-            };
-            let config = Config { tls: Some(tls), oidc: Some(oidc), ..Config::new(store, listen) };
-            let server = Server::new(config).await.unwrap();
-            tokio::spawn(server.serve(std::future::pending()));
-            issuer
-        });
+        let issuer = runtime.block_on(Issuer::start(config)).unwrap();
+        let host = runtime.block_on(drawbridge(&scratch, issuer.url()))?;
         Some(Self { scratch, issuer, host, _runtime: runtime })
     }
 
-    /// The program, for somebody who has a home of their own and no keyring.
     fn enarx(&self, args: &[&str]) -> Command {
-        let mut command = common::enarx();
-        command
-            .args(args)
-            .env("XDG_STATE_HOME", self.state())
-            .env("ENARX_CA_BUNDLE", self.scratch.path().join("ca.pem"))
-            .env("ENARX_LOG", "debug")
-            .env_remove("DBUS_SESSION_BUS_ADDRESS")
-            .env_remove("XDG_RUNTIME_DIR");
-        command
+        enarx(&self.scratch, args)
     }
 
-    fn state(&self) -> std::path::PathBuf {
-        self.scratch.path().join("state")
-    }
-
-    fn tokens(&self) -> std::path::PathBuf {
-        self.state().join("enarx/tokens.json")
+    fn tokens(&self) -> PathBuf {
+        self.scratch.path().join("state/enarx/tokens.json")
     }
 
     fn run(&self, args: &[&str]) -> Output {
@@ -117,6 +78,56 @@ impl Stage {
         let out = self.ok(&[&["user", "info", "--json"], args].concat());
         serde_json::from_slice(&out.stdout).unwrap()
     }
+}
+
+/// A Drawbridge whose users log in at `issuer`: `localhost:PORT`. None, with the reason on stderr, where no
+/// certificate can be made for it.
+async fn drawbridge(scratch: &Scratch, issuer: &str) -> Option<String> {
+    let (certificate, key) = (scratch.path().join("ca.pem"), scratch.path().join("key.pem"));
+    let made = Command::new("openssl")
+        .args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2".split(' '))
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output();
+    if !made.is_ok_and(|made| made.status.success()) {
+        eprintln!("skipped: openssl cannot make a certificate");
+        return None;
+    }
+    // The audience has the port in it, so the port has to be known first.
+    let listen = free_address();
+    let host = format!("localhost:{}", listen.port());
+    let store = scratch.path().join("store").display().to_string();
+    let config = Config {
+        tls: Some(Tls {
+            certificates: fs::read(&certificate).unwrap(),
+            key: fs::read(&key).unwrap(),
+        }),
+        oidc: Some(Oidc {
+            issuer: issuer.to_owned(),
+            audience: format!("https://{host}/"),
+            roots: Vec::new(),
+        }),
+        ..Config::new(store, listen)
+    };
+    let server = Server::new(config).await.unwrap();
+    tokio::spawn(server.serve(std::future::pending()));
+    Some(host)
+}
+
+/// The program, for somebody who has a home of their own and no keyring.
+fn enarx(scratch: &Scratch, args: &[&str]) -> Command {
+    let mut command = common::enarx();
+    command
+        .args(args)
+        .env("XDG_STATE_HOME", scratch.path().join("state"))
+        .env("ENARX_CA_BUNDLE", scratch.path().join("ca.pem"))
+        .env("ENARX_LOG", "debug")
+        .env_remove("DBUS_SESSION_BUS_ADDRESS")
+        .env_remove("XDG_RUNTIME_DIR");
+    command
 }
 
 fn free_address() -> SocketAddr {
@@ -167,19 +178,24 @@ fn the_code_is_shown_and_then_waited_for() {
         .spawn()
         .unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    let code = loop {
-        line.clear();
-        assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "it ended without a code");
-        if let Some((_, code)) = line.trim().rsplit_once("user_code=") {
-            break code.to_owned();
-        }
-    };
+    let (_, code) = page(&mut stderr);
     assert!(stage.issuer.approve(&code, "bob"));
     let mut rest = String::new();
     stderr.read_to_string(&mut rest).unwrap();
     assert!(child.wait().unwrap().success(), "{rest}");
     assert_eq!(stage.info(&[])["subject"], "bob");
+}
+
+/// The page to be opened, and the code in it.
+fn page(stderr: &mut impl BufRead) -> (String, String) {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "it ended without a page");
+        if let Some((_, code)) = line.trim().rsplit_once("user_code=") {
+            return (line.trim().to_owned(), code.to_owned());
+        }
+    }
 }
 
 #[test]
@@ -259,8 +275,15 @@ fn a_login_is_renewed_without_anybody() {
 #[test]
 fn a_credential_helper_is_the_only_place() {
     let Some(stage) = Stage::new(approving) else { return };
-    let helper = stage.scratch.file("helper", helper_script(stage.scratch.path()));
-    fs::set_permissions(&helper, fs::Permissions::from_mode(0o700)).unwrap();
+    let helper = stage.scratch.path().join("helper");
+    // Written by another process: what this one has open for writing, a child that another test starts
+    // at that moment would hold open too, and then it could not be run.
+    let written = Command::new("sh")
+        .args(["-c", "printf %s \"$1\" > \"$0\" && chmod 700 \"$0\""])
+        .arg(&helper)
+        .arg(helper_script(stage.scratch.path()))
+        .status();
+    assert!(written.unwrap().success());
     let helper = helper.display().to_string();
     let url = stage.issuer.url();
     let login = ["user", "login", "--drawbridge", &stage.host, "--oidc-domain", url];
@@ -322,4 +345,44 @@ fn what_is_not_known_has_to_be_said() {
     assert!(text(&out.stderr).contains("must be https"), "{}", show(&out));
     let out = stage.run(&["user", "register", "al ice"]);
     assert_eq!(out.status.code(), Some(2), "{}", show(&out));
+}
+
+/// A person in Chromium at npm's `oidc-provider`, this program, and a Drawbridge that takes the tokens.
+#[test]
+fn a_drawbridge_takes_logins_at_another_issuer() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let Some(folder) = runtime.block_on(other::scripts()) else { return };
+    let Some(chromium) = other::chromium() else { return };
+    let scratch = Scratch::new();
+    let mut provider = runtime.block_on(Provider::start(folder));
+    let Some(host) = runtime.block_on(drawbridge(&scratch, &provider.issuer)) else { return };
+    let issuer = provider.issuer.clone();
+    let log_in = || {
+        let login = ["user", "login", "--drawbridge", &host, "--oidc-domain", &issuer];
+        let mut child = enarx(&scratch, &login).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let (url, code) = page(&mut stderr);
+        runtime.block_on(other::browse(folder, &chromium, &url, &code, "approve"));
+        let mut rest = String::new();
+        stderr.read_to_string(&mut rest).unwrap();
+        assert!(child.wait().unwrap().success(), "{rest}");
+    };
+    let run = |args: &[&str]| enarx(&scratch, args).output().unwrap();
+    for (algorithm, user) in [("RS256", "rs256"), ("ES256", "es256"), ("EdDSA", "eddsa")] {
+        runtime.block_on(provider.command(&format!("sign {algorithm}")));
+        log_in();
+        let out = run(&["user", "register", user]);
+        assert!(out.status.success(), "{algorithm}: {}", show(&out));
+    }
+    let info = run(&["user", "info", "--json", "eddsa"]);
+    let info: Value = serde_json::from_slice(&info.stdout).unwrap();
+    assert_eq!(info["record"]["subject"], "alice");
+
+    // New keys are fetched when a token names one, but not at once after the last time.
+    runtime.block_on(provider.command("withdraw"));
+    assert!(run(&["user", "info", "eddsa"]).status.success());
+    log_in();
+    common::wait_until(Duration::from_secs(60), "the Drawbridge fetches the new keys", || {
+        run(&["user", "info", "eddsa"]).status.success()
+    });
 }

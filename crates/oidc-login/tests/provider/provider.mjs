@@ -3,8 +3,10 @@
 // An issuer that is not ours: npm's oidc-provider with the device flow, client credentials, and access
 // tokens that are JSON Web Tokens for whatever audience is asked for.
 //
-// The audience's name begins with the algorithm that signs its tokens: https://es256.example/ and so on.
+// The audience's name begins with the algorithm that signs its tokens: https://es256.example/ and so on;
+// tokens for others are signed with RS256, unless it is told otherwise.
 // It listens on the loopback interface, prints {"issuer": URL} and then obeys lines on stdin:
+//   sign ALG     sign tokens for other audiences with this algorithm
 //   rotate       new keys; the former are still published
 //   withdraw     new keys; the former are gone
 // Each is answered by {"done": LINE}. It ends with its stdin.
@@ -36,11 +38,12 @@ const newKeys = () => Object.entries(KINDS).map(([alg, [kind, options]]) => ({
 
 function algorithm(audience) {
   const name = new URL(audience).hostname.split('.')[0];
-  return Object.keys(KINDS).find((alg) => alg.toLowerCase() === name) ?? 'RS256';
+  return Object.keys(KINDS).find((alg) => alg.toLowerCase() === name) ?? otherwise;
 }
 
 let keys = newKeys();
 let former = [];
+let otherwise = 'RS256';
 let handle;
 
 const server = createServer((request, response) => handle(request, response));
@@ -101,6 +104,7 @@ for await (const line of createInterface({ input: process.stdin })) {
     keys = newKeys();
     start();
   }
+  if (line.startsWith('sign ')) otherwise = line.slice(5);
   console.log(JSON.stringify({ done: line }));
 }
 process.exit(0);
