@@ -49,6 +49,17 @@ pub(crate) enum Command {
     /// Log in at a Drawbridge, and create a user there
     #[command(subcommand)]
     User(crate::user::UserCommand),
+    /// Publish workloads, look at them and fetch them
+    #[command(subcommand)]
+    Package(Box<crate::package::PackageCommand>),
+    /// Work with repositories, and say to whom their workloads are released
+    #[command(subcommand)]
+    Repo(Box<crate::repo::RepoCommand>),
+    /// Make keys that sign tags, and images of Keeps
+    #[command(subcommand)]
+    Key(crate::key::KeyCommand),
+    #[command(hide = true)]
+    Sign(crate::sign::SignArgs),
     /// Work with the cache of compiled modules
     #[command(subcommand)]
     Cache(CacheCommand),

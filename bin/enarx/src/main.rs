@@ -21,12 +21,17 @@ mod deploy;
 mod dev;
 mod dirs;
 mod exit;
+mod key;
 mod login;
 mod measure;
+mod package;
 mod platform;
 mod programs;
+mod repo;
 #[cfg(target_os = "linux")]
 mod run;
+mod sign;
+mod transfer;
 mod units;
 mod user;
 
@@ -81,6 +86,10 @@ fn main_inner() -> Result<Outcome, Failure> {
         Command::Platform(command) => platform::run(&command)?,
         Command::Measure(args) => measure::run(&args)?,
         Command::User(command) => user::run(&command)?,
+        Command::Package(command) => package::run(&command)?,
+        Command::Repo(command) => repo::run(&command)?,
+        Command::Key(command) => key::run(&command)?,
+        Command::Sign(args) => sign::run(&args)?,
         Command::Cache(command) => cache::run(&command)?,
         Command::Completions { shell } => manual::completions(Cli::command(), shell)?,
         Command::Man { dir } => manual::pages(Cli::command(), dir.as_deref())?,

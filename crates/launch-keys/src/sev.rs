@@ -165,6 +165,11 @@ pub fn check_id_key_signature(blob: &[u8], id: &SevKey) -> Result<[u8; 48], KeyE
     if author.len() != KEY || author.get(..4) != Some(&[2, 0, 0, 0]) {
         return Err(WHAT);
     }
+    // The author's digest is over all of the structure, so there must be one only for each key.
+    let behind = signature.iter().skip(2 * FIELD).chain(author.iter().skip(4 + 2 * FIELD));
+    if behind.into_iter().any(|byte| *byte != 0) {
+        return Err(WHAT);
+    }
     let number = |bytes: &[u8], at: usize| -> Result<Vec<u8>, KeyError> {
         let field = bytes.get(at..at + FIELD).ok_or(WHAT)?;
         let (number, rest) = field.split_at_checked(NUMBER).ok_or(WHAT)?;
