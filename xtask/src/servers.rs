@@ -10,6 +10,8 @@
 //! | `docker-registry` | workloads as OCI artifacts; the speed of a Drawbridge |
 //! | `tshark` | what really goes over the wire |
 //! | `chromium`, Python's `requests`, `curl` | ordinary clients of a Keep |
+//! | `node`, `npm` | another OpenID Connect issuer, and a person at a browser |
+//! | `dbus-run-session`, `gnome-keyring-daemon`, `secret-tool` | a keyring |
 //! | `wrk` | load |
 //! | `moto` | S3 as a store of a Drawbridge |
 
@@ -21,9 +23,14 @@ use crate::{Result, host};
 const PACKAGES: &[(&str, &str)] = &[
     ("chromium", "chromium"),
     ("curl", "curl"),
+    ("dbus-run-session", "dbus-daemon"),
     ("docker-registry", "docker-registry"),
+    ("gnome-keyring-daemon", "gnome-keyring"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
     ("openssl", "openssl"),
     ("python3", "python3-requests"),
+    ("secret-tool", "libsecret-tools"),
     ("tshark", "tshark"),
     ("wrk", "wrk"),
 ];
