@@ -12,12 +12,15 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use keep_backend::BackendError;
-use keep_launch::MAX_REPORT;
+use keep_backend::{BackendError, EvidenceSource, NetworkLimits};
+use keep_launch::{Evidence, MAX_REPORT};
 use sallyport::testing::{Block, Bytes};
-use sallyport::{Call, DATA, RawWindow, Request, SHARED_SIZE, Stream, Window};
+use sallyport::{
+    Call, DATA, Handle, RawWindow, Request, SHARED_SIZE, SocketFlags, SocketKind, SocketOption,
+    Stream, Window,
+};
 
-use crate::{Ended, Memory, Server, Stop, Streams};
+use crate::{Agent, Ended, Memory, Server, Stop, Streams};
 
 const SUBMITTED: usize = 0x1000;
 const REQUESTS: usize = 0x1400;
@@ -55,6 +58,19 @@ impl Memory for Ram {
     }
 }
 
+struct NoEvidence;
+
+impl EvidenceSource for NoEvidence {
+    fn evidence(&mut self, _: &[u8; 64]) -> Evidence {
+        Evidence::Refused { message: "there is none".into() }
+    }
+}
+
+fn agent() -> Agent {
+    let agent = Agent::start(Some(Box::new(NoEvidence)), Some(Box::new(|_| {})));
+    agent.expect("a thread can be started").expect("there is something to do")
+}
+
 /// Runs the Keep that `input` describes.
 pub fn hostile_keep(input: &[u8]) {
     let mut bytes = Bytes::new(input);
@@ -75,13 +91,20 @@ pub fn hostile_keep(input: &[u8]) {
         input: file(&[0x22; 300]),
         output: (given & 8 != 0).then(|| file(b"")),
         seed: (given & 16 != 0).then(|| -> Box<dyn Read + Send> { Box::new(&[0x33; 100][..]) }),
+        agent: (given & 32 != 0).then(agent),
+        network: (given & 64 != 0).then_some(NetworkLimits {
+            max_sockets: 4,
+            listen: true,
+            connect: given & 128 != 0,
+        }),
     };
     for (begin, end) in UNTOUCHED {
         window.write(begin, &vec![0x5a; end - begin]);
     }
     let ram = Arc::new(AtomicU64::new(4 << 20));
     let stop = Stop::new().expect("the handler can be installed");
-    let server = Server::new(window, streams, Box::new(Ram(Arc::clone(&ram))), stop);
+    let server = Server::new(window, streams, Box::new(Ram(Arc::clone(&ram))), stop)
+        .expect("a descriptor is left");
 
     let (mut submitted, mut over) = (0, false);
     while !bytes.is_empty() {
@@ -146,6 +169,11 @@ fn submit(window: RawWindow, bytes: &mut Bytes<'_>, submitted: &mut u64) {
         if words[0] == Call::Poll.number() {
             words[3] = words[3].min(1_000);
         }
+        if matches!(Call::from_number(words[0]), Some(Call::Bind | Call::Connect)) {
+            // Nobody outside is to be bothered.
+            words[3] = 4 | words[3] & 0xffff_0000;
+            (words[4], words[5]) = (0x0100_007f, 0);
+        }
         for (n, word) in words.into_iter().enumerate() {
             window.store(at + n * 8, word);
         }
@@ -175,7 +203,15 @@ fn sound(bytes: &mut Bytes<'_>) -> Request {
     match bytes.byte() {
         0..100 if stream.is_readable() => Request::Read { stream, at, len },
         0..100 => Request::Write { stream, at, len },
-        100..140 => Request::Poll { mask: u64::from(bytes.byte()) & Stream::POLLABLE, timeout: 1 },
+        100..120 => Request::Poll {
+            mask: u64::from(bytes.byte()) & Stream::POLLABLE,
+            timeout: 1,
+            grants: DATA,
+            grants_len: usize::from(bytes.byte() % 8) * 8,
+            events: at & !7,
+            events_len: (len / 2) & !7,
+        },
+        120..140 => sound_socket(bytes, at, len),
         140..160 => Request::Clock { clock: sallyport::ClockId::Monotonic },
         160..200 => Request::Grow { bytes: bytes.word().saturating_mul(2 << 20) & !0x1f_ffff },
         200..240 => Request::Write { stream: Stream::Report, at, len: MAX_REPORT.min(len * 64) },
@@ -183,6 +219,23 @@ fn sound(bytes: &mut Bytes<'_>) -> Request {
             let kind = sallyport::ExitKind::ALL[usize::from(kind % 4)];
             Request::Exit { kind, at, len: len.min(sallyport::MAX_MESSAGE) }
         }
+    }
+}
+
+fn sound_socket(bytes: &mut Bytes<'_>, at: usize, len: usize) -> Request {
+    let handle = Handle::new(u64::from(bytes.byte() % 3)).unwrap_or_else(|| unreachable!());
+    let kind = if bytes.byte() % 2 == 0 { SocketKind::Stream } else { SocketKind::Datagram };
+    let flags = SocketFlags { kind, reuse: true, only_v6: false };
+    // Ports of a range in which somebody may listen: an earlier call of this very Keep.
+    let address = ([127, 0, 0, 1], u16::from(bytes.byte() % 4) * 11_111).into();
+    match bytes.byte() % 8 {
+        0 => Request::Bind { handle, flags, address },
+        1 => Request::Listen { handle, backlog: 5 },
+        2 | 3 => Request::Connect { handle, flags, address },
+        4 | 5 => Request::Send { handle, at, len },
+        6 => Request::Shutdown { handle },
+        _ if len % 2 == 0 => Request::Close { handle },
+        _ => Request::Option { handle, option: SocketOption::NoDelay, value: 1 },
     }
 }
 
@@ -264,7 +317,7 @@ mod tests {
                     network: None,
                 };
                 let memory = Box::new(Ram(Arc::new(AtomicU64::new(0))));
-                let server = Server::new(window, streams, memory, stop.clone());
+                let server = Server::new(window, streams, memory, stop.clone()).unwrap();
                 for round in 1..50 {
                     window.store(SUBMITTED, round * 8);
                     let outcome = server.doorbell();

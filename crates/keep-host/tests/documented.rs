@@ -48,7 +48,8 @@ fn each_call_is_documented_and_no_other() {
         }
         let errors: Vec<_> = HostErrno::ALL.iter().filter(|e| e.may_answer(*call)).collect();
         let (_, said) = text.split_once("- **Errors:** ").unwrap_or_else(|| panic!("{call:?}"));
-        let said: Vec<_> = said.trim().trim_end_matches('.').split(", ").collect();
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        let said: Vec<_> = said.trim_end_matches('.').split(", ").collect();
         let meant: Vec<_> = match errors[..] {
             [] => vec!["none"],
             _ => errors.iter().map(|errno| errno.name()).collect(),
@@ -80,7 +81,9 @@ fn bounds_agree() {
     assert_eq!(sallyport::MAX_INPUT, keep_launch::MAX_INPUT);
     // Every field of the header is spoken of; this fails to compile if there is a new one.
     let _ = |info: BootInfo| {
-        let BootInfo { ram, ram_limit, tsc_khz, input_len, launch_len, seeds, output } = info;
-        (ram, ram_limit, tsc_khz, input_len, launch_len, seeds, output)
+        let BootInfo { ram, ram_limit, tsc_khz, input_len, launch_len, .. } = info;
+        let BootInfo { seeds, output, events, evidence, network, .. } = info;
+        let flags = [seeds, output, events, evidence, network];
+        (ram, ram_limit, tsc_khz, input_len, launch_len, flags)
     };
 }

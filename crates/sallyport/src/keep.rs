@@ -82,6 +82,7 @@ struct Staged {
     handle: Handle,
     at: usize,
     len: usize,
+    life: u32,
 }
 
 /// The answer to the request that was waited for.
@@ -91,9 +92,18 @@ struct Answer {
     value: Unchecked,
 }
 
+impl Staged {
+    /// Whether more bytes of this socket can be put behind these.
+    fn goes_on(&self, handle: Handle, life: u32) -> bool {
+        (self.handle, self.life) == (handle, life) && self.len < SLOT
+    }
+}
+
 /// The Keep's end of the rings in one shared block.
+///
+/// It knows `N` sockets; fewer than all are for tests that have little room.
 #[derive(Debug)]
-pub struct Port<W, D> {
+pub struct Port<W, D, const N: usize = HANDLES> {
     window: W,
     doorbell: D,
     submitted: u64,
@@ -105,7 +115,7 @@ pub struct Port<W, D> {
     slots_used: usize,
     /// Errors of writes that nobody waited for, by stream.
     errors: [Option<HostErrno>; Stream::ALL.len()],
-    sending: [Sending; HANDLES],
+    sending: [Sending; N],
     /// Bytes for a socket that are not submitted yet: their slot counts as used.
     staged: Option<Staged>,
     /// What the host was last shown of `submitted`.
@@ -115,6 +125,13 @@ pub struct Port<W, D> {
 impl<W: Window, D: Doorbell> Port<W, D> {
     /// The end in a block whose rings are still zero.
     pub const fn new(window: W, doorbell: D) -> Self {
+        Self::with_sockets(window, doorbell)
+    }
+}
+
+impl<W: Window, D: Doorbell, const N: usize> Port<W, D, N> {
+    /// As [`Port::new`], for sockets whose handles are below `N`.
+    pub const fn with_sockets(window: W, doorbell: D) -> Self {
         Self {
             window,
             doorbell,
@@ -125,7 +142,7 @@ impl<W: Window, D: Doorbell> Port<W, D> {
             next_slot: 0,
             slots_used: 0,
             errors: [None; Stream::ALL.len()],
-            sending: [Sending { in_flight: 0, queued: 0, error: None, life: 0 }; HANDLES],
+            sending: [Sending { in_flight: 0, queued: 0, error: None, life: 0 }; N],
             staged: None,
             shown: 0,
         }
@@ -402,8 +419,9 @@ impl<W: Window, D: Doorbell> Port<W, D> {
     /// Puts bytes behind those that are staged, or into a new slot; answers how many. An empty
     /// datagram takes a slot as well.
     fn stage(&mut self, handle: Handle, bytes: &[u8]) -> Result<usize, Lie> {
+        let life = self.sending[handle.index()].life;
         let staged = match self.staged {
-            Some(staged) if staged.handle == handle && staged.len < SLOT => staged,
+            Some(staged) if staged.goes_on(handle, life) => staged,
             _ => {
                 self.seal()?;
                 if self.slots_used == SLOT_COUNT {
@@ -412,7 +430,7 @@ impl<W: Window, D: Doorbell> Port<W, D> {
                 let at = SLOTS + self.next_slot * SLOT;
                 self.next_slot = (self.next_slot + 1) % SLOT_COUNT;
                 self.slots_used += 1;
-                Staged { handle, at, len: 0 }
+                Staged { handle, at, len: 0, life }
             }
         };
         let taken = bytes.len().min(SLOT - staged.len);
@@ -424,8 +442,8 @@ impl<W: Window, D: Doorbell> Port<W, D> {
 
     /// Submits what is staged.
     fn seal(&mut self) -> Result<(), Lie> {
-        let Some(Staged { handle, at, len }) = self.staged.take() else { return Ok(()) };
-        let kind = Kind::Send(handle, len as u32, self.sending[handle.index()].life);
+        let Some(Staged { handle, at, len, life }) = self.staged.take() else { return Ok(()) };
+        let kind = Kind::Send(handle, len as u32, life);
         self.submit(&Request::Send { handle, at, len }, kind)
     }
 
@@ -524,7 +542,7 @@ impl<W: Window, D: Doorbell> Port<W, D> {
     pub fn post_exit(&mut self, kind: ExitKind, message: &[u8]) {
         let message = &message[..message.len().min(MAX_MESSAGE)];
         self.window.write(MESSAGE, message);
-        if let Some(Staged { handle, at, len }) = self.staged.take() {
+        if let Some(Staged { handle, at, len, .. }) = self.staged.take() {
             self.put(&Request::Send { handle, at, len }, Kind::Ignored);
         }
         self.put(&Request::Exit { kind, at: MESSAGE, len: message.len() }, Kind::Ignored);

@@ -125,7 +125,7 @@ impl Doorbell for Bell {
 
 /// Runs a Keep beside a host thread that watches the ring `looks` times and then goes to sleep;
 /// returns what was written when both are done.
-fn model(looks: usize, keep: fn(&mut Port<Shared, Bell>), expected: &'static [u8]) {
+fn model(looks: usize, keep: fn(&mut Port<Shared, Bell, 0>), expected: &'static [u8]) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
     builder.check(move || {
@@ -152,7 +152,7 @@ fn model(looks: usize, keep: fn(&mut Port<Shared, Bell>), expected: &'static [u8
                 look();
             })
         };
-        keep(&mut Port::new(window, Bell(Arc::clone(&host))));
+        keep(&mut Port::with_sockets(window, Bell(Arc::clone(&host))));
         watcher.join().unwrap();
         assert_eq!(host.lock().unwrap().written, expected, "lost, doubled or out of order");
     });
@@ -165,7 +165,7 @@ fn nothing_that_is_not_waited_for_is_left_lying() {
 
 #[test]
 fn writes_stay_in_order() {
-    let keep = |keep: &mut Port<Shared, Bell>| {
+    let keep = |keep: &mut Port<Shared, Bell, 0>| {
         keep.write_later(Stream::Stdout, b"a").unwrap().unwrap();
         keep.write_later(Stream::Stdout, b"b").unwrap().unwrap();
     };
@@ -174,7 +174,7 @@ fn writes_stay_in_order() {
 
 #[test]
 fn an_answer_is_seen_whole_and_after_what_came_before_it() {
-    let keep = |keep: &mut Port<Shared, Bell>| {
+    let keep = |keep: &mut Port<Shared, Bell, 0>| {
         keep.write_later(Stream::Stdout, b"a").unwrap().unwrap();
         // The clock of this host counts what was written.
         assert_eq!(keep.clock(ClockId::Monotonic), Ok(1));

@@ -11,8 +11,10 @@ use std::vec;
 
 use super::{Bytes, MemoryWindow};
 use crate::{
-    ANSWER_WORDS, ANSWERS, COMPLETED, ClockId, Doorbell, ENTRIES, ExitKind, HOST_AWAKE, HostErrno,
-    Lie, Port, REQUEST_WORDS, REQUESTS, Request, SHARED_SIZE, SUBMITTED, Stream, Window, entry,
+    ANSWER_WORDS, ANSWERS, BULK, COMPLETED, Call, ClockId, Doorbell, ENTRIES, ExitKind, Grant,
+    HOST_AWAKE, Handle, HostErrno, Lie, MAX_GRANT, Port, REQUEST_WORDS, REQUESTS, Request,
+    SEND_WINDOW, SHARED_SIZE, SUBMITTED, SocketEvent, SocketFlags, SocketKind, SocketOption,
+    Stream, Window, entry,
 };
 
 /// More rings than that for one call, and the Keep's end hangs.
@@ -68,6 +70,11 @@ impl Host<'_> {
         let request = entry(REQUESTS, REQUEST_WORDS, self.answered);
         // Mostly the length that was asked for, which suits READ and WRITE.
         let mut words = [self.answered, 0, self.window.load(request + 3 * 8), 0];
+        if self.window.load(request) == Call::Poll.number() {
+            words[2] = self.events(bytes) << 32;
+        } else if self.window.load(request) >= Call::Listen.number() {
+            words[2] = 0;
+        }
         match bytes.byte() {
             0..160 => {}
             160..192 => words[2] = bytes.word(),
@@ -79,6 +86,38 @@ impl Host<'_> {
             self.window.store(at + n * 8, word);
         }
         self.answered += 1;
+    }
+}
+
+impl Host<'_> {
+    /// Writes events, sound ones for the most part; how many bytes they are.
+    fn events(&self, bytes: &mut Bytes<'_>) -> u64 {
+        let mut at = BULK;
+        for _ in 0..bytes.byte() % 4 {
+            let Some(handle) = Handle::new(u64::from(bytes.byte()) * 9 % 2048) else { break };
+            let len = usize::from(bytes.byte());
+            let local = ([127, 0, 0, 1], 80).into();
+            let event = match bytes.byte() % 6 {
+                0 => SocketEvent::Data { handle, len, more: len % 2 == 0 },
+                1 => SocketEvent::Room { handle, queued: len % 3 },
+                2 => SocketEvent::End { handle },
+                3 => SocketEvent::Failed { handle, errno: HostErrno::Reset },
+                4 => SocketEvent::Connected { handle, local },
+                _ => SocketEvent::Accepted { listener: handle, handle, peer: local, local },
+            };
+            let (mut words, count) = event.encode();
+            if bytes.byte() > 200 {
+                words[usize::from(bytes.byte()) % count] = bytes.word();
+            }
+            for word in &words[..count] {
+                self.window.store(at, *word);
+                at += 8;
+            }
+            if matches!(event, SocketEvent::Data { .. }) {
+                at += len.next_multiple_of(8);
+            }
+        }
+        (at - BULK) as u64
     }
 }
 
@@ -121,7 +160,8 @@ fn one_call(
     let next = || bytes.borrow_mut().byte();
     let stream = Stream::ALL[usize::from(next()) % Stream::ALL.len()];
     let len = || bytes.borrow_mut().word() as usize % (SHARED_SIZE + 2);
-    match next() % 8 {
+    match next() % 12 {
+        8.. => one_socket_call(port, bytes)?,
         0 | 1 => {
             let len = len().min(1 << 12);
             let mut buf = vec![0xa5; len];
@@ -154,6 +194,48 @@ fn one_call(
             let (have, more, limit) = (8 << 20, 2 << 20, 64 << 20);
             if let Ok(total) = port.grow(have, more, limit)? {
                 assert!(total >= have + more && total <= limit && total.is_multiple_of(2 << 20));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn one_socket_call(
+    port: &mut Port<&MemoryWindow, Host<'_>>,
+    bytes: &RefCell<Bytes<'_>>,
+) -> Result<(), Lie> {
+    let next = || bytes.borrow_mut().byte();
+    let handle = Handle::new(u64::from(next() % 4)).expect("it is small");
+    let flags = SocketFlags::decode(u64::from(next()));
+    let address = ([127, 0, 0, 1], u16::from(next())).into();
+    match next() % 10 {
+        0 => {
+            if let Ok(bound) = port.bind(handle, flags, address)? {
+                assert!(bound != 0 && (address.port() == 0 || address.port() == bound));
+            }
+        }
+        1 => _ = port.connect(handle, flags, address)?,
+        2 => _ = port.listen(handle, next().into())?,
+        3 => port.shutdown(handle)?,
+        4 => port.close(handle)?,
+        5 => port.option(handle, SocketOption::NoDelay, next().into())?,
+        6 | 7 => {
+            let data = vec![1; usize::from(next()) << (next() % 11)];
+            let room = port.room(handle);
+            assert!(room <= SEND_WINDOW);
+            let kind = if next() % 4 == 0 { SocketKind::Datagram } else { SocketKind::Stream };
+            let sent = port.send(handle, kind, &data)?;
+            assert!(kind == SocketKind::Datagram || sent <= room.max(SEND_WINDOW));
+        }
+        _ => {
+            let grants = vec![Grant { handle, allowance: next().into(), room: true }; 3];
+            let Ok((ready, mut events)) = port.exchange(0, 0, &grants)? else { return Ok(()) };
+            assert_eq!(ready, 0);
+            while let Some(event) = port.next_event(&mut events)? {
+                if let SocketEvent::Data { len, .. } = event {
+                    assert!(len <= MAX_GRANT);
+                    port.payload(&mut events, &mut vec![0; len])?;
+                }
             }
         }
     }
