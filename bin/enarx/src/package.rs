@@ -375,9 +375,10 @@ fn digest(args: &DigestArgs) -> Result<(), Failure> {
     if args.root {
         return match package.directory() {
             Some(directory) => print_bytes(directory),
-            None => print_bytes(&std::fs::read(&args.path).or_exit_with(Code::Input, || {
-                format!("cannot read {}", args.path.display())
-            })?),
+            None => print_bytes(
+                &std::fs::read(&args.path)
+                    .or_exit_with(Code::Input, || format!("cannot read {}", args.path.display()))?,
+            ),
         };
     }
     let report = json!({"digest": package.digest(), "root": package.root()});
@@ -459,7 +460,10 @@ fn version(spec: &Slug) -> Result<Version, Failure> {
 }
 
 /// With what can be done about it.
-pub(crate) fn failure(error: Error, context: impl std::fmt::Display + Send + Sync + 'static) -> Failure {
+pub(crate) fn failure(
+    error: Error,
+    context: impl std::fmt::Display + Send + Sync + 'static,
+) -> Failure {
     let code = match &error {
         Error::File { .. } | Error::Package(_) => Code::Input,
         Error::NoVersion(_) | Error::Setup { .. } => Code::Usage,

@@ -27,7 +27,8 @@ impl Bars {
 impl Progress for Bars {
     fn begin(&self, name: &str, total: u64) {
         let form = "{msg:20} {bar:30} {bytes:>10} of {total_bytes:10} {bytes_per_sec:>12}";
-        let style = ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style =
+            ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar());
         // Draws on stderr, and nothing at all if that is no terminal.
         let bar = self.all.add(ProgressBar::new(total).with_style(style));
         bar.set_message(name.to_owned());
