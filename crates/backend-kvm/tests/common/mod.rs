@@ -2,6 +2,8 @@
 
 //! Starts the test program in a Keep, and as a process.
 
+#![allow(dead_code, reason = "no test uses all of it")]
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, Write};
 use std::os::fd::OwnedFd;
