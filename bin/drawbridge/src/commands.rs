@@ -31,7 +31,9 @@ pub(crate) fn serve(options: Options, file: Option<&Path>) -> Result<(), Failure
     let options = options.with_file(file)?;
     let config = options.config()?;
     if config.tls.is_none() {
-        warn!("there is no --cert: what is sent is not encrypted, and nothing is released to Keeps");
+        warn!(
+            "there is no --cert: what is sent is not encrypted, and nothing is released to Keeps"
+        );
     }
     if config.oidc.is_none() {
         warn!("there is no --oidc-issuer: nobody can log in, so the store can only be read");
@@ -52,10 +54,8 @@ pub(crate) fn serve(options: Options, file: Option<&Path>) -> Result<(), Failure
                 .or_exit_with(Code::Input, || format!("cannot write {}", path.display()))?;
         }
         let failed = || "cannot wait for signals";
-        let mut terminate =
-            signal(SignalKind::terminate()).or_exit_with(Code::Failed, failed)?;
-        let mut interrupt =
-            signal(SignalKind::interrupt()).or_exit_with(Code::Failed, failed)?;
+        let mut terminate = signal(SignalKind::terminate()).or_exit_with(Code::Failed, failed)?;
+        let mut interrupt = signal(SignalKind::interrupt()).or_exit_with(Code::Failed, failed)?;
         let stop = async move {
             let name = tokio::select! {
                 _ = terminate.recv() => "SIGTERM",
@@ -107,10 +107,8 @@ pub(crate) fn gc(args: &GcArgs, file: Option<&Path>) -> Result<(), Failure> {
 pub(crate) fn check(args: &CheckArgs, file: Option<&Path>) -> Result<(), Failure> {
     runtime()?.block_on(async {
         let store = open(&args.store, file)?;
-        let checked = store
-            .check(args.read)
-            .await
-            .or_exit_with(Code::Failed, || "cannot check the store")?;
+        let checked =
+            store.check(args.read).await.or_exit_with(Code::Failed, || "cannot check the store")?;
         let faults = &checked.faults;
         if args.json {
             let faults: Vec<_> = faults

@@ -76,6 +76,10 @@ pub(crate) async fn put_repository(
     owner(&service, &call, &repo.user, level, Area::Repositories).await?;
     let bytes = Reader::new(body, &service.limits).small(MAX_BODY).await?;
     let invalid = |detail: String| Refusal::new(Code::RepositoryInvalid, detail);
+    // A list would be read as the members in their order.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(invalid("the body is no JSON object".into()));
+    }
     let record: Repository =
         serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
     release::check_policy(&record).map_err(invalid)?;

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Answer, AUDIENCE, Package, World, problem};
+use common::{AUDIENCE, Answer, Package, World, problem};
 use drawbridge_types::{ContentDigest, Entry, Meta, media};
 use reqwest::Method;
 use serde_json::json;
@@ -164,10 +164,7 @@ async fn what_is_published_stays_as_it_is() {
     let tag = "/alice/shop/_tag/1.0.0";
     assert_eq!(alice.put_tag(tag, &other.root()).await.problem(), exists);
     let tree = format!("{tag}/tree");
-    assert_eq!(
-        alice.put(&tree, media::DIRECTORY, &package.directory()).await.problem(),
-        exists
-    );
+    assert_eq!(alice.put(&tree, media::DIRECTORY, &package.directory()).await.problem(), exists);
     let answer = alice.put(&tree, media::DIRECTORY, &other.directory()).await;
     assert_eq!(answer.problem(), problem(400, "digest.mismatch"));
 
@@ -266,15 +263,14 @@ async fn nodes_are_checked_against_their_parents() {
     assert_eq!(put(&format!("{tree}/other"), media::WASM, b"x").await, wrong);
     assert_eq!(put(&format!("{module}/x"), media::WASM, b"x").await, wrong);
     assert_eq!(put(&module, media::WASM, b"012345678x").await, problem(400, "digest.mismatch"));
-    assert_eq!(
-        put(&module, "text/html", b"0123456789").await,
-        problem(400, "type.mismatch")
-    );
+    assert_eq!(put(&module, "text/html", b"0123456789").await, problem(400, "type.mismatch"));
     // The digest of the right content, and other content.
     let digest = ContentDigest::of(b"0123456789").to_string();
-    for (content, code) in
-        [(&b"012345678x"[..], "digest.mismatch"), (b"01234", "length.mismatch"), (&[b'x'; 4096], "length.mismatch")]
-    {
+    for (content, code) in [
+        (&b"012345678x"[..], "digest.mismatch"),
+        (b"01234", "length.mismatch"),
+        (&[b'x'; 4096], "length.mismatch"),
+    ] {
         let request = alice.request(Method::PUT, &module).body(content.to_vec());
         let request = request.header("content-type", media::WASM);
         let request = request.header("content-digest", &digest);

@@ -166,9 +166,16 @@ impl Store {
         }
         let blob = proven.blob;
         store.place(proven).await?;
-        let is_new = store.create(&tag.node(path, meta)?, Vec::new()).await?;
+        let node = tag.node(path, meta)?;
+        let is_new = store.create(&node, Vec::new()).await?;
+        if let Err(error) = store.await_blob(&blob).await {
+            // Only if this took longer than content is left alone.
+            if is_new {
+                store.remove(&node).await?;
+            }
+            return Err(error);
+        }
         admission.0.keep();
-        store.await_blob(&blob).await?;
         let complete = store.is_complete(tag, root).await?;
         if is_new { Ok(complete) } else { Err(StoreError::Exists("the node")) }
     }

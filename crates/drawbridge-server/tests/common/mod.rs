@@ -61,7 +61,10 @@ impl Authority {
             not_after: now().plus(3600),
             profile: Profile::Authority { path_length },
         };
-        let (root_name, subject) = (name(None, "Root"), name(None, "Steward"));
+        // No two are called the same, as it is with those of different people.
+        let number = u64::from_le_bytes(random()[..8].try_into().unwrap());
+        let [root_name, subject] =
+            ["Root", "Steward"].map(|text| name(None, &format!("{text} {number}")));
         let root = template(&root_name, root_key.public_key(), 1);
         let root = root.self_sign(&AwsLc, &root_key).unwrap();
         let issuer = Issuer::of(&AwsLc, &Certificate::parse(&root).unwrap()).unwrap();
@@ -105,11 +108,8 @@ impl Authority {
     /// A Keep's certificate and key in one PEM.
     pub(crate) fn keep(&self, claims: &CertificateClaims, age: u64, lifetime: u64) -> String {
         let uris: Vec<String> = claims.workload.iter().map(Workload::digest_uri).collect();
-        let profile = Profile::Keep {
-            dns_names: &[],
-            uris: &uris,
-            claims: &claims.to_der().unwrap(),
-        };
+        let profile =
+            Profile::Keep { dns_names: &[], uris: &uris, claims: &claims.to_der().unwrap() };
         let start = now().minus(age);
         let (chain, key) = self.issue(start, start.plus(lifetime), profile);
         chain + &key
