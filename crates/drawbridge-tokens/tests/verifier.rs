@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
+use base64ct::{Base64, Encoding};
 use drawbridge_tokens::{Algorithm, Claims, DiscoveryError, Options, TokenError, Verifier};
 use oidc_issuer::{Algorithm as Kind, Config, Handle, Issuer};
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -343,5 +345,59 @@ async fn what_is_no_issuer_is_refused_at_once() {
     for bad in ["http://auth.example.com/", "https://a:b@auth.example.com", "mailto:x"] {
         let error = Verifier::new(bad, AUDIENCE, eager()).await.unwrap_err();
         assert!(matches!(error, DiscoveryError::Url { .. }), "{bad}: {error}");
+    }
+}
+
+/// A certificate for `localhost` that vouches for itself, and its key, both DER.
+fn certificate() -> Option<(Vec<u8>, Vec<u8>)> {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let name = |end: &str| folder.join(format!("tokens-{}.{end}", std::process::id()));
+    let (certificate, key) = (name("pem"), name("key"));
+    let made = std::process::Command::new("openssl")
+        .args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2".split(' '))
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output();
+    if !made.is_ok_and(|made| made.status.success()) {
+        eprintln!("skipped: openssl cannot make a certificate");
+        return None;
+    }
+    let der = |path: &std::path::Path| {
+        let text = std::fs::read_to_string(path).unwrap();
+        let _ = std::fs::remove_file(path);
+        let lines = text.lines().filter(|line| !line.starts_with("-----"));
+        Base64::decode_vec(&lines.collect::<String>()).unwrap()
+    };
+    Some((der(&certificate), der(&key)))
+}
+
+#[tokio::test]
+async fn an_issuer_proves_itself_by_a_certificate() {
+    let Some((certificate, key)) = certificate() else { return };
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone().into()], PrivatePkcs8KeyDer::from(key).into())
+        .unwrap();
+    let tls = oidc_issuer::Tls { config: tls.into(), host: "localhost".into() };
+    let issuer = Issuer::start(Config { tls: Some(tls), ..Config::default() }).await.unwrap();
+    assert!(issuer.url().starts_with("https://localhost:"));
+    let token = issuer.mint("alice", AUDIENCE, &[]);
+
+    let options = Options { roots: vec![certificate], ..eager() };
+    let verifier = verifier(&issuer, options).await;
+    // A connection that says nothing holds up nobody.
+    let _silent = tokio::net::TcpStream::connect(issuer.address()).await.unwrap();
+    assert_eq!(verifier.verify(&token).await.unwrap().subject, "alice");
+
+    let verifier = Verifier::new(issuer.url(), AUDIENCE, eager()).await;
+    // Where a system has no certificates at all, this is an error of its own.
+    if let Ok(verifier) = verifier {
+        assert_eq!(verifier.verify(&token).await, Err(TokenError::KeysUnavailable));
     }
 }
