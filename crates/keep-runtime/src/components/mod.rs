@@ -33,6 +33,7 @@ use wasmtime_wasi_http::WasiHttpCtx;
 use crate::host::Descriptors;
 use crate::network::Network;
 use crate::run::{Failed, World};
+use crate::sockets;
 use crate::state::State;
 
 pub(crate) use link::link;
@@ -124,6 +125,9 @@ pub(crate) async fn run(
     component: &Component,
     world: &World,
 ) -> Result<(), Failed> {
+    if let Some(network) = &world.network {
+        sockets::warn_of_plaintext(&network.config);
+    }
     if link::kind(store.engine(), component).map_err(Failed::Refused)? == Kind::Proxy {
         return serve::serve(linker, component, world).await;
     }
