@@ -4,7 +4,12 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use enarx_config::{Config, ConfigError, File, FileKind, LoadError, MAX_SIZE, Prot, TEMPLATE};
+use std::time::Duration;
+
+use enarx_config::{
+    ClientAuth, CompilerPolicy, Config, ConfigError, Connect, File, FileKind, Listen, LoadError,
+    MAX_SIZE, NetworkPolicy, Peer, Prot, Root, TEMPLATE, Timeouts, Trust,
+};
 
 fn good(source: &str) -> Config {
     Config::parse(source, "Enarx.toml").unwrap_or_else(|error| panic!("{error}"))
@@ -54,18 +59,14 @@ fn everything_together() {
             File::Stdin { name: "stdin".into() },
             File::Null { name: "nothing".into() },
             File::Stderr { name: "log".into() },
-            File::Listen {
-                name: "web".into(),
+            File::Listen(Listen {
                 prot: Prot::Tcp,
-                addr: IpAddr::V4(Ipv4Addr::LOCALHOST),
-                port: 8080,
-            },
-            File::Connect {
+                ..Listen::new("web", IpAddr::V4(Ipv4Addr::LOCALHOST), 8080)
+            }),
+            File::Connect(Connect {
                 name: "db.example.com".into(),
-                prot: Prot::Tls,
-                host: "db.example.com".into(),
-                port: 443,
-            },
+                peer: Peer::new("db.example.com", 443),
+            }),
         ]
     );
     assert_eq!(
@@ -100,11 +101,11 @@ fn defaults() {
 
     for (prot, expected) in [("", 443), ("prot = 'tls'", 443), ("prot = 'tcp'", 80)] {
         let config = good(&format!("[[files]]\nkind = 'listen'\nname = 'a'\n{prot}"));
-        let [File::Listen { addr, port, .. }] = config.files[..] else { panic!("{config:?}") };
-        assert_eq!((addr, port), (File::DEFAULT_ADDR, expected));
+        let [File::Listen(listen)] = &config.files[..] else { panic!("{config:?}") };
+        assert_eq!((listen.addr, listen.port), (Listen::DEFAULT_ADDR, expected));
         let config = good(&format!("[[files]]\nkind = 'connect'\nhost = 'a'\n{prot}"));
-        let [File::Connect { port, .. }] = config.files[..] else { panic!("{config:?}") };
-        assert_eq!(port, expected);
+        let [File::Connect(connect)] = &config.files[..] else { panic!("{config:?}") };
+        assert_eq!(connect.peer.port, expected);
     }
 }
 
@@ -222,6 +223,131 @@ fn bad_values() {
     one(&format!("{connect}host = 'a:80'"), 3, 8, "neither a DNS name", "port = 443");
     one(&format!("{connect}host = '::1'"), 1, 1, "needs a `name`", "must not contain `:`");
     good(&format!("{connect}host = '::1'\nname = 'a'"));
+}
+
+#[test]
+fn peers() {
+    let digits = "aB".repeat(48);
+    let hash = format!("sha256:{}", "0f".repeat(32));
+    let config = good(&format!(
+        "[[files]]\nkind = 'listen'\nname = 'web'\nport = 8443\nclient_auth = 'required'\n\
+         trust = ['other.pem', 'steward']\nmeasurements = ['{digits}']\nworkloads = ['{hash}']\n\
+         allow_development = true\nalpn = ['h2']\nhandshake_timeout = 3\nidle_timeout = '2m'\n\
+         [[files]]\nkind = 'connect'\nhost = 'a'\nmeasurements = ['{digits}']\n\
+         server_name = 'b'\nconnect_timeout = '500ms'\n\
+         [network]\nnames = ['c.example']\nallow_connect = ['d:1', '[::1]', {{ host = 'e', \
+         prot = 'tcp' }}]\nallow_listen = [80, {{ port = 81, client_auth = 'optional' }}]\n\
+         [http]\nlisten = 'web'\n\
+         [compiler]\nmeasurements = ['{digits}']\naccept = ['attested']"
+    ));
+    let trust = Trust {
+        roots: vec![Root::File("other.pem".into()), Root::Steward],
+        measurements: vec![[0xab; 48].to_vec()],
+        workloads: vec![hash],
+        allow_development: true,
+    };
+    let web = Listen {
+        client_auth: ClientAuth::Required,
+        trust: trust.clone(),
+        alpn: vec!["h2".into()],
+        timeouts: Timeouts {
+            handshake: Duration::from_secs(3),
+            idle: Some(Duration::from_secs(120)),
+            ..Timeouts::default()
+        },
+        ..Listen::new("web", Listen::DEFAULT_ADDR, 8443)
+    };
+    // What demands a measurement by default trusts nobody who cannot prove it.
+    let peer = Peer {
+        server_name: Some("b".into()),
+        trust: Trust { measurements: trust.measurements.clone(), ..Trust::new([Root::Steward]) },
+        timeouts: Timeouts { connect: Duration::from_millis(500), ..Timeouts::default() },
+        ..Peer::new("a", 443)
+    };
+    let connect = Connect { name: "a".into(), peer };
+    assert_eq!(config.files, [File::Listen(web), File::Connect(connect)]);
+    let network = NetworkPolicy {
+        allow_connect: vec![
+            Peer::new("d", 1),
+            Peer::new("::1", 443),
+            Peer { prot: Prot::Tcp, ..Peer::new("e", 80) },
+        ],
+        allow_listen: vec![
+            Listen::new("80", Listen::DEFAULT_ADDR, 80),
+            Listen {
+                client_auth: ClientAuth::Optional,
+                ..Listen::new("81", Listen::DEFAULT_ADDR, 81)
+            },
+        ],
+        names: vec!["c.example".into()],
+    };
+    assert_eq!(config.network, network);
+    assert_eq!(config.http.unwrap().listen, "web");
+    let compiler = CompilerPolicy {
+        measurements: trust.measurements,
+        tenant: false,
+        ..CompilerPolicy::default()
+    };
+    assert_eq!(config.compiler, compiler);
+    assert_eq!(good("").compiler, CompilerPolicy::default());
+    assert_eq!(good("").network, NetworkPolicy::default());
+}
+
+#[test]
+fn settings_without_effect() {
+    let listen = "[[files]]\nkind = 'listen'\nname = 'a'\n";
+    let connect = "[[files]]\nkind = 'connect'\nhost = 'a'\n";
+    let digits = "ab".repeat(48);
+    for (key, value) in [
+        ("trust", "['steward']".to_owned()),
+        ("measurements", format!("['{digits}']")),
+        ("workloads", format!("['sha256:{}']", &digits[..64])),
+        ("allow_development", "true".to_owned()),
+    ] {
+        let column = key.len() + 4;
+        let text = format!("{listen}{key} = {value}");
+        one(&text, 4, column, "no effect without `client_auth`", "\"required\"");
+        let text = format!("{connect}prot = 'tcp'\n{key} = {value}");
+        one(&text, 5, column, "no effect with `prot = \"tcp\"`", "tls");
+    }
+    for key in ["server_name = 'b'", "alpn = ['h2']", "handshake_timeout = 1"] {
+        let error = bad(&format!("{connect}prot = 'tcp'\n{key}"));
+        assert!(error.to_string().contains("has no effect with"), "{error}");
+    }
+    good(&format!("{connect}prot = 'tcp'\nidle_timeout = 1\nconnect_timeout = 1"));
+    let text = format!("{connect}trust = ['system', 'steward']\nmeasurements = ['{digits}']");
+    one(&text, 4, 9, "cannot be proven by `system`", "remove");
+    let text = "[compiler]\naccept = ['tenant']\nallow_development = true";
+    one(text, 3, 21, "no effect without `\"attested\"`", "accept");
+    one("[http]\nlisten = 'web'", 2, 10, "no `listen` entry is called `web`", "`name`");
+    one("[network]\nallow_listen = [80, 80]", 2, 21, "given twice", "remove");
+}
+
+#[test]
+fn bad_settings() {
+    let connect = "[[files]]\nkind = 'connect'\nhost = 'a'\n";
+    one(&format!("{connect}client_auth = 'none'"), 4, 1, "unknown key", "`listen` entries");
+    one(&format!("{connect}trust = ['a/b.pem']"), 4, 10, "names no roots", "without a path");
+    one(&format!("{connect}trust = ['roots']"), 4, 10, "names no roots", ".pem");
+    one(&format!("{connect}trust = []"), 4, 9, "must not be empty", "default");
+    one(&format!("{connect}measurements = ['ab']"), 4, 17, "32 or 48 bytes", "certificate");
+    one(&format!("{connect}workloads = ['sha256:AB']"), 4, 14, "lower case", "package info");
+    one(&format!("{connect}alpn = ['']"), 4, 9, "1 to 255", "http/1.1");
+    one(&format!("{connect}alpn = ['a', 'a']"), 4, 14, "given twice", "remove");
+    one(&format!("{connect}idle_timeout = '5 s'"), 4, 16, "not a time", "ms");
+    one(&format!("{connect}idle_timeout = '25h'"), 4, 16, "at most 24 hours", "");
+    one(&format!("{connect}idle_timeout = []"), 4, 16, "number of seconds or a time", "10s");
+    one(&format!("{connect}server_name = 'a b'"), 4, 15, "neither a DNS name", "certificate");
+    one(&format!("{connect}allow_development = 'true'"), 4, 21, "`true` or `false`", "quotes");
+    let listen = "[[files]]\nkind = 'listen'\nname = 'a'\n";
+    one(&format!("{listen}client_auth = 'require'"), 4, 15, "cannot be `require`", "`required`?");
+    one(&format!("{listen}connect_timeout = 1"), 4, 1, "unknown key", "only `connect` entries");
+    one("[network]\nallow_connect = ['a:0']", 2, 18, "1 to 65535", "");
+    one("[network]\nallow_connect = ['a:b']", 2, 18, "not a host and a port", "[::1]:443");
+    one("[network]\nallow_connect = ['[a]:1']", 2, 18, "in brackets", "");
+    one("[network]\nallow_conect = []", 2, 1, "unknown key", "`allow_connect`?");
+    one("[compiler]\naccept = ['me']", 2, 11, "no kind of compiler", "`attested`");
+    one("networks = {}", 1, 1, "unknown key", "`network`?");
 }
 
 #[test]

@@ -122,6 +122,103 @@ fn schema_and_parser_agree() {
         samples.push(format!("{connect}host = '{place}'\nname = 'a'"));
     }
 
+    let hash = format!("sha256:{}", "0f".repeat(32));
+    let digits = "aB".repeat(48);
+    let file = "root.pem";
+    let settings = [
+        format!("measurements = ['{digits}', '{}']", &digits[..64]),
+        format!("measurements = ['{}']", &digits[1..]),
+        format!("workloads = ['{hash}']"),
+        format!("workloads = ['{}']", hash.to_uppercase()),
+        format!("workloads = ['{hash}', '{hash}']"),
+        "workloads = []".into(),
+        format!("trust = ['system', 'steward', '{file}']"),
+        "trust = 'system'".into(),
+        "trust = []".into(),
+        "trust = ['../root.pem']".into(),
+        "trust = ['.pem']".into(),
+        "trust = ['root.der']".into(),
+        "allow_development = true".into(),
+        "allow_development = 'true'".into(),
+        "alpn = ['h2', 'http/1.1']".into(),
+        "alpn = ['']".into(),
+        "handshake_timeout = 5".into(),
+        "handshake_timeout = '500ms'".into(),
+        "handshake_timeout = '1h'".into(),
+        "handshake_timeout = 0".into(),
+        "handshake_timeout = -1".into(),
+        "handshake_timeout = 86401".into(),
+        "handshake_timeout = '0s'".into(),
+        "handshake_timeout = '5'".into(),
+        "handshake_timeout = 1.5".into(),
+        "idle_timeout = '2m'".into(),
+        "idle_timeout = true".into(),
+        "connect_timeout = 3".into(),
+        "server_name = 'a.example'".into(),
+        "server_name = ''".into(),
+    ];
+    for setting in &settings {
+        samples.push(format!("{connect}host = 'a'\n{setting}"));
+        samples.push(format!("{listen}name = 'a'\nclient_auth = 'required'\n{setting}"));
+        samples.push(format!("[[files]]\nkind = 'stdin'\n{setting}"));
+        samples.push(format!("[[network.allow_connect]]\nhost = 'a'\n{setting}"));
+        samples.push(format!("[[network.allow_listen]]\nclient_auth = 'optional'\n{setting}"));
+    }
+    for auth in ["'none'", "'optional'", "'required'", "'maybe'", "true"] {
+        samples.push(format!("{listen}name = 'a'\nclient_auth = {auth}"));
+        samples.push(format!("{connect}host = 'a'\nclient_auth = {auth}"));
+    }
+    for place in [
+        "a.example:443",
+        "a.example",
+        "127.0.0.1:1",
+        "[::1]:443",
+        "[::1]",
+        "::1",
+        "a:b",
+        "a:1:2",
+        ":443",
+        "",
+        "https://a",
+        "a b",
+    ] {
+        samples.push(format!("[network]\nallow_connect = ['{place}']"));
+    }
+    samples.extend(
+        [
+            "network = 'all'",
+            "[network]\nallow = []",
+            "[network]\nallow_connect = 'a:1'",
+            "[network]\nallow_connect = [1]",
+            "[[network.allow_connect]]\nport = 1",
+            "[network]\nallow_listen = [80, 443]",
+            "[network]\nallow_listen = [0]",
+            "[network]\nallow_listen = ['80']",
+            "[network]\nallow_listen = [{ port = 80, addr = '::1', prot = 'tcp' }]",
+            "[network]\nallow_listen = [{ name = 'a' }]",
+            "[network]\nnames = ['a.example']",
+            "[network]\nnames = []",
+            "[network]\nnames = ['']",
+            "http = 'web'",
+            "[http]",
+            "[http]\nlisten = 1",
+            "[http]\nname = 'web'",
+            "[http]\nlisten = 'web'\n[[files]]\nkind = 'listen'\nname = 'web'",
+            "compiler = []",
+            "[compiler]",
+            "[compiler]\naccept = ['tenant']",
+            "[compiler]\naccept = ['attested', 'tenant']",
+            "[compiler]\naccept = []",
+            "[compiler]\naccept = ['host']",
+            "[compiler]\naccept = ['tenant', 'tenant']",
+            "[compiler]\nallow_development = true",
+            "[compiler]\nallow_development = 1",
+        ]
+        .map(str::to_owned),
+    );
+    samples.push(format!("[compiler]\nmeasurements = ['{digits}']"));
+    samples.push("[compiler]\nmeasurements = ['a']".to_owned());
+
     let schema = schema();
     let (mut accepted, mut refused) = (0, 0);
     for sample in &samples {
@@ -144,6 +241,7 @@ fn allows(schema: &Value, value: &Value) -> bool {
             "array" => value.is_array(),
             "string" => value.is_string(),
             "integer" => value.is_i64() || value.is_u64(),
+            "boolean" => value.is_boolean(),
             other => panic!("type {other}"),
         },
         ("const", _) => value == rule,
@@ -157,6 +255,12 @@ fn allows(schema: &Value, value: &Value) -> bool {
             Regex::new(rule.as_str().unwrap()).unwrap().is_match(text)
         }
         ("maxLength", Value::String(text)) => text.chars().count() as u64 <= rule.as_u64().unwrap(),
+        ("minLength", Value::String(text)) => text.chars().count() as u64 >= rule.as_u64().unwrap(),
+        ("minItems", Value::Array(items)) => items.len() as u64 >= rule.as_u64().unwrap(),
+        ("maxItems", Value::Array(items)) => items.len() as u64 <= rule.as_u64().unwrap(),
+        ("uniqueItems", Value::Array(items)) => {
+            items.iter().enumerate().all(|(n, item)| !items[..n].contains(item))
+        }
         ("format", Value::String(text)) => match rule.as_str().unwrap() {
             "ipv4" => text.parse::<std::net::Ipv4Addr>().is_ok(),
             "ipv6" => text.parse::<std::net::Ipv6Addr>().is_ok(),
