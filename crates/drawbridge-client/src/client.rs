@@ -9,7 +9,7 @@ use drawbridge_types::{
     ContentDigest, Page, RepoName, Repository, RepositorySummary, Slug, TagEntry, TagRequest,
     TagSummary, Terms, UserName, UserRecord, media,
 };
-use reqwest::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_MATCH};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderValue, IF_MATCH};
 use reqwest::{Certificate, Method};
 use semver::Version;
 use serde::Serialize;
@@ -479,6 +479,8 @@ impl Client {
             self.0
                 .request(Method::PUT, url.clone())
                 .header("content-digest", &digest)
+                // Left out by the library if the body is empty.
+                .header(CONTENT_LENGTH, body.len())
                 .header(CONTENT_TYPE, kind)
                 .body(body.clone())
         };

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use drawbridge_signatures::{SigningKey, entry_of, sign_jws};
 use drawbridge_types::{Entry, Meta, Slug, TagEntry, TagRequest, media};
 use reqwest::Method;
-use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION};
 use semver::Version;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
@@ -133,6 +133,8 @@ impl Client {
             self.0
                 .request(Method::PUT, url.clone())
                 .header("content-digest", &digest)
+                // Left out by the library if the body is empty.
+                .header(CONTENT_LENGTH, body.len())
                 .header(CONTENT_TYPE, &meta.kind)
                 .body(body.clone())
         };
