@@ -16,7 +16,7 @@ use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use crate::Server;
-use crate::server::Shared;
+use crate::server::{Served, Shared};
 
 /// Doorbells that follow each other within this time are a burst,
 const GAP: Duration = Duration::from_micros(200);
@@ -180,7 +180,12 @@ fn watch(shared: &Shared) -> Option<u64> {
     let served = linger(shared);
     shared.watch.set_awake(false);
     // What was submitted before the Keep could see that is served here; the rest comes with a ring.
-    Some(served? + shared.serve_pending()?)
+    let served = served?;
+    match shared.serve_pending() {
+        Served::Requests(n) => Some(served + n),
+        Served::Waits => Some(served),
+        Served::Over => None,
+    }
 }
 
 fn linger(shared: &Shared) -> Option<u64> {
@@ -193,10 +198,12 @@ fn linger(shared: &Shared) -> Option<u64> {
             }
             std::hint::spin_loop();
         }
-        match shared.serve_pending()? {
-            0 if last.elapsed() > LINGER => return Some(served),
-            0 => {}
-            n => {
+        match shared.serve_pending() {
+            Served::Over => return None,
+            Served::Waits => return Some(served),
+            Served::Requests(0) if last.elapsed() > LINGER => return Some(served),
+            Served::Requests(0) => {}
+            Served::Requests(n) => {
                 served += n;
                 last = Instant::now();
             }

@@ -91,6 +91,8 @@ struct State {
     started: Instant,
     stop: Stop,
     burst: Burst,
+    /// A POLL has waited for sockets.
+    waited: bool,
     outcome: Option<Result<Ended, BackendError>>,
     over: bool,
 }
@@ -125,6 +127,7 @@ impl Server {
             started: Instant::now(),
             stop: stop.clone(),
             burst: Burst::new(),
+            waited: false,
             outcome: None,
             over: false,
         };
@@ -152,7 +155,9 @@ impl Server {
             None if state.over || state.stop.is_requested() => return Err(BackendError::Killed),
             None => {}
         }
-        let burst = state.burst.rang(Instant::now());
+        // Who waits in between is in no hurry.
+        let waited = std::mem::take(&mut state.waited);
+        let burst = if waited { None } else { state.burst.rang(Instant::now()) };
         drop(state);
         if let Some(length) = burst {
             poller::burst(&self.shared, length);
@@ -200,16 +205,30 @@ impl Shared {
     }
 
     /// Executes what the ring holds, if anything, but does not wait for sockets, which the thread
-    /// that rings can do better: it wakes up where the Keep goes on. How many requests, or `None`
-    /// once the Keep has ended.
-    pub(crate) fn serve_pending(&self) -> Option<u64> {
+    /// that rings can do better: it wakes up where the Keep goes on.
+    pub(crate) fn serve_pending(&self) -> Served {
         if !self.is_pending() {
-            return Some(0);
+            return Served::Requests(0);
         }
         let before = self.answered.load(Ordering::Acquire);
         let state = self.serve(Wait::ForStreams);
-        (!state.over).then(|| state.end.answered() - before)
+        match state.end.answered() - before {
+            _ if state.over => Served::Over,
+            0 => Served::Waits,
+            n => Served::Requests(n),
+        }
     }
+}
+
+/// What [`Shared::serve_pending`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Served {
+    /// Executed so many requests.
+    Requests(u64),
+    /// Nothing: the next request has to wait for sockets, and the Keep has to ring for it.
+    Waits,
+    /// The Keep has ended.
+    Over,
 }
 
 /// Whether a POLL may wait.
@@ -464,6 +483,7 @@ impl State {
             }
             let nothing = mask != 0 || wait == Wait::ForStreams;
             let left = if nothing { Some(Duration::ZERO) } else { left };
+            self.waited |= left != Some(Duration::ZERO);
             sockets.wait(left).map_err(|error| {
                 tracing::debug!(%error, "cannot wait for the Keep's sockets");
                 HostErrno::Io
