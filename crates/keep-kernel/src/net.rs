@@ -440,3 +440,204 @@ impl Net {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TCP: SocketFlags = SocketFlags { kind: SocketKind::Stream, reuse: false, only_v6: false };
+    const UDP: SocketFlags = SocketFlags { kind: SocketKind::Datagram, ..TCP };
+
+    fn address() -> SocketAddr {
+        ([127, 0, 0, 1], 80).into()
+    }
+
+    fn data(handle: Handle, len: usize, more: bool) -> SocketEvent {
+        SocketEvent::Data { handle, len, more }
+    }
+
+    fn fill(into: &mut [u8]) -> Result<(), Lie> {
+        into.fill(7);
+        Ok(())
+    }
+
+    /// A socket that is connected, or a peer of datagrams.
+    fn connected(flags: SocketFlags) -> (Net, Handle) {
+        let mut net = Net::new();
+        let handle = net.add(Socket::new(flags, false)).unwrap();
+        net.get_mut(handle).connecting(address());
+        let local = address();
+        net.apply(SocketEvent::Connected { handle, local }, fill).unwrap();
+        (net, handle)
+    }
+
+    #[test]
+    fn what_arrives_is_read_and_then_the_end() {
+        let (mut net, handle) = connected(TCP);
+        assert_eq!(net.get(handle).readiness(SEND_WINDOW), EPOLLOUT);
+        net.apply(data(handle, 10, false), fill).unwrap();
+        net.apply(SocketEvent::End { handle }, fill).unwrap();
+        let socket = net.get_mut(handle);
+        assert_eq!(socket.readiness(0), EPOLLIN | EPOLLRDHUP);
+        let mut buf = [0; 6];
+        assert_eq!(socket.receive(&mut buf, true), Some((6, 6)), "a look takes nothing");
+        assert_eq!(socket.receive(&mut buf, false), Some((6, 6)));
+        assert!(!socket.is_at_end());
+        assert_eq!(socket.receive(&mut buf, false), Some((4, 4)));
+        assert_eq!(socket.receive(&mut buf, false), None);
+        assert!(socket.is_at_end());
+        let after = [data(handle, 1, false), SocketEvent::End { handle }];
+        for event in after {
+            assert!(matches!(net.apply(event, fill), Err(Trouble::Lie(_))), "{event:?}");
+        }
+    }
+
+    #[test]
+    fn no_more_arrives_than_was_granted() {
+        let (mut net, handle) = connected(TCP);
+        net.apply(data(handle, FIRST_GRANT, true), fill).unwrap();
+        assert!(net.apply(data(handle, 1, false), fill).is_err());
+        // Nothing is granted before it is read; then more, because there was more.
+        assert_eq!(net.grants(), []);
+        let mut buf = alloc::vec![0; FIRST_GRANT];
+        net.get_mut(handle).receive(&mut buf, false).unwrap();
+        assert!(net.is_stale(handle), "the host has more");
+        let allowance = MAX_GRANT as u32;
+        assert_eq!(net.grants(), [Grant { handle, allowance, room: false }]);
+        assert_eq!(net.grants(), []);
+        net.apply(data(handle, MAX_GRANT, false), fill).unwrap();
+        assert!(net.apply(data(handle, 1, false), fill).is_err());
+    }
+
+    #[test]
+    fn a_program_that_asks_twice_makes_the_host_be_asked() {
+        let (mut net, handle) = connected(TCP);
+        assert!(!net.is_stale(handle));
+        assert!(net.is_stale(handle));
+        net.grants();
+        assert!(!net.is_stale(handle), "the host was asked in between");
+    }
+
+    #[test]
+    fn datagrams_stay_apart_and_cost_something_even_if_empty() {
+        let (mut net, handle) = connected(UDP);
+        for len in [3, 0, 5] {
+            net.apply(data(handle, len, true), fill).unwrap();
+        }
+        let mut buf = [0; 4];
+        let mut next = || net.get_mut(handle).receive(&mut buf, false);
+        assert_eq!(
+            [next(), next(), next(), next()],
+            [Some((3, 3)), Some((0, 0)), Some((4, 5)), None]
+        );
+        let most = (0..).take_while(|_| net.apply(data(handle, 0, true), fill).is_ok()).count();
+        assert!(most <= FIRST_GRANT / DATAGRAM_COST, "{most}");
+        // An error is told once, and the socket goes on.
+        let errno = sallyport::HostErrno::Refused;
+        net.apply(SocketEvent::Failed { handle, errno }, fill).unwrap();
+        assert_eq!(net.get_mut(handle).error.take(), Some(Errno(111)));
+        assert_eq!(net.get(handle).state, State::Connected);
+    }
+
+    #[test]
+    fn connections_are_new_and_as_many_as_were_granted() {
+        let mut net = Net::new();
+        let listener = net.add(Socket::new(TCP, false)).unwrap();
+        let accepted = |number| SocketEvent::Accepted {
+            listener,
+            handle: Handle::new(number).unwrap(),
+            peer: address(),
+            local: address(),
+        };
+        assert!(net.apply(accepted(1024), fill).is_err(), "it does not listen");
+        net.get_mut(listener).state = State::Listening;
+        assert!(net.apply(accepted(1024), fill).is_err(), "nothing was granted");
+        let allowance = MAX_ACCEPT as u32;
+        assert_eq!(net.grants(), [Grant { handle: listener, allowance, room: false }]);
+        for n in 0..MAX_ACCEPT as u64 {
+            net.apply(accepted(1024 + n), fill).unwrap();
+        }
+        assert!(net.apply(accepted(2000), fill).is_err(), "all that was granted has come");
+        assert_eq!(net.get(listener).readiness(0), EPOLLIN);
+        assert_eq!(net.get_mut(listener).accept(), Handle::new(1024));
+        // One that is open does not come again, one that is closed may.
+        for _ in 1..MAX_ACCEPT {
+            net.get_mut(listener).accept().unwrap();
+        }
+        net.grants();
+        assert!(net.apply(accepted(1024), fill).is_err(), "it is open");
+        net.remove(Handle::new(1025).unwrap());
+        net.grants();
+        net.get_mut(listener).waiting.clear();
+        net.apply(accepted(1025), fill).unwrap();
+        assert!(net.apply(accepted(5), fill).is_err(), "the Keep chooses that one");
+    }
+
+    #[test]
+    fn who_is_not_accepted_goes_with_the_listener() {
+        let mut net = Net::new();
+        let listener = net.add(Socket::new(TCP, false)).unwrap();
+        net.get_mut(listener).state = State::Listening;
+        net.grants();
+        let handle = Handle::new(1500).unwrap();
+        let (peer, local) = (address(), address());
+        net.apply(SocketEvent::Accepted { listener, handle, peer, local }, fill).unwrap();
+        assert_eq!(net.remove(listener), [listener, handle]);
+        assert!(!net.is_used());
+        assert_eq!(net.remove(listener), []);
+    }
+
+    #[test]
+    fn room_is_told_only_to_who_asked_for_it() {
+        let (mut net, handle) = connected(TCP);
+        let room = SocketEvent::Room { handle, queued: 0 };
+        assert!(net.apply(room, fill).is_err());
+        net.get_mut(handle).wants_room = true;
+        let allowance = FIRST_GRANT as u32;
+        assert_eq!(net.grants(), [Grant { handle, allowance, room: true }]);
+        let before = net.get(handle).generation;
+        net.apply(room, fill).unwrap();
+        assert!(net.get(handle).generation > before, "it is an edge");
+        assert!(net.apply(room, fill).is_err());
+    }
+
+    #[test]
+    fn a_broken_connection_is_closed() {
+        let (mut net, handle) = connected(TCP);
+        let failed = SocketEvent::Failed { handle, errno: sallyport::HostErrno::Reset };
+        net.apply(failed, fill).unwrap();
+        let all = EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLRDHUP;
+        assert_eq!(net.get(handle).readiness(0), all);
+        assert_eq!(net.get_mut(handle).error.take(), Some(Errno(104)));
+        assert!(net.get(handle).is_at_end());
+        assert!(net.apply(failed, fill).is_err());
+        assert!(net.apply(data(handle, 1, false), fill).is_err());
+    }
+
+    #[test]
+    fn events_of_sockets_that_are_not_there_are_lies() {
+        let mut net = Net::new();
+        let handle = Handle::new(3).unwrap();
+        assert!(net.apply(SocketEvent::End { handle }, fill).is_err());
+        let handle = net.add(Socket::new(TCP, true)).unwrap();
+        for event in [
+            SocketEvent::End { handle },
+            data(handle, 0, false),
+            SocketEvent::Connected { handle, local: address() },
+            SocketEvent::Failed { handle, errno: sallyport::HostErrno::Io },
+        ] {
+            assert!(net.apply(event, fill).is_err(), "{event:?} before there is a peer");
+        }
+    }
+
+    #[test]
+    fn there_are_so_many_sockets_and_no_more() {
+        let mut net = Net::new();
+        for _ in 0..MAX_SOCKETS {
+            net.add(Socket::new(TCP, false)).unwrap();
+        }
+        assert_eq!(net.add(Socket::new(TCP, false)), None);
+        net.remove(Handle::new(7).unwrap());
+        assert_eq!(net.add(Socket::new(TCP, false)), Handle::new(7));
+    }
+}
