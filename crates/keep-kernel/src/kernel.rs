@@ -94,13 +94,13 @@ pub struct Kernel<P: Platform> {
 /// When the host is shown what the program has sent to sockets.
 ///
 /// Leaving the Keep takes long, and a program that has sent mostly waits for something right
-/// afterwards, which leaves the Keep anyhow. So showing waits for that; but not for long, and one
-/// that turns out to do something else first is not made to wait for a while. Times are those of
-/// the counter, of which only the order of magnitude matters.
+/// afterwards, which leaves the Keep anyhow. So showing waits for that; but not for long, and a
+/// program that does something else first is not made to wait for a while. Times are those of the
+/// counter, of which only the order of magnitude matters.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Pace {
-    /// When the oldest bytes were sent that the host was not shown.
-    since: Option<u64>,
+    /// When the first and the last bytes were sent that the host was not shown.
+    unseen: Option<(u64, u64)>,
     /// How many sends are to be shown at once.
     eager: u32,
     /// When the host was last asked what has happened.
@@ -108,33 +108,34 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Some tens of microseconds: what leaving the Keep may take.
-    const LATE: u64 = 200_000;
+    /// About a hundred microseconds: a few times what leaving the Keep takes.
+    const LATE: u64 = 300_000;
     /// How many sends go out at once after one was late.
     const EAGER: u32 = 64;
 
     /// Something was sent; whether to show it now.
     pub fn sent(&mut self, now: u64) -> bool {
-        self.since = self.since.or(Some(now));
+        let first = self.unseen.map_or(now, |(first, _)| first);
+        self.unseen = Some((first, now));
         self.eager = self.eager.saturating_sub(1);
         self.eager > 0
     }
 
     /// Whether something was sent too long ago.
     pub fn is_late(&self, now: u64) -> bool {
-        self.since.is_some_and(|since| now.wrapping_sub(since) > Self::LATE)
+        self.unseen.is_some_and(|(first, _)| now.wrapping_sub(first) > Self::LATE)
     }
 
     /// Everything is shown now.
     pub fn shown(&mut self, now: u64) {
-        if self.is_late(now) {
+        // Who has sent much at once is late as well, but was not busy with anything else.
+        if self.unseen.take().is_some_and(|(_, last)| now.wrapping_sub(last) > Self::LATE) {
             self.eager = Self::EAGER;
         }
-        self.since = None;
     }
 
-    /// Whether the host was not asked for long; if so, it is to be asked now.
-    pub fn is_due(&mut self, now: u64) -> bool {
+    /// Whether the host was not asked for long.
+    pub fn is_due(&self, now: u64) -> bool {
         now.wrapping_sub(self.asked) > Self::LATE
     }
 
@@ -380,5 +381,31 @@ impl core::fmt::Write for Message {
         room[..len].copy_from_slice(&text.as_bytes()[..len]);
         self.len += len;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pace;
+
+    #[test]
+    fn a_program_that_is_late_is_not_made_to_wait() {
+        let mut pace = Pace::default();
+        assert!(!pace.sent(1_000));
+        assert!(!pace.is_late(2_000));
+        assert!(pace.is_late(1_001_000));
+        pace.shown(1_001_000);
+        assert!(!pace.is_late(9_001_000), "nothing is left");
+        assert!((1..Pace::EAGER).all(|n| pace.sent(2_000_000 + u64::from(n))));
+        assert!(!pace.sent(3_000_000));
+    }
+
+    #[test]
+    fn much_at_once_is_not_lateness() {
+        let mut pace = Pace::default();
+        assert!((0..100).all(|n| !pace.sent(n * 10_000)));
+        assert!(pace.is_late(1_000_000));
+        pace.shown(1_000_000);
+        assert!(!pace.sent(1_000_001));
     }
 }
