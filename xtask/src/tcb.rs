@@ -16,7 +16,7 @@ use std::process::Command;
 use crate::{Result, host};
 
 /// More lines than this in kernel and stub together are an error.
-const KERNEL_LIMIT: usize = 6_000;
+const KERNEL_LIMIT: usize = 7_500;
 
 /// How far an image may be from what is written before that counts as stale: a compiler of another
 /// version makes another image.
@@ -37,7 +37,7 @@ const PARTS: &[Part] = &[
     Part { name: "stub", what: "all that runs in ring 0", crates: &[], except: &[] },
     Part {
         name: "kernel",
-        what: "system calls, exceptions, clocks",
+        what: "system calls, exceptions, clocks, sockets",
         crates: &["keep-kernel"],
         except: &[STUB],
     },
