@@ -93,6 +93,8 @@ struct State {
     burst: Burst,
     /// A POLL has waited for sockets.
     waited: bool,
+    /// A POLL was left in the ring because it would have to wait.
+    left: bool,
     outcome: Option<Result<Ended, BackendError>>,
     over: bool,
 }
@@ -128,6 +130,7 @@ impl Server {
             stop: stop.clone(),
             burst: Burst::new(),
             waited: false,
+            left: false,
             outcome: None,
             over: false,
         };
@@ -214,7 +217,7 @@ impl Shared {
         let state = self.serve(Wait::ForStreams);
         match state.end.answered() - before {
             _ if state.over => Served::Over,
-            0 => Served::Waits,
+            0 if state.left => Served::Waits,
             n => Served::Requests(n),
         }
     }
@@ -245,6 +248,7 @@ type Answer = Result<u64, (Failure, u64)>;
 impl State {
     /// Executes what the ring holds now.
     fn serve(&mut self, wait: Wait) {
+        self.left = false;
         let pending = match self.end.pending() {
             Ok(_) if self.over => return,
             Ok(pending) => pending,
@@ -265,7 +269,10 @@ impl State {
                 Err(errno) => Err((errno.into(), 0)),
             };
             match answer {
-                Err((Failure::WouldWait, _)) => return,
+                Err((Failure::WouldWait, _)) => {
+                    self.left = true;
+                    return;
+                }
                 Ok(value) => self.end.answer(Ok(value)),
                 Err((Failure::Errno(errno), done)) => self.end.answer(Err((errno, done))),
                 Err((Failure::Stopped, _)) => return self.finish(Err(BackendError::Killed)),

@@ -224,7 +224,8 @@ fn sound(bytes: &mut Bytes<'_>) -> Request {
 
 fn sound_socket(bytes: &mut Bytes<'_>, at: usize, len: usize) -> Request {
     let handle = Handle::new(u64::from(bytes.byte() % 3)).unwrap_or_else(|| unreachable!());
-    let kind = if bytes.byte().is_multiple_of(2) { SocketKind::Stream } else { SocketKind::Datagram };
+    let kind =
+        if bytes.byte().is_multiple_of(2) { SocketKind::Stream } else { SocketKind::Datagram };
     let flags = SocketFlags { kind, reuse: true, only_v6: false };
     // Ports of a range in which somebody may listen: an earlier call of this very Keep.
     let address = ([127, 0, 0, 1], u16::from(bytes.byte() % 4) * 11_111).into();

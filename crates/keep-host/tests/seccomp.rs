@@ -12,6 +12,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use common::{keep, streams};
+use keep_backend::NetworkLimits;
 use keep_host::{Allow, Filter, Poller, Scope, Streams};
 use sallyport::{ClockId, Stream};
 
@@ -50,6 +51,13 @@ fn forbidden_calls_end_the_process() {
             ("open", libc::SYS_openat),
             ("open for writing", libc::SYS_openat),
             ("socket", libc::SYS_socket),
+            ("unix socket", libc::SYS_socket),
+            ("raw socket", libc::SYS_socket),
+            ("socket that waits", libc::SYS_socket),
+            ("listen", libc::SYS_listen),
+            ("connect", libc::SYS_connect),
+            ("send to an address", libc::SYS_sendto),
+            ("option", libc::SYS_setsockopt),
             ("execute", libc::SYS_execve),
             ("executable memory", libc::SYS_mmap),
             ("ioctl", libc::SYS_ioctl),
@@ -78,6 +86,42 @@ fn forbidden_calls_end_the_process() {
             confine(allow);
             // SAFETY: numbers only.
             unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0) };
+        }
+        "unix socket" | "raw socket" | "socket that waits" => {
+            confine(Allow { network: Some(NetworkLimits::all()), ..allow });
+            let new = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+            let (family, kind) = match case.as_str() {
+                "unix socket" => (libc::AF_UNIX, libc::SOCK_STREAM | new),
+                "raw socket" => (libc::AF_INET, libc::SOCK_RAW | new),
+                _ => (libc::AF_INET, libc::SOCK_STREAM),
+            };
+            // SAFETY: numbers only.
+            unsafe { libc::socket(family, kind, 0) };
+        }
+        "listen" | "connect" | "send to an address" | "option" => {
+            let limits = NetworkLimits { listen: false, connect: false, ..NetworkLimits::all() };
+            confine(Allow { network: Some(limits), ..allow });
+            let kind = libc::SOCK_DGRAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+            // SAFETY: the address and the value live, and the lengths are theirs.
+            unsafe {
+                let fd = libc::socket(libc::AF_INET, kind, 0);
+                assert!(fd >= 0);
+                let mut to: libc::sockaddr_in = std::mem::zeroed();
+                to.sin_family = libc::AF_INET as libc::sa_family_t;
+                let (at, len) = (std::ptr::from_ref(&to).cast(), 16);
+                match case.as_str() {
+                    "listen" => drop(libc::listen(fd, 1)),
+                    "connect" => drop(libc::connect(fd, at, len)),
+                    "option" => {
+                        let on = std::ptr::from_ref(&1_i32).cast();
+                        libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_BROADCAST, on, 4);
+                    }
+                    _ => {
+                        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+                        libc::sendto(fd, [1_u8].as_ptr().cast(), 1, flags, at, len);
+                    }
+                }
+            }
         }
         "execute" => {
             confine(allow);
