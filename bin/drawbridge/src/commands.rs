@@ -79,7 +79,7 @@ pub(crate) fn gc(args: &GcArgs, file: Option<&Path>) -> Result<(), Failure> {
         let store = open(&args.store, file)?;
         let grace = Duration::from_secs(args.grace);
         let collected = store
-            .collect(Grace { content: grace, uploads: grace })
+            .collect(Grace { content: grace, uploads: grace, files: grace })
             .await
             .or_exit_with(Code::Failed, || "cannot collect garbage")?;
         if args.json {

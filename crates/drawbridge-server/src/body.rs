@@ -18,7 +18,7 @@ use crate::problem::{Code, Refusal};
 use crate::{Limits, Service};
 
 /// What is read of the body of a request that was refused, so that its client reads the answer.
-const COURTESY: (u64, Duration) = (1 << 20, Duration::from_secs(1));
+const COURTESY: (u64, Duration) = (64 << 20, Duration::from_secs(5));
 
 /// A body that is being read.
 #[derive(Debug)]
@@ -44,13 +44,12 @@ impl Reader {
 
     /// The next bytes; none at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+        // Until it is known better: after a failure there is nothing to wait for.
+        self.is_done = true;
         loop {
             let frame = timeout(self.limit, self.body.frame()).await;
             let frame = match frame.map_err(|_| Refusal::from(Code::BodySlow))? {
-                None => {
-                    self.is_done = true;
-                    return Ok(None);
-                }
+                None => return Ok(None),
                 Some(frame) => frame.map_err(|_| Refusal::from(Code::BodyBroken))?,
             };
             // Trailers are of no interest.
@@ -63,6 +62,7 @@ impl Reader {
                 }
                 self.window = (Instant::now(), 0);
             }
+            self.is_done = false;
             return Ok(Some(bytes));
         }
     }
@@ -82,7 +82,7 @@ impl Reader {
     }
 
     /// Reads on for a moment after a refusal: closing with unread bytes would reset the connection, and the
-    /// client might never see why.
+    /// client might never see why. Who does not send is not waited for.
     pub(crate) async fn drain(&mut self) {
         if self.is_done {
             return;

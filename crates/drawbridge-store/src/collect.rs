@@ -24,12 +24,14 @@ pub struct Grace {
     pub content: Duration,
     /// Uploads to which nothing was added.
     pub uploads: Duration,
+    /// Files of writes that did not end.
+    pub files: Duration,
 }
 
 impl Default for Grace {
     fn default() -> Self {
         let day = Duration::from_secs(24 * 3600);
-        Self { content: day, uploads: day }
+        Self { content: day, uploads: day, files: day }
     }
 }
 
@@ -97,7 +99,7 @@ impl Store {
         self.empty_trash(&mut collected).await?;
         collected.kept = collected.kept.saturating_sub(collected.contents);
         collected.uploads = self.collect_uploads(grace.uploads).await?;
-        collected.files = self.collect_files(grace.content).await?;
+        collected.files = self.collect_files(grace.files).await?;
         Ok(collected)
     }
 
