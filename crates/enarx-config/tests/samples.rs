@@ -143,9 +143,9 @@ fn files_of_published_samples() {
 fn unknown_keys() {
     one("stewart = 'https://a'", 1, 1, "unknown key `stewart`", "did you mean `steward`?");
     one("ARGS = []", 1, 1, "unknown key `ARGS`", "did you mean `args`?");
-    one("volumes = []", 1, 1, "unknown key `volumes`", "`steward`, `args`, `env` and `files`");
+    one("volumes = []", 1, 1, "unknown key `volumes`", "`steward`, `args`, `env`, `files`,");
     one("[stdin]\nkind = 'host'", 1, 2, "unknown key `stdin`", "entries of `files`");
-    one("[network.incoming.9000]\nprot = 'tls'", 1, 2, "unknown key `network`", "`files`");
+    one("[network.incoming.9000]\nprot = 'tls'", 1, 10, "unknown key `incoming`", "`names`");
     one("[[files]]\nkind = 'stdin'\nnane = 'a'", 3, 1, "unknown key `nane`", "`name`?");
     one("[[files]]\nkind = 'stdin'\nport = 1", 3, 1, "`port` in a `stdin` entry", "sockets");
     one(

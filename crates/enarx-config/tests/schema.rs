@@ -290,6 +290,10 @@ fn allows(schema: &Value, value: &Value) -> bool {
         (
             "pattern"
             | "maxLength"
+            | "minLength"
+            | "minItems"
+            | "maxItems"
+            | "uniqueItems"
             | "format"
             | "minimum"
             | "maximum"
