@@ -77,8 +77,9 @@ impl Keep {
         let (mutex, changed) = &*self.said;
         let said = mutex.lock().unwrap_or_else(PoisonError::into_inner);
         let pending = |said: &mut Said| !done(said) && said.ended < 2;
-        let (said, timeout) =
-            changed.wait_timeout_while(said, LIMIT, pending).unwrap_or_else(PoisonError::into_inner);
+        let (said, timeout) = changed
+            .wait_timeout_while(said, LIMIT, pending)
+            .unwrap_or_else(PoisonError::into_inner);
         assert!(!timeout.timed_out(), "the Keep did not get there: {said:?}");
         let mut said = said;
         assert!(!pending(&mut said) || said.ended < 2, "the Keep ended: {said:?}");
@@ -140,7 +141,7 @@ fn listen_to(
 
 /// `enarx run` of a workload with a configuration, verbose.
 pub fn run(backend: &str, config: &Path, module: &Path) -> Command {
-    let mut command = super::enarx();
+    let mut command = crate::common::enarx();
     command.args(["run", "--verbose", "--backend", backend, "--config"]).arg(config).arg(module);
     command
 }
@@ -290,7 +291,7 @@ pub fn certificates(folder: &Path) -> bool {
         let out = Command::new("openssl").args(args.split(' ')).current_dir(folder).output();
         match out {
             Ok(out) => {
-                assert!(out.status.success(), "openssl: {}", super::show(&out));
+                assert!(out.status.success(), "openssl: {}", crate::common::show(&out));
                 true
             }
             Err(error) => {
