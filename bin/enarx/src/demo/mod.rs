@@ -10,7 +10,7 @@ mod screen;
 mod tamper;
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,7 +35,7 @@ use crate::backends::{self, Choice};
 use crate::cli::{DemoArgs, TrustArgs};
 use crate::deploy::{Deployment, Workload};
 use crate::dev;
-use crate::dev::services::{Options, Services};
+use crate::dev::services::{Options, Services, free_port};
 use crate::exit::{Code, Failure};
 use client::Answer;
 use screen::Screen;
@@ -141,10 +141,7 @@ impl<'a> Stage<'a> {
 
         let start = Instant::now();
         let wasm = wat::parse_str(MODULE).context("the sample workload is not valid")?;
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .and_then(|socket| socket.local_addr())
-            .context("there is no free port")?
-            .port();
+        let port = free_port()?;
         let workload = folder.join("workload");
         fs::create_dir(&workload)
             .and_then(|()| fs::write(workload.join(file::WASM), &wasm))
@@ -203,7 +200,7 @@ impl<'a> Stage<'a> {
 
     fn play(&self, args: &DemoArgs) -> Result<(), Failure> {
         self.screen.part("Deploying");
-        let keep = self.deploy()?;
+        let mut keep = self.deploy()?;
         let address = keep.wait(self.screen)?;
 
         self.screen.part("What a client with one root can know");
@@ -250,9 +247,11 @@ impl<'a> Stage<'a> {
         backend: Arc<dyn Backend>,
         progress: Progress,
     ) -> Result<Deployment, Failure> {
+        let evidence = agent::source(&backend, Program::Runtime, Some(&self.root));
         let workload = self.workload(&progress)?;
         Ok(Deployment {
             backend,
+            evidence,
             root: Some(Arc::clone(&self.root)),
             slug: workload.slug,
             digest: workload.digest,
@@ -286,7 +285,7 @@ impl<'a> Stage<'a> {
                 deployment.run(&watch, launched)
             })
             .context("cannot start a thread")?;
-        Ok(Running { keep, happenings, end })
+        Ok(Running { keep: Some(keep), happenings, end })
     }
 
     /// What was proven, and by what.
@@ -410,14 +409,15 @@ impl<'a> Stage<'a> {
 
 /// The Keep that stays.
 struct Running {
-    keep: JoinHandle<Result<Report, Failure>>,
+    /// Until it is joined.
+    keep: Option<JoinHandle<Result<Report, Failure>>>,
     happenings: Receiver<(Duration, Happening)>,
     end: Arc<Mutex<Option<agent::Ender>>>,
 }
 
 impl Running {
     /// Shows the steps until the workload runs and listens; where.
-    fn wait(&self, screen: &Screen) -> Result<SocketAddr, Failure> {
+    fn wait(&mut self, screen: &Screen) -> Result<SocketAddr, Failure> {
         let (mut last, mut listens, mut runs) = (Duration::ZERO, None, false);
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -462,29 +462,34 @@ impl Running {
     }
 
     /// Why it ended, although it should not have.
-    fn why(&self) -> Failure {
-        let start = Instant::now();
-        while !self.keep.is_finished() && start.elapsed() < Duration::from_secs(10) {
-            thread::sleep(Duration::from_millis(5));
+    fn why(&mut self) -> Failure {
+        match self.join() {
+            Ok(report) => match agent::conclude(report, REPO) {
+                Ok(_) => Failure::msg(Code::Keep, "the workload ended before it could be used"),
+                Err(failure) => failure,
+            },
+            Err(failure) => failure,
         }
-        Failure::msg(Code::Keep, "the Keep ended before its workload ran")
+    }
+
+    fn join(&mut self) -> Result<Report, Failure> {
+        match self.keep.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            _ => Err(anyhow!("the thread of the Keep failed").into()),
+        }
     }
 
     /// Ends it.
-    fn end(self) {
+    fn end(mut self) {
         if let Some(end) = &*self.end.lock().unwrap_or_else(PoisonError::into_inner) {
             end.end();
         }
-        let _ = self.keep.join();
+        let _ = self.join();
     }
 
     /// Waits until it ends, which is when a signal comes.
-    fn end_by_itself(self) -> Result<(), Failure> {
-        match self.keep.join() {
-            Ok(Ok(report)) => agent::conclude(report, REPO).map(drop),
-            Ok(Err(failure)) => Err(failure),
-            Err(_) => Err(anyhow!("the thread of the Keep failed").into()),
-        }
+    fn end_by_itself(mut self) -> Result<(), Failure> {
+        agent::conclude(self.join()?, REPO).map(drop)
     }
 }
 

@@ -20,7 +20,7 @@ use keep_backend::{Backend, Killer, NetworkLimits, Program, Spec};
 use keep_launch::{CompileService, Event, Launch, Report};
 
 use crate::agent::{self, Happening, Progress, Watch};
-use crate::exit::Failure;
+use crate::exit::{Code, Failure};
 
 /// More connections at a time than a runtime Keep has any use for.
 const MAX_CONNECTIONS: usize = 4;
@@ -162,7 +162,7 @@ fn start(shared: &Arc<Shared>) -> Option<SocketAddr> {
             Some(address)
         }
         Err(failure) => {
-            if !shared.stopped.load(Ordering::SeqCst) {
+            if !shared.stopped.load(Ordering::SeqCst) && !failure.line().is_empty() {
                 warn(&shared.setup.progress, &failure.line());
             }
             None
@@ -215,7 +215,11 @@ fn launch(shared: &Shared) -> Result<SocketAddr, Failure> {
         })
         .context("cannot start a thread")?;
     // When the Keep ends, so does the channel.
-    let address = listens.recv_timeout(START).context("the compiler Keep does not listen")?;
+    let address = listens.recv_timeout(START).map_err(|error| match error {
+        // The thread that serves it says why it ended.
+        mpsc::RecvTimeoutError::Disconnected => Failure::told(Code::Keep),
+        mpsc::RecvTimeoutError::Timeout => Failure::msg(Code::Keep, "it does not listen"),
+    })?;
     Ok(address.parse().context("the compiler Keep listens at no address")?)
 }
 

@@ -17,10 +17,11 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use command_line::OrExit;
-use drawbridge_types::{API_VERSION, Access, ContentDigest, Slug, TagRequest, Terms};
+use drawbridge_types::{API_VERSION, Access, ContentDigest, Slug, TagRequest, Terms, file};
 use evidence_development::Root;
-use keep_backend::{Backend, NetworkLimits, Program, Seed, Spec, seed_name};
+use keep_backend::{Backend, EvidenceSource, NetworkLimits, Program, Seed, Spec, seed_name};
 use keep_launch::{CompileService, Deploy, Event, Launch, Network, Report, Source};
+use tempfile::TempDir;
 
 use crate::agent::{self, Guard, Happening, Progress, Show, Watch};
 use crate::backends::{self, Choice};
@@ -48,6 +49,12 @@ pub(crate) fn run(args: &DeployArgs) -> Result<Outcome, Failure> {
         is_confidential: backend.is_confidential(),
     });
     let network = agent::network(&args.trust)?;
+    let root = match dirs::data() {
+        Ok(data) => agent::development_root(&data.join("development"))?.map(Arc::new),
+        Err(_) => None,
+    };
+    // Measuring takes time, which passes while the Drawbridge is asked.
+    let evidence = agent::source(&backend, Program::Runtime, root.as_ref());
     progress.step(1, format!("asked for {}", args.workload));
     let workload = match target {
         Target::Slug(slug) => {
@@ -65,10 +72,8 @@ pub(crate) fn run(args: &DeployArgs) -> Result<Outcome, Failure> {
     check_roots(steward.as_deref(), &network)?;
     let deployment = Deployment {
         backend,
-        root: match dirs::data() {
-            Ok(data) => agent::development_root(&data.join("development"))?.map(Arc::new),
-            Err(_) => None,
-        },
+        root,
+        evidence,
         slug: workload.slug,
         digest: workload.digest,
         source: workload.source,
@@ -81,6 +86,7 @@ pub(crate) fn run(args: &DeployArgs) -> Result<Outcome, Failure> {
         progress,
     };
     let report = deployment.run(&watch, |_| {})?;
+    drop(workload.scratch);
     agent::conclude(report, &args.workload)
 }
 
@@ -133,6 +139,8 @@ pub(crate) struct Workload {
     pub(crate) source: Source,
     pub(crate) seeds: Vec<Seed>,
     pub(crate) steward: Option<String>,
+    /// What lies behind the seeds, for as long as it is needed.
+    pub(crate) scratch: Option<TempDir>,
 }
 
 impl Workload {
@@ -180,6 +188,7 @@ impl Workload {
             },
             seeds: Vec::new(),
             steward: terms.steward,
+            scratch: None,
         })
     }
 
@@ -197,22 +206,24 @@ impl Workload {
         let digest = digest_text(&pinned)?;
         progress.step(2, format!("from {shown}, which no Drawbridge releases"));
         progress.step(3, format!("{digest}, as asked for"));
-        // The Keep looks into the folder; a file is offered by the folder that it is in.
-        let (folder, name) = match metadata.is_dir() {
-            true => (path, None),
-            false => (path.parent().unwrap_or(Path::new("")), path.file_name()),
+        let (folder, scratch) = match metadata.is_dir() {
+            true => (path.to_owned(), None),
+            // The Keep looks into a folder; a module alone is put into one of its own.
+            false => {
+                let failed = || format!("cannot copy `{}`", path.display());
+                let scratch = tempfile::tempdir().or_exit_with(Code::Failed, failed)?;
+                std::fs::copy(path, scratch.path().join(file::WASM))
+                    .or_exit_with(Code::Input, failed)?;
+                (scratch.path().to_owned(), Some(scratch))
+            }
         };
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        let mut source = seed_name(0);
-        if let Some(name) = name {
-            source = format!("{source}/{}", name.to_string_lossy());
-        }
         Ok(Self {
             slug: None,
             digest,
-            source: Source::Folder { path: source },
-            seeds: vec![Seed { host: folder.to_owned(), index: 0 }],
+            source: Source::Folder { path: seed_name(0) },
+            seeds: vec![Seed { host: folder, index: 0 }],
             steward: None,
+            scratch,
         })
     }
 }
@@ -280,6 +291,8 @@ pub(crate) struct Deployment {
     pub(crate) timeout: Option<Duration>,
     pub(crate) stdio: [Option<File>; 3],
     pub(crate) progress: Progress,
+    /// What was made ready before, see [`agent::source`].
+    pub(crate) evidence: Option<Box<dyn EvidenceSource>>,
 }
 
 impl Deployment {
@@ -326,7 +339,7 @@ impl Deployment {
             stdio: self.stdio,
             seeds: self.seeds,
             memory: self.memory,
-            evidence: agent::source(&self.backend, Program::Runtime, self.root.as_ref()),
+            evidence: self.evidence,
             events: Some(Box::new(move |event| {
                 // Once the workload runs, nothing is compiled any more.
                 if matches!(event, Event::Step { number: 13, .. }) {

@@ -76,7 +76,7 @@ impl Target {
                 format!("`{}` is on this host, and nothing says what it has to be", path.display()),
             );
             return Err(failure.help(
-                "give its digest with --digest sha256:…; `enarx package info FOLDER` prints it",
+                "give its digest with --digest sha256:…; `enarx package digest PATH` prints it",
             ));
         }
         Ok((Self::Path(path.to_owned()), digest))

@@ -90,7 +90,6 @@ struct State {
     ca_bundle: PathBuf,
     issuer: String,
     audience: String,
-    client_id: String,
     user: String,
 }
 
@@ -102,9 +101,7 @@ impl State {
             ("ENARX_STEWARD_CA", self.steward_ca.to_string_lossy().into_owned()),
             ("ENARX_DRAWBRIDGE", self.drawbridge.clone()),
             ("ENARX_CA_BUNDLE", self.ca_bundle.to_string_lossy().into_owned()),
-            ("ENARX_OIDC_ISSUER", self.issuer.clone()),
-            ("ENARX_OIDC_AUDIENCE", self.audience.clone()),
-            ("ENARX_OIDC_CLIENT_ID", self.client_id.clone()),
+            ("ENARX_OIDC_DOMAIN", self.issuer.clone()),
         ];
         lines
             .iter()
@@ -248,7 +245,6 @@ fn serve(home: &Home, args: &DevUpArgs) -> Result<(), Failure> {
             ca_bundle: services.ca_bundle.clone(),
             issuer: services.issuer.url().to_owned(),
             audience: services.audience.clone(),
-            client_id: "enarx".into(),
             user: args.user.clone(),
         };
         write_state(&home.path("state.json"), &state)?;
@@ -339,7 +335,6 @@ mod tests {
             ca_bundle: "/x".into(),
             issuer: "https://localhost:3".into(),
             audience: "a".into(),
-            client_id: "enarx".into(),
             user: "u".into(),
         };
         let script = state.variables() + "printf %s \"$ENARX_STEWARD_CA\"";

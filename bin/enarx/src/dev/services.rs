@@ -6,7 +6,7 @@
 //! the Steward's policy, which takes evidence under the development root, and an issuer that asks
 //! nobody for a password.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -124,8 +124,13 @@ impl Services {
         let store = folder.join("drawbridge");
         command_line::files::create_folder::<Code>(&store)?;
         let (chain, key) = tls.server("Enarx development Drawbridge")?;
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, options.drawbridge_port));
-        let audience = "https://drawbridge.localhost/".to_owned();
+        // Tokens name the Drawbridge by its URL, so its port has to be known before it listens.
+        let port = match options.drawbridge_port {
+            0 => free_port()?,
+            port => port,
+        };
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let audience = format!("https://{HOST}:{port}/");
         let mut config = Config::new(store.to_string_lossy(), listen);
         config.tls = Some(Tls { certificates: chain, key: key.to_vec() });
         config.oidc = Some(Oidc {
@@ -175,6 +180,12 @@ impl Services {
         }
         Ok(())
     }
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> Result<u16, Failure> {
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("there is no free port")?;
+    Ok(socket.local_addr().context("there is no free port")?.port())
 }
 
 fn steward_setup(

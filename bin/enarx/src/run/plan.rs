@@ -175,6 +175,9 @@ fn folders(args: &RunArgs) -> Result<(Vec<Preopen>, Vec<Seed>), Failure> {
 fn stdio(config: &Config) -> anyhow::Result<[Stdio; 3]> {
     let mut stdio = [Stdio::Null; 3];
     for (index, entry) in config.files.iter().enumerate().filter(|(_, entry)| !entry.is_socket()) {
+        if matches!((index, entry), (3.., Entry::Null { .. })) {
+            continue;
+        }
         let Some(place) = stdio.get_mut(index) else {
             return Err(anyhow!(
                 "files[{index}] (`{}`): what is behind the descriptors 0, 1 and 2 has to be a socket",

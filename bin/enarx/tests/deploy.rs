@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! `enarx deploy`: what is refused before anything starts, and workloads from a folder, with a real
+//! Steward. The way through a Drawbridge is in `demo.rs`.
+
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use common::{Scratch, enarx_in, on_every_backend, show, text};
+use drawbridge_client::Package;
+use serde_json::Value;
+
+/// An address at which nobody listens.
+const NOBODY: &str = "localhost:1";
+
+const ZEROS: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+const ONES: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
+
+fn deploy(home: &Path, args: &[&str]) -> Output {
+    enarx_in(home).arg("deploy").args(args).output().unwrap()
+}
+
+fn refused(args: &[&str], code: i32, parts: &[&str]) {
+    let home = Scratch::new();
+    let out = deploy(home.path(), args);
+    let said = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(code), "{}", show(&out));
+    for part in parts.iter().chain(&["Error:"]) {
+        assert!(said.contains(part), "{part} is not in\n{said}");
+    }
+}
+
+#[test]
+fn a_backend_that_lets_the_host_in_is_used_only_if_it_is_named() {
+    refused(&["localhost:1/alice/shop:1.2.3"], 123, &["keeps the host out", "--backend"]);
+}
+
+#[test]
+fn what_names_no_workload_is_refused() {
+    refused(&["--backend", "nil", "no workload"], 2, &["names no workload"]);
+    refused(&["--backend", "nil", "alice/shop:one"], 2, &["names no workload"]);
+    refused(&["--backend", "nil", "alice/shop:1.2.3"], 2, &["names no Drawbridge", "--drawbridge"]);
+    refused(&["--backend", "nil", "/etc"], 2, &["--digest"]);
+    refused(&["--backend", "nil", "/etc", "--digest", "sha256:00"], 2, &["not a digest"]);
+    let slug = format!("{NOBODY}/alice/shop:1.2.3@{ZEROS}");
+    refused(&["--backend", "nil", &slug, "--digest", ONES], 2, &["not the same"]);
+}
+
+#[test]
+fn a_drawbridge_that_is_not_there_is_named() {
+    let slug = format!("{NOBODY}/alice/shop:1.2.3");
+    refused(&["--backend", "nil", &slug], 120, &["terms of release", NOBODY]);
+}
+
+#[test]
+fn a_steward_without_a_root_is_refused() {
+    let args = ["--backend", "nil", "/etc", "--digest", ZEROS, "--steward", "https://localhost:1"];
+    refused(&args, 2, &["--steward-ca"]);
+}
+
+/// A folder with a workload.
+struct Workload {
+    folder: Scratch,
+    digest: String,
+}
+
+impl Workload {
+    fn new(wat: &str, config: &str) -> Self {
+        let folder = Scratch::new();
+        folder.file("main.wasm", wat::parse_str(wat).unwrap());
+        folder.file("Enarx.toml", config);
+        let digest = Package::from_path(folder.path()).unwrap().digest();
+        Self { folder, digest }
+    }
+
+    fn path(&self) -> &str {
+        self.folder.path().to_str().unwrap()
+    }
+}
+
+/// Prints one line and exits with 7.
+const SAY: &str = r#"(module
+  (import "wasi_snapshot_preview1" "fd_write"
+    (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 16) "it runs\n")
+  (func (export "_start")
+    (i32.store (i32.const 0) (i32.const 16))
+    (i32.store (i32.const 4) (i32.const 8))
+    (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+    (call $proc_exit (i32.const 7))))"#;
+
+const CONFIG: &str = r#"files = [{ kind = "null" }, { kind = "stdout" }, { kind = "stderr" }]
+
+[compiler]
+allow_development = true
+"#;
+
+/// Services for development, as long as the value lives.
+struct Services {
+    home: PathBuf,
+    state: Value,
+}
+
+impl Services {
+    fn up(home: &Path) -> Self {
+        let out = enarx_in(home).args(["dev", "up", "--json"]).output().unwrap();
+        assert!(out.status.success(), "{}", show(&out));
+        let state = serde_json::from_slice(&out.stdout).unwrap();
+        Self { home: home.to_owned(), state }
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.state[name].as_str().unwrap()
+    }
+
+    /// A deployment that asks this Steward.
+    fn deploy(&self, backend: &str, args: &[&str]) -> Output {
+        let mut command: Command = enarx_in(&self.home);
+        command.args(["deploy", "--backend", backend, "--steward", self.text("steward")]);
+        command.args(["--steward-ca", self.text("steward_ca")]);
+        command.args(["--ca-bundle", self.text("ca_bundle")]);
+        command.args(args).output().unwrap()
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        let _ = enarx_in(&self.home).args(["dev", "down"]).output();
+    }
+}
+
+on_every_backend! {
+    fn a_folder_runs_with_a_certificate_of_the_steward(backend) {
+        let home = Scratch::new();
+        let services = Services::up(home.path());
+        let workload = Workload::new(SAY, CONFIG);
+        let args = [workload.path(), "--digest", &workload.digest, "--json"];
+        let out = services.deploy(backend, &args);
+        assert_eq!(out.status.code(), Some(7), "{}", show(&out));
+        assert_eq!(text(&out.stdout), "it runs\n");
+        let lines: Vec<Value> = text(&out.stderr)
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{}", show(&out))))
+            .collect();
+        assert_eq!(lines[0]["backend"], backend);
+        let steps: Vec<u64> = lines.iter().filter_map(|line| line["step"].as_u64()).collect();
+        // No Drawbridge releases what the host has.
+        let wanted: Vec<u64> = (1..=13).filter(|step| !matches!(step, 9 | 10)).collect();
+        assert_eq!(steps, wanted, "{}", show(&out));
+        assert!(lines.iter().any(|line| line["event"] == "certificate"), "{}", show(&out));
+
+        // A module alone is its own root.
+        let module = workload.folder.path().join("main.wasm");
+        let digest = Package::from_path(&module).unwrap().digest();
+        let out = services.deploy(backend, &[module.to_str().unwrap(), "--digest", &digest]);
+        assert!(matches!(out.status.code(), Some(7 | 120)), "{}", show(&out));
+    }
+
+    fn another_folder_than_the_one_that_was_meant_does_not_run(backend) {
+        let home = Scratch::new();
+        let services = Services::up(home.path());
+        let workload = Workload::new(SAY, CONFIG);
+        workload.folder.file("Enarx.toml", format!("{CONFIG}# changed\n"));
+        let out = services.deploy(backend, &[workload.path(), "--digest", &workload.digest]);
+        assert_eq!(out.status.code(), Some(122), "{}", show(&out));
+        assert_eq!(text(&out.stdout), "");
+        assert!(text(&out.stderr).contains("is not the workload that was asked for"), "{}", show(&out));
+    }
+
+    fn without_the_steward_nothing_runs(backend) {
+        let home = Scratch::new();
+        let workload = Workload::new(SAY, CONFIG);
+        let (steward_ca, ca_bundle) = {
+            let services = Services::up(home.path());
+            (services.text("steward_ca").to_owned(), services.text("ca_bundle").to_owned())
+        };
+        let out = deploy(home.path(), &[
+            "--backend", backend, workload.path(), "--digest", &workload.digest,
+            "--steward", "https://localhost:1", "--steward-ca", &steward_ca,
+            "--ca-bundle", &ca_bundle,
+        ]);
+        assert_eq!(out.status.code(), Some(120), "{}", show(&out));
+        assert_eq!(text(&out.stdout), "");
+        assert!(text(&out.stderr).contains("got no certificate"), "{}", show(&out));
+        assert!(text(&out.stderr).contains("help:"), "{}", show(&out));
+    }
+
+    fn a_keep_that_the_policy_does_not_list_gets_no_certificate(backend) {
+        let home = Scratch::new();
+        let services = Services::up(home.path());
+        let workload = Workload::new(SAY, CONFIG);
+        // Evidence under another root than the Steward's policy names.
+        let root = home.path().join("data/enarx/development");
+        for name in ["root.key", "root.crt"] {
+            fs::remove_file(root.join(name)).unwrap();
+        }
+        let out = enarx_in(home.path()).args(["dev", "init"]).output().unwrap();
+        assert!(out.status.success(), "{}", show(&out));
+        let out = services.deploy(backend, &[workload.path(), "--digest", &workload.digest]);
+        assert_eq!(out.status.code(), Some(120), "{}", show(&out));
+        assert!(text(&out.stderr).contains("got no certificate"), "{}", show(&out));
+    }
+}
