@@ -10,7 +10,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use common::{Scratch, enarx_in, on_every_backend, show, text};
+use common::{Scratch, enarx_in, show, text};
 use serde_json::Value;
 
 /// The lines of JSON.
@@ -22,7 +22,7 @@ fn of<'a>(lines: &'a [Value], event: &'a str) -> impl Iterator<Item = &'a Value>
     lines.iter().filter(move |line| line["event"] == event)
 }
 
-on_every_backend! {
+common::on_every_backend! {
     fn every_step_is_shown_and_every_attack_fails(backend) {
         let (home, temporary) = (Scratch::new(), Scratch::new());
         let out = enarx_in(home.path())

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use common::{Scratch, enarx_in, on_every_backend, show, text};
+use common::{Scratch, enarx_in, show, text};
 use drawbridge_client::Package;
 use serde_json::Value;
 
@@ -136,7 +136,7 @@ impl Drop for Services {
     }
 }
 
-on_every_backend! {
+common::on_every_backend! {
     fn a_folder_runs_with_a_certificate_of_the_steward(backend) {
         let home = Scratch::new();
         let services = Services::up(home.path());

@@ -250,6 +250,7 @@ mod tests {
         let text = policy(&root.certificate_pem().unwrap(), &["ab".repeat(48), "cd".repeat(48)]);
         let policy = Policy::parse(&text).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(policy.development_roots(), [root.certificate_der().to_vec()]);
-        assert!(policy.explain().join("\n").contains(&"ab".repeat(48)), "{:?}", policy.explain());
+        let explained = policy.explain().join("\n");
+        assert!(explained.contains("one of 2 (abababababababab…"), "{explained}");
     }
 }

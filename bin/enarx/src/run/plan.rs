@@ -235,7 +235,7 @@ mod tests {
             &["stdout"][..],
             &["stdin", "stdin"],
             &["stdin", "stdout", "stdin"],
-            &["stdin", "stdout", "stderr", "null"],
+            &["stdin", "stdout", "stderr", "stdout"],
         ] {
             assert!(parsed(kinds).is_err(), "{kinds:?}");
         }
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_steward_without_a_root_is_refused() {
-        let source = "steward = \"steward.example.com\"\nfiles = []";
+        let source = "steward = \"https://steward.example.com\"\nfiles = []";
         let config = Config::parse(source, "Enarx.toml").unwrap();
         let path = Path::new("Enarx.toml");
         let failure = sockets(&config, path, &TrustArgs::default()).unwrap_err();
