@@ -183,7 +183,7 @@ pub fn store(memory: &mut [u8], pointer: i32, bytes: &[u8], align: usize) -> Opt
 pub fn part(memory: &[u8], parts: i32, n: usize) -> Option<(usize, usize)> {
     let first = at(memory, parts, 0, 4)?;
     let entry = first.checked_add(n.checked_mul(PART)?)?;
-    let word = |at| Some(usize::try_from(u32::from_le_bytes(array(memory, at)?)).ok()?);
+    let word = |at| usize::try_from(u32::from_le_bytes(array(memory, at)?)).ok();
     let (start, len) = (word(entry)?, word(entry.checked_add(4)?)?);
     memory.get(start..start.checked_add(len)?)?;
     Some((start, len))
