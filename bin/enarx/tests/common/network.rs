@@ -76,13 +76,11 @@ impl Keep {
     fn wait_for(&self, mut done: impl FnMut(&Said) -> bool) {
         let (mutex, changed) = &*self.said;
         let said = mutex.lock().unwrap_or_else(PoisonError::into_inner);
-        let pending = |said: &mut Said| !done(said) && said.ended < 2;
         let (said, timeout) = changed
-            .wait_timeout_while(said, LIMIT, pending)
+            .wait_timeout_while(said, LIMIT, |said| !done(said) && said.ended < 2)
             .unwrap_or_else(PoisonError::into_inner);
         assert!(!timeout.timed_out(), "the Keep did not get there: {said:?}");
-        let mut said = said;
-        assert!(!pending(&mut said) || said.ended < 2, "the Keep ended: {said:?}");
+        assert!(done(&said), "the Keep ended: {said:?}");
     }
 
     /// What it wrote so far on stderr.
