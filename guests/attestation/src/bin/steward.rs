@@ -11,8 +11,10 @@
 //! disagree on whether sockets or folders come first.
 //!
 //! The decision is the same code as in the native service; what is around it is the least that serves
-//! it: one connection at a time, no TLS (a Keep puts that on the socket), no metrics. WASI preview 1 has
-//! no timeouts on sockets, so whoever runs this alone on a network can be kept waiting by one client.
+//! it: one connection at a time, no TLS (a Keep puts that on the socket), no metrics. A connection may
+//! carry several requests, as a Keep sends them that asks for a nonce and then for a certificate. WASI
+//! preview 1 has no timeouts on sockets, so they do not wait here, and this program does; a client that
+//! is silent for long is left, since all others wait for it.
 
 use std::ffi::CString;
 use std::fs;
@@ -22,7 +24,7 @@ use std::os::fd::FromRawFd;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use evidence_claims::Reason;
 use evidence_crypto::{Crypto, RustCrypto};
@@ -38,6 +40,12 @@ use steward_policy::Policy;
 const MAX_BODY: usize = 1 << 20;
 /// No head of a request may have more bytes.
 const MAX_HEAD: usize = 16 << 10;
+/// A client has so long to begin a request.
+const IDLE: Duration = Duration::from_secs(2);
+/// A client has so long to send a request, or to take an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks at a socket on which nothing moved.
+const PAUSE: Duration = Duration::from_millis(1);
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -88,7 +96,8 @@ fn serve(folder: &Path, descriptor: Option<u32>) -> Result<()> {
             Err(error) => return Err(error.into()),
         };
         // What one client does is no reason to stop.
-        if let Err(error) = answer(&authority, stream) {
+        if let Err(error) = stream.set_nonblocking(true).and_then(|()| converse(&authority, stream))
+        {
             eprintln!("steward: {error}");
         }
     }
@@ -196,28 +205,73 @@ struct Request {
     method: String,
     path: String,
     content_type: String,
+    accept: String,
+    /// Whether the client wants to send another one.
+    keep: bool,
     body: Vec<u8>,
 }
 
-fn answer(authority: &Authority, mut stream: TcpStream) -> io::Result<()> {
-    let request = read(&mut stream)?;
-    let (status, content_type, body) = match &request {
-        Ok(request) => route(authority, request),
-        Err(413) => problem(
-            413,
-            "http.body-too-large",
-            "the body of the request has more than 1 MiB",
-            "leave out endorsements that the evidence does not need",
-        ),
-        Err(status) => problem(*status, "http.malformed", "this is no request", "send HTTP/1.1"),
-    };
-    let head = format!(
-        "HTTP/1.1 {status} \r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\
-         Cache-Control: no-store\r\nConnection: close\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(&[head.as_bytes(), &body].concat())?;
-    if request.is_err() { drain(&mut stream) } else { Ok(()) }
+/// Answers all requests of a connection.
+fn converse(authority: &Authority, mut stream: TcpStream) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    while let Some(request) = read(&mut stream, &mut bytes)? {
+        let (status, content_type, body) = match &request {
+            Ok(request) => route(authority, request),
+            Err(413) => problem(
+                413,
+                "http.body-too-large",
+                "the body of the request has more than 1 MiB",
+                "leave out endorsements that the evidence does not need",
+            ),
+            Err(status) => {
+                problem(*status, "http.malformed", "this is no request", "send HTTP/1.1")
+            }
+        };
+        let keep = request.as_ref().is_ok_and(|request| request.keep);
+        let head = format!(
+            "HTTP/1.1 {status} \r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\
+             Cache-Control: no-store\r\n{}\r\n",
+            body.len(),
+            if keep { "" } else { "Connection: close\r\n" },
+        );
+        write(&mut stream, &[head.as_bytes(), &body].concat())?;
+        if request.is_err() {
+            return drain(&mut stream);
+        }
+        if !keep {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Tries again for some time what a socket cannot do at once.
+fn in_time<T>(patience: Duration, mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let start = Instant::now();
+    loop {
+        match work() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if start.elapsed() > patience {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                std::thread::sleep(PAUSE);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
+fn write(stream: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    let start = Instant::now();
+    while !bytes.is_empty() {
+        let left = PATIENCE.saturating_sub(start.elapsed());
+        match in_time(left, || stream.write(bytes))? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            count => bytes = bytes.get(count..).unwrap_or_default(),
+        }
+    }
+    Ok(())
 }
 
 /// Ends the answer, and takes some of what the client may still send: closed with bytes unread, the
@@ -226,77 +280,98 @@ fn drain(stream: &mut TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     let mut chunk = [0; 8192];
     let mut left = 2 * MAX_BODY;
-    while left > 0 {
-        match stream.read(&mut chunk) {
+    let start = Instant::now();
+    while left > 0 && start.elapsed() < PATIENCE {
+        match in_time(IDLE, || stream.read(&mut chunk)) {
             Ok(0) => break,
             Ok(count) => left = left.saturating_sub(count),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                std::thread::sleep(std::time::Duration::from_millis(1));
-            }
-            // The client has gone already.
+            // The client has gone already, or says nothing.
             Err(_) => break,
         }
     }
     Ok(())
 }
 
-/// Reads one request; the inner error is the status of an answer.
-fn read(stream: &mut TcpStream) -> io::Result<std::result::Result<Request, u16>> {
-    let mut bytes = Vec::new();
+/// Reads one request; the inner error is the status of an answer. None: the client sends no more.
+///
+/// `bytes` is what arrived and was not looked at, before and after.
+fn read(
+    stream: &mut TcpStream,
+    bytes: &mut Vec<u8>,
+) -> io::Result<Option<std::result::Result<Request, u16>>> {
     let mut chunk = [0; 8192];
     let mut wanted = None;
+    let start = Instant::now();
     loop {
         if wanted.is_none() {
-            let mut headers = [httparse::EMPTY_HEADER; 64];
-            let mut head = httparse::Request::new(&mut headers);
-            match head.parse(&bytes) {
-                Ok(httparse::Status::Complete(length)) => {
-                    let value = |name: &str| {
-                        let header =
-                            head.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name))?;
-                        core::str::from_utf8(header.value).ok().map(str::to_owned)
-                    };
-                    let body = match value("content-length").map(|text| text.parse::<usize>()) {
-                        None => 0,
-                        Some(Ok(size)) if size <= MAX_BODY => size,
-                        Some(Ok(_)) => return Ok(Err(413)),
-                        Some(Err(_)) => return Ok(Err(400)),
-                    };
-                    if value("transfer-encoding").is_some() {
-                        return Ok(Err(501));
-                    }
-                    let request = Request {
-                        method: head.method.unwrap_or_default().to_owned(),
-                        path: head.path.unwrap_or_default().to_owned(),
-                        content_type: value("content-type").unwrap_or_default(),
-                        body: Vec::new(),
-                    };
-                    wanted = Some((length, body, request));
-                }
-                Ok(httparse::Status::Partial) if bytes.len() > MAX_HEAD => return Ok(Err(431)),
-                Ok(httparse::Status::Partial) => {}
-                Err(httparse::Error::TooManyHeaders) => return Ok(Err(431)),
-                Err(_) => return Ok(Err(400)),
+            match head(bytes) {
+                Ok(Some(found)) => wanted = Some(found),
+                Ok(None) if bytes.len() > MAX_HEAD => return Ok(Some(Err(431))),
+                Ok(None) => {}
+                Err(status) => return Ok(Some(Err(status))),
             }
         }
         if let Some((start, size, request)) = &mut wanted {
             if let Some(body) = bytes.get(*start..*start + *size) {
                 request.body = body.to_vec();
-                return Ok(wanted.map(|(.., request)| request).ok_or(400));
+                bytes.drain(..*start + *size);
+                return Ok(wanted.map(|(.., request)| Ok(request)));
             }
         }
-        match stream.read(&mut chunk) {
-            Ok(0) => return Ok(Err(400)),
+        let patience =
+            if bytes.is_empty() { IDLE } else { PATIENCE.saturating_sub(start.elapsed()) };
+        match in_time(patience, || stream.read(&mut chunk)) {
+            Ok(0) if bytes.is_empty() => return Ok(None),
+            Ok(0) => return Ok(Some(Err(400))),
             Ok(count) => bytes.extend_from_slice(&chunk[..count]),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                std::thread::sleep(std::time::Duration::from_millis(1));
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && bytes.is_empty() => {
+                return Ok(None);
             }
             Err(error) => return Err(error),
         }
     }
 }
 
+/// The head of a request, if it is all there: its length, that of the body, and the request without it.
+/// The error is the status of an answer.
+fn head(bytes: &[u8]) -> std::result::Result<Option<(usize, usize, Request)>, u16> {
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut head = httparse::Request::new(&mut headers);
+    let length = match head.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(httparse::Error::TooManyHeaders) => return Err(431),
+        Err(_) => return Err(400),
+    };
+    let value = |name: &str| {
+        let header = head.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name))?;
+        core::str::from_utf8(header.value).ok().map(str::to_owned)
+    };
+    let body = match value("content-length").map(|text| text.parse::<usize>()) {
+        None => 0,
+        Some(Ok(size)) if size <= MAX_BODY => size,
+        Some(Ok(_)) => return Err(413),
+        Some(Err(_)) => return Err(400),
+    };
+    if value("transfer-encoding").is_some() {
+        return Err(501);
+    }
+    let connection = value("connection").unwrap_or_default().to_ascii_lowercase();
+    let request = Request {
+        method: head.method.unwrap_or_default().to_owned(),
+        path: head.path.unwrap_or_default().to_owned(),
+        content_type: value("content-type").unwrap_or_default(),
+        accept: value("accept").unwrap_or_default(),
+        keep: head.version == Some(1) && !connection.contains("close"),
+        body: Vec::new(),
+    };
+    Ok(Some((length, body, request)))
+}
+
 type Answer = (u16, &'static str, Vec<u8>);
+
+/// The certificates in one piece, the Keep's last (RFC 6066, 10.1).
+const PKI_PATH: &str = "application/pkix-pkipath";
 
 fn route(authority: &Authority, request: &Request) -> Answer {
     let content_type = request.content_type.split(';').next().unwrap_or_default().trim();
@@ -319,7 +394,9 @@ fn route(authority: &Authority, request: &Request) -> Answer {
         },
         ("POST", path @ ("/" | "/v1/certificates")) => match content_type {
             "application/pkcs10" => match authority.issue(&request.body, now(), random()) {
-                Ok(issued) if path == "/" => (200, "application/pkix-pkipath", issued.pki_path()),
+                Ok(issued) if path == "/" || request.accept.contains(PKI_PATH) => {
+                    (200, PKI_PATH, issued.pki_path())
+                }
                 Ok(issued) => (200, "application/pem-certificate-chain", issued.pem().into_bytes()),
                 Err(refusal) => refused(&refusal),
             },
