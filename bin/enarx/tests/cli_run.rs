@@ -257,12 +257,8 @@ fn bad_configurations_are_refused() {
         ("args = 1", &["Enarx.toml:1:8"]),
         ("files = [{ kind = \"stdout\" }]", &["files[0]", "stdin"]),
         (
-            "files = [{ kind = \"listen\", name = \"web\", prot = \"tls\" }]",
-            &["files[0]", "web", "no sockets yet"],
-        ),
-        (
-            "files = [{ kind = \"connect\", host = \"example.com\", prot = \"tls\" }]",
-            &["files[0]", "example.com", "no sockets yet"],
+            "files = [{ kind = \"null\" }, { kind = \"connect\", host = \"a.example\", trust = [\"a.pem\"] }]",
+            &["a.pem"],
         ),
     ];
     for (source, words) in cases {

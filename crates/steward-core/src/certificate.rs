@@ -3,8 +3,8 @@
 //! Makes certificates: `docs/certificate-profile.md`.
 //!
 //! There is a profile for authorities, one for Keeps and one for services that are none, and nothing in
-//! them comes from a request but the public key. Signing certificates is little more than putting bytes in their order, so it
-//! is done here, in one place that can be read against RFC 5280.
+//! them comes from a request but the public key. Signing certificates is little more than putting bytes in
+//! their order, so it is done here, in one place that can be read against RFC 5280.
 
 use core::net::IpAddr;
 

@@ -133,10 +133,10 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
         }
         let carrying = Arc::clone(shared);
         let spawned = thread::Builder::new().name("compiler-carry".into()).spawn(move || {
-            if let Some(address) = start(&carrying) {
-                if let Err(error) = carry(stream, address) {
-                    tracing::debug!(%error, "the connection to the compiler Keep ended");
-                }
+            if let Some(address) = start(&carrying)
+                && let Err(error) = carry(stream, address)
+            {
+                tracing::debug!(%error, "the connection to the compiler Keep ended");
             }
             carrying.connections.fetch_sub(1, Ordering::SeqCst);
         });
