@@ -124,9 +124,11 @@ impl Sink {
         for part in batch {
             self.hasher.update(part);
         }
-        let mut slices: Vec<IoSlice<'_>> = batch.iter().map(|part| IoSlice::new(part)).collect();
+        // An empty part would look like a file that takes nothing any more.
+        let parts = batch.iter().filter(|part| !part.is_empty());
+        let mut slices: Vec<IoSlice<'_>> = parts.map(|part| IoSlice::new(part)).collect();
         let mut slices = slices.as_mut_slice();
-        while slices.first().is_some() {
+        while !slices.is_empty() {
             match self.staged.file.write_vectored(slices) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => IoSlice::advance_slices(&mut slices, count),
