@@ -62,12 +62,17 @@ impl Home {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
+        let mut service = Service { child, base: String::new() };
         for _ in 0..600 {
-            if let Ok(address) = fs::read_to_string(&file) {
-                return Service { child, base: format!("http://{}", address.trim()) };
+            if let Ok(address) = fs::read_to_string(&file)
+                && address.ends_with('\n')
+            {
+                service.base = format!("http://{}", address.trim());
+                return service;
             }
             sleep(Duration::from_millis(50)).await;
         }
+        service.kill();
         panic!("the server does not start");
     }
 
