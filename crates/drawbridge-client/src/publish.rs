@@ -7,6 +7,7 @@
 
 use std::io::SeekFrom;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use drawbridge_signatures::{SigningKey, entry_of, sign_jws};
@@ -23,6 +24,8 @@ use crate::{Client, Error, Package, Progress};
 
 /// Files up to this length in bytes are sent at once, larger ones in parts of it.
 const PART: u64 = 8 << 20;
+/// A server has so long to hear that an upload is given up. It removes it some day in any case.
+const GIVE_UP: Duration = Duration::from_secs(5);
 /// The name under which progress is told of a file that is the whole package.
 const ALONE: &str = "main.wasm";
 
@@ -167,6 +170,25 @@ impl Client {
         let Some(place) = place.filter(|place| place.origin() == self.0.base.origin()) else {
             return Err(self.0.answer(&what, "it does not say where the upload goes"));
         };
+        let sent = self.parts(&what, name, &place, path, meta, progress).await;
+        if sent.is_err() {
+            // Who tries again begins anew, so what has arrived would only take room.
+            let give_up = self.0.request(Method::DELETE, place);
+            let _ = give_up.timeout(self.0.timeout.min(GIVE_UP)).send().await;
+        }
+        sent
+    }
+
+    /// The parts of an upload that has begun, and its end.
+    async fn parts(
+        &self,
+        what: &str,
+        name: &str,
+        place: &Url,
+        path: &Path,
+        meta: &Meta,
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
         let mut file = File::open(path).await.map_err(Error::file("read", path))?;
         let (mut offset, mut failed) = (0, 0);
         while offset < meta.length {
@@ -192,18 +214,21 @@ impl Client {
                     self.0.wait(failed, None).await;
                     let ask =
                         || self.0.request(Method::HEAD, place.clone()).timeout(self.0.timeout);
-                    let answer = self.0.send(&what, ask).await?;
+                    let answer = self.0.send(what, ask).await?;
                     let at = answer.headers().get("upload-offset");
                     let at = at.and_then(|at| at.to_str().ok()?.parse::<u64>().ok());
                     let Some(at) = at.filter(|at| *at <= meta.length) else {
-                        return Err(self.0.answer(&what, "it does not say how far the upload is"));
+                        return Err(self.0.answer(what, "it does not say how far the upload is"));
                     };
                     if at > offset {
                         failed = 0;
                     } else if failed >= self.0.attempts {
                         return Err(match other {
-                            Err(error) => self.0.broken(&what, error),
-                            Ok(_) => self.0.answer(&what, "it takes no more of the upload"),
+                            Err(error) => self.0.broken(what, error),
+                            Ok(response) if response.status().is_success() => {
+                                self.0.answer(what, "it takes no more of the upload")
+                            }
+                            Ok(response) => self.0.refusal(what, response).await,
                         });
                     }
                     offset = at;
@@ -212,7 +237,7 @@ impl Client {
             progress.at(name, offset);
         }
         let finish = || self.0.request(Method::PUT, place.clone());
-        self.0.send(&what, finish).await.map(drop)
+        self.0.send(what, finish).await.map(drop)
     }
 }
 

@@ -157,7 +157,7 @@ impl Transport {
         Error::Answer { host: self.host.clone(), what: what.to_owned(), why: why.to_string() }
     }
 
-    async fn refusal(&self, what: &str, mut response: Response) -> Error {
+    pub(crate) async fn refusal(&self, what: &str, mut response: Response) -> Error {
         let status = response.status();
         let is_problem = response
             .headers()
