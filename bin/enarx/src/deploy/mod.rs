@@ -254,7 +254,12 @@ fn terms(slug: &Slug, host: &str, roots: Option<Vec<u8>>) -> Result<Terms, Failu
                 drawbridge_client::Error::Pinned { .. } => Code::Refused,
                 _ => Code::Failed,
             };
-            Failure::new(code, anyhow!(error).context(failed()))
+            let help = error.help();
+            let failure = Failure::new(code, anyhow!(error).context(failed()));
+            match help {
+                Some(help) => failure.help(help),
+                None => failure,
+            }
         })
 }
 
