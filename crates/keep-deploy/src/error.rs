@@ -279,7 +279,7 @@ impl DeployError {
             }
             Self::Compiler { .. } => {
                 "compare `[compiler]` in Enarx.toml with the measurement of the compiler Keep \
-                 (`enarx platform measure`)"
+                 (`enarx measure`)"
             }
             Self::CompilerForm { .. } => "try again, and look at the output of the compiler Keep",
             Self::NotCompiled { .. } => "correct the module and publish it anew",
