@@ -11,4 +11,5 @@ mod artifacts;
 mod host;
 mod refusals;
 mod running;
+mod sockets;
 mod streams;
