@@ -14,7 +14,7 @@ use keep_backend::EventSink;
 use keep_launch::Event;
 use serde_json::{Value, json};
 
-/// Short names of the steps, as `docs/flow.md` has them in its last column.
+/// Short names of the steps, as `docs/flow.md` has them.
 const STEPS: [&str; 13] = [
     "ask", "terms", "pin", "launch", "evidence", "request", "steward", "answer", "tls", "release",
     "fetch", "digest", "run",
