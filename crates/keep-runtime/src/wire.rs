@@ -11,6 +11,8 @@ use std::time::Duration;
 pub const SUBSCRIPTION: usize = 48;
 /// Bytes of an `event`.
 pub const EVENT: usize = 32;
+/// `eventtype::fd_write`.
+pub const EVENT_WRITE: u8 = 2;
 /// Bytes of an `iovec` or `ciovec`.
 pub const PART: usize = 8;
 /// Bytes of an `fdstat`.
@@ -87,7 +89,7 @@ impl What {
         match self {
             Self::Clock { .. } => 0,
             Self::Read(_) => 1,
-            Self::Write(_) => 2,
+            Self::Write(_) => EVENT_WRITE,
         }
     }
 }

@@ -86,10 +86,7 @@ pub(super) async fn serve(
     if listen.alpn.is_empty() && listen.prot == Prot::Tls {
         listen.alpn.push("http/1.1".into());
     }
-    let proxy = linker
-        .instantiate_pre(component)
-        .and_then(ProxyPre::new)
-        .map_err(|error| Failed::Start(error))?;
+    let proxy = linker.instantiate_pre(component).and_then(ProxyPre::new).map_err(Failed::Start)?;
     let mut listener = outside
         .net
         .listen(&listen)

@@ -66,6 +66,7 @@ async fn wait<T>(
     mut poll: impl FnMut(&mut Sockets, &mut Context<'_>) -> Poll<Result<T, Errno>>,
 ) -> Result<T, Errno> {
     if !nonblocking {
+        sockets.vain = 0;
         return poll_fn(|cx| {
             sockets.drive(cx);
             poll(sockets, cx)
@@ -75,7 +76,10 @@ async fn wait<T>(
     let mut once = async || {
         poll_fn(|cx| {
             Poll::Ready(match poll(sockets, cx) {
-                Poll::Ready(result) => Some(result),
+                Poll::Ready(result) => {
+                    sockets.vain = 0;
+                    Some(result)
+                }
                 Poll::Pending => {
                     sockets.drive(cx);
                     None

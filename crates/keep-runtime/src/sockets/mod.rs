@@ -62,6 +62,8 @@ pub(crate) struct Sockets {
     /// Ends of connections that go on without the workload.
     farewells: JoinSet<()>,
     stdin: Input,
+    /// How many polls in a row found nothing but room to write, while nothing was moved.
+    vain: u32,
 }
 
 /// What stands behind a descriptor.
@@ -103,6 +105,7 @@ pub(crate) async fn open(network: &Network, directories: bool) -> Result<Sockets
         entries: BTreeMap::new(),
         places: BTreeSet::new(),
         directories,
+        vain: 0,
         unsent: BTreeSet::new(),
         farewells: JoinSet::new(),
         stdin: Input::new(),
