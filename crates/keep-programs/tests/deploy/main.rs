@@ -80,8 +80,7 @@ fn servers(world: &Arc<World>) -> (Server, Server) {
 
 fn deployed(world: &World, servers: &(Server, Server), compiler: Option<String>) -> Report {
     let deploy = Deploy { compiler, ..world.launch(&servers.0, &servers.1) };
-    let launched =
-        launch(Program::Runtime, &Launch::Deploy(deploy), &world.host, nothing(), None);
+    let launched = launch(Program::Runtime, &Launch::Deploy(deploy), &world.host, nothing(), None);
     launched.keep.serve().unwrap()
 }
 
