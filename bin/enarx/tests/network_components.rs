@@ -35,7 +35,13 @@ fn proxy(backend: &str, scratch: &Scratch, rest: &str) -> Option<(u16, Keep)> {
 }
 
 /// Runs a component to its end.
-fn run(backend: &str, scratch: &Scratch, module: &str, rest: &str, args: &[&str]) -> Option<Output> {
+fn run(
+    backend: &str,
+    scratch: &Scratch,
+    module: &str,
+    rest: &str,
+    args: &[&str],
+) -> Option<Output> {
     let module = guests::guest(module)?;
     let config = config(scratch, "", rest);
     let mut command = network::run(backend, &config, &module);
@@ -197,7 +203,7 @@ common::on_every_backend! {
             let args = ["call", host, &port.to_string(), text];
             run(backend, &scratch, module, &rest, &args).map(|out| (common::text(&out.stdout), common::show(&out)))
         };
-        let text = "what was said ".repeat(20_000);
+        let text = "what was said ".repeat(5_000);
         let Some((said, shown)) = call("localhost", server.port, &text) else { return };
         assert!(said == text, "{} bytes came back: {shown}", said.len());
         assert_eq!(server.seen.lock().expect("no panic")[0][0], 22, "the first byte is one of TLS");

@@ -109,7 +109,9 @@ fn serve(ip: Ipv4Addr, port: u16, count: usize) {
     while ended < count {
         let mut pollables = vec![&listening];
         pollables.extend(connections.iter().map(|(pollable, ..)| pollable));
-        let ready = poll(&pollables);
+        let mut ready = poll(&pollables);
+        // They come in any order; from the last to the first, an end moves only those behind it.
+        ready.sort_unstable();
         for index in ready.into_iter().rev() {
             let Some(index) = index.checked_sub(1) else {
                 match socket.accept() {
