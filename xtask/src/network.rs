@@ -162,7 +162,7 @@ impl Bench {
 }
 
 fn requests(bench: &Bench) -> Result<String> {
-    let component = guests::out().join("http-proxy.component.wasm");
+    let component = guests::out().join("proxy.component.wasm");
     let [plain, proxy, keep] = [port()?, port()?, port()?];
     let mut wasmtime = Command::new(programs::reference()?);
     wasmtime.args(["serve", "-Scli", "--addr", &address(plain)]).arg(&component);
