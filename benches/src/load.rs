@@ -27,6 +27,7 @@ async fn connect(connector: &TlsConnector, address: SocketAddr) -> Result<Connec
 async fn ask(connection: &mut Connection, request: &[u8], buffer: &mut [u8]) -> Result<u64> {
     connection.write_all(request).await?;
     let mut have = 0;
+    let mut is_chunked = false;
     let (end, length) = loop {
         let count = connection.read(&mut buffer[have..]).await?;
         if count == 0 {
@@ -38,10 +39,24 @@ async fn ask(connection: &mut Connection, request: &[u8], buffer: &mut [u8]) -> 
             if !head.starts_with("http/1.1 200") {
                 return Err(format!("the server answered {head}").into());
             }
+            if head.contains("transfer-encoding: chunked") {
+                is_chunked = true;
+                break (end + 4, 0);
+            }
             let length = head.split("\r\n").find_map(|line| line.strip_prefix("content-length:"));
             break (end + 4, length.ok_or("no content-length")?.trim().parse::<u64>()?);
         }
     };
+    if is_chunked {
+        // Small answers only: all of it fits into the buffer.
+        while !buffer[end..have].ends_with(b"0\r\n\r\n") {
+            match connection.read(&mut buffer[have..]).await? {
+                0 => return Err("the server closed the connection early".into()),
+                count => have += count,
+            }
+        }
+        return Ok((have - end) as u64);
+    }
     let mut rest = length.saturating_sub((have - end) as u64);
     while rest > 0 {
         match connection.read(buffer).await? {
