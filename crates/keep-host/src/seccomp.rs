@@ -293,9 +293,46 @@ fn install_handler() -> io::Result<()> {
 /// Where `siginfo_t` has the number of the call: after three words and the address of the call.
 const SIGINFO_CALL: usize = 24;
 
-extern "C" fn forbidden(_: libc::c_int, info: *const libc::siginfo_t, _: *const libc::c_void) {
+/// What glibc opens once in the life of a process, when it gives memory of a thread's heap back for the
+/// first time. It takes a refusal well, and asks at no time of our choice.
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+const ALLOCATOR: &core::ffi::CStr = c"/proc/sys/vm/overcommit_memory";
+
+/// Refuses the allocator its file without ending the process; whether it was the allocator.
+///
+/// # Safety
+///
+/// `context` is what the kernel gave to a handler of SIGSYS for `call`.
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+unsafe fn refuse_allocator(call: i32, context: *mut libc::c_void) -> bool {
+    if libc::c_long::from(call) != libc::SYS_openat {
+        return false;
+    }
+    // SAFETY: as the caller promises. The call was not executed, so its registers hold its arguments;
+    // a path that is no text ends the process, as the call would.
+    unsafe {
+        let registers = &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs;
+        let path = registers[libc::REG_RSI as usize] as *const libc::c_char;
+        if libc::strcmp(path, ALLOCATOR.as_ptr()) != 0 {
+            return false;
+        }
+        registers[libc::REG_RAX as usize] = -i64::from(libc::EACCES);
+    }
+    true
+}
+
+extern "C" fn forbidden(
+    _: libc::c_int,
+    info: *const libc::siginfo_t,
+    #[allow(unused_variables, reason = "only one C library asks")] context: *mut libc::c_void,
+) {
     // SAFETY: the kernel gives a `siginfo_t`, which is longer than that.
     let call = unsafe { info.cast::<u8>().add(SIGINFO_CALL).cast::<i32>().read_unaligned() };
+    #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+    // SAFETY: this is that handler.
+    if unsafe { refuse_allocator(call, context) } {
+        return;
+    }
     let mut text = *b"enarx: a thread that serves a Keep made the forbidden system call     .\n";
     let mut rest = call.unsigned_abs();
     for at in (text.len() - 6..text.len() - 2).rev() {

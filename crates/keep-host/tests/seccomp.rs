@@ -44,6 +44,21 @@ fn exec_memory() -> *mut libc::c_void {
     }
 }
 
+/// glibc looks how the kernel commits memory before it gives some back; that may not end a Keep.
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+#[test]
+fn the_allocator_is_refused_and_goes_on() {
+    if case().is_none() {
+        let output = again("the_allocator_is_refused_and_goes_on", "ask");
+        assert!(output.status.success(), "{output:?}");
+        return;
+    }
+    confine(Allow::default());
+    let error = std::fs::File::open("/proc/sys/vm/overcommit_memory").unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EACCES));
+    std::process::exit(0);
+}
+
 #[test]
 fn forbidden_calls_end_the_process() {
     let Some(case) = case() else {
