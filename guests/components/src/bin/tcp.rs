@@ -2,7 +2,8 @@
 
 //! TCP by `wasi:sockets`.
 //!
-//! - `tcp call HOST PORT TEXT`: connects, sends the text, ends its half, and writes what comes back;
+//! - `tcp call HOST PORT TEXT TIMES`: connects, sends the text so many times, ends its half, and writes
+//!   what comes back;
 //! - `tcp serve ADDRESS PORT COUNT`: answers so many connections at a time with what they send, until
 //!   so many have ended;
 //! - `tcp udp`: tries to make a socket for datagrams.
@@ -139,7 +140,10 @@ fn main() {
     let args: Vec<_> = std::env::args().skip(1).collect();
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     match args[..] {
-        ["call", host, port, text] => call(host, port.parse().expect("a port"), text),
+        ["call", host, port, text, times] => {
+            let text = text.repeat(times.parse().expect("a number"));
+            call(host, port.parse().expect("a port"), &text);
+        }
         ["serve", ip, port, count] => serve(
             ip.parse().expect("an address"),
             port.parse().expect("a port"),
