@@ -27,7 +27,8 @@ struct Services {
 impl Services {
     fn start() -> Self {
         let home = Scratch::new();
-        let out = enarx_in(home.path()).args(["dev", "up", "--json"]).output().expect("enarx starts");
+        let out =
+            enarx_in(home.path()).args(["dev", "up", "--json"]).output().expect("enarx starts");
         assert!(out.status.success(), "{}", show(&out));
         let state = serde_json::from_slice(&out.stdout).expect("JSON");
         Self { home, state }
