@@ -467,11 +467,7 @@ fn carry(
         let _ = to_server.shutdown(Shutdown::Write);
     });
     let (mut client, mut bytes, mut passed) = (client, [0; 8192], 0_u64);
-    loop {
-        let count = match server.read(&mut bytes) {
-            Ok(count @ 1..) => count,
-            _ => break,
-        };
+    while let Ok(count @ 1..) = server.read(&mut bytes) {
         let before = passed;
         passed += count as u64;
         if passed <= limit {
