@@ -30,7 +30,6 @@ mod config;
 mod listen;
 mod metrics;
 mod names;
-mod patience;
 mod problem;
 mod range;
 mod release;

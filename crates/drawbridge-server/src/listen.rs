@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use http_patience::Patience;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -29,7 +30,6 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info, warn};
 
 use crate::call::Peer;
-use crate::patience::Patience;
 use crate::{Service, routes};
 
 /// A connection's buffer: the head of a request has to fit, and bodies come in such parts.

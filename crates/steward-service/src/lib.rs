@@ -32,7 +32,6 @@ mod http;
 mod limits;
 mod listen;
 mod metrics;
-mod patience;
 mod problem;
 mod setup;
 mod tls;

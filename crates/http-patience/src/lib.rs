@@ -5,6 +5,8 @@
 //! Reading has its limits in HTTP itself (a head and a body have to come in time). But an answer can get
 //! stuck in a full socket for ever, and with it the connection's place.
 
+#![forbid(unsafe_code)]
+
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -16,7 +18,7 @@ use tokio::time::{Sleep, sleep};
 
 /// A stream of which no write may take longer than that.
 #[derive(Debug)]
-pub(crate) struct Patience<S> {
+pub struct Patience<S> {
     stream: S,
     limit: Duration,
     /// Runs while a write waits.
@@ -24,7 +26,8 @@ pub(crate) struct Patience<S> {
 }
 
 impl<S> Patience<S> {
-    pub(crate) fn new(stream: S, limit: Duration) -> Self {
+    /// Around a stream; a write that takes longer than `limit` fails with [`io::ErrorKind::TimedOut`].
+    pub fn new(stream: S, limit: Duration) -> Self {
         Self { stream, limit, waiting: None }
     }
 
