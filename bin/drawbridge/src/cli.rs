@@ -5,10 +5,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
-use clap_complete::Shell;
+use command_line::Codes as _;
 use command_line::log::LogFormat;
+use command_line::manual::ManualCommand;
 
-use crate::exit;
+use crate::exit::Code;
 use crate::options::Options;
 
 /// Store workloads, and release them to those who may have them.
@@ -18,7 +19,7 @@ use crate::options::Options;
 /// what its owner demands.
 #[derive(Debug, Parser)]
 #[command(name = "drawbridge", version, propagate_version = true, disable_help_subcommand = true)]
-#[command(after_long_help = exit::HELP)]
+#[command(after_long_help = Code::table())]
 pub(crate) struct Cli {
     /// What is logged to stderr, for example `debug` or `drawbridge_server=debug`; also `RUST_LOG`
     #[arg(long, global = true, env = "DRAWBRIDGE_LOG", value_name = "FILTER")]
@@ -45,17 +46,8 @@ pub(crate) enum Command {
     Serve(Box<Options>),
     Gc(GcArgs),
     Check(CheckArgs),
-    /// Print a completion script for a shell
-    Completions {
-        /// The shell
-        shell: Shell,
-    },
-    /// Print the manual page, or write all of them into a folder
-    Man {
-        /// Where the pages go, one for each command
-        #[arg(value_hint = ValueHint::DirPath)]
-        dir: Option<PathBuf>,
-    },
+    #[command(flatten)]
+    Manual(ManualCommand),
 }
 
 /// Remove what nothing names any more

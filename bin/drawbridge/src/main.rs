@@ -16,7 +16,6 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser};
 use command_line::log::{self, Kind, Log};
-use command_line::manual;
 
 use cli::{Cli, Command};
 use exit::Failure;
@@ -43,8 +42,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Serve(options) => commands::serve(*options, config),
         Command::Gc(args) => commands::gc(&args, config),
         Command::Check(args) => commands::check(&args, config),
-        Command::Completions { shell } => manual::completions(Cli::command(), shell),
-        Command::Man { dir } => manual::pages(Cli::command(), dir.as_deref()),
+        Command::Manual(command) => command.run(Cli::command()),
     }
 }
 
@@ -54,23 +52,9 @@ mod tests {
 
     use super::*;
 
-    /// How `docs/drawbridge-cli.md` begins.
-    const HEAD: &str = "# The `drawbridge` command\n\n\
-                        Made from the definition of the command line. What the options are good \
-                        for, with\nexamples, is in [drawbridge.md](drawbridge.md).\n";
-
     #[test]
     fn the_reference_is_what_the_help_says() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/drawbridge-cli.md");
-        let wanted = manual::reference(Cli::command(), HEAD);
-        if std::env::var_os("DRAWBRIDGE_WRITE_DOCS").is_some() {
-            std::fs::write(&path, &wanted).unwrap();
-        }
-        let found = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            found == wanted,
-            "docs/drawbridge-cli.md is not what the help says; write it anew with \
-             `DRAWBRIDGE_WRITE_DOCS=1 cargo test -p drawbridge reference`"
-        );
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+        command_line::manual::check_reference(Cli::command(), &docs).unwrap();
     }
 }

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueHint};
-use clap_complete::Shell;
+use command_line::Codes as _;
+use command_line::manual::ManualCommand;
 
 use crate::backends::NAMES;
-use crate::exit;
+use crate::exit::Code;
 use crate::units::{self, Dir, EnvVar};
 
 /// Run WebAssembly applications in Keeps.
@@ -63,17 +64,8 @@ pub(crate) enum Command {
     /// Work with the cache of compiled modules
     #[command(subcommand)]
     Cache(CacheCommand),
-    /// Print a completion script for a shell
-    Completions {
-        /// The shell
-        shell: Shell,
-    },
-    /// Print the manual page, or write all of them into a folder
-    Man {
-        /// Where the pages go, one for each command
-        #[arg(value_hint = ValueHint::DirPath)]
-        dir: Option<PathBuf>,
-    },
+    #[command(flatten)]
+    Manual(ManualCommand),
 }
 
 /// Run a WebAssembly application in a Keep
@@ -82,7 +74,7 @@ pub(crate) enum Command {
 /// form. It is compiled in one Keep, kept in a cache, and run in another Keep. Its standard streams
 /// are those of this program.
 #[derive(Debug, Args)]
-#[command(after_long_help = exit::HELP)]
+#[command(after_long_help = Code::table())]
 pub(crate) struct RunArgs {
     /// The application: a core module or a component, .wasm or .wat
     #[arg(value_name = "MODULE", value_hint = ValueHint::FilePath)]
@@ -157,7 +149,7 @@ pub(crate) struct TrustArgs {
 /// workload from a Drawbridge, checks its digest and runs it. Configuration, arguments and environment
 /// are those of the workload.
 #[derive(Debug, Args)]
-#[command(after_long_help = exit::HELP)]
+#[command(after_long_help = Code::table())]
 pub(crate) struct DeployArgs {
     /// `[host[:port]/]user/repo[:tag][@sha256:DIGEST]`, or a folder or file with a workload
     #[arg(value_name = "WORKLOAD", value_hint = ValueHint::AnyPath)]
@@ -369,6 +361,6 @@ mod tests {
     #[test]
     fn unknown_backends_are_refused() {
         let error = run(&["--backend", "sgx9", "x.wasm"]).unwrap_err();
-        assert_eq!(error.exit_code(), exit::Code::Usage as i32);
+        assert_eq!(error.exit_code(), i32::from(Code::Usage.number()));
     }
 }

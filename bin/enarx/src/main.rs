@@ -39,7 +39,6 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use command_line::log::{self, Kind, Log, LogFormat};
-use command_line::manual;
 
 use cli::{Cli, Command};
 use exit::{Failure, Outcome};
@@ -91,8 +90,7 @@ fn main_inner() -> Result<Outcome, Failure> {
         Command::Key(command) => key::run(&command)?,
         Command::Sign(args) => sign::run(&args)?,
         Command::Cache(command) => cache::run(&command)?,
-        Command::Completions { shell } => manual::completions(Cli::command(), shell)?,
-        Command::Man { dir } => manual::pages(Cli::command(), dir.as_deref())?,
+        Command::Manual(command) => command.run(Cli::command())?,
     }
     Ok(Outcome::Done)
 }

@@ -10,12 +10,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
-use clap_complete::Shell;
+use command_line::Codes as _;
 use command_line::log::LogFormat;
+use command_line::manual::ManualCommand;
 use evidence_claims::Time;
 
 use crate::collateral::KindAndFile;
-use crate::exit;
+use crate::exit::Code;
 
 /// Verify attestation evidence, and issue ordinary certificates for it.
 ///
@@ -25,7 +26,7 @@ use crate::exit;
 /// understands.
 #[derive(Debug, Parser)]
 #[command(name = "steward", version, propagate_version = true, disable_help_subcommand = true)]
-#[command(after_long_help = exit::HELP)]
+#[command(after_long_help = Code::table())]
 pub(crate) struct Cli {
     /// What is logged to stderr, for example `debug` or `steward=debug,rustls=warn`; also `RUST_LOG`
     #[arg(long, global = true, env = "STEWARD_LOG", value_name = "FILTER", hide_env_values = true)]
@@ -54,17 +55,8 @@ pub(crate) enum Command {
     /// Try a Steward without protected hardware
     #[command(subcommand)]
     Development(DevelopmentCommand),
-    /// Print a completion script for a shell
-    Completions {
-        /// The shell
-        shell: Shell,
-    },
-    /// Print the manual page, or write all of them into a folder
-    Man {
-        /// Where the pages go, one for each command
-        #[arg(value_hint = ValueHint::DirPath)]
-        dir: Option<PathBuf>,
-    },
+    #[command(flatten)]
+    Manual(ManualCommand),
 }
 
 /// Run the service

@@ -17,7 +17,7 @@ mod recognise;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 use command_line::log::{self, Kind, Log};
 
 use cli::{Cli, Command};
@@ -47,7 +47,20 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Verify(args) => commands::verify::run(&args),
         Command::Evidence(command) => commands::evidence::run(&command),
         Command::Development(command) => commands::development::run(&command),
-        Command::Completions { shell } => commands::manual::completions(shell),
-        Command::Man { dir } => commands::manual::pages(dir.as_deref()),
+        Command::Manual(command) => command.run(Cli::command()),
+    }
+}
+
+// The reference describes the program with all that it can have.
+#[cfg(all(test, feature = "pkcs11"))]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_reference_is_what_the_help_says() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+        command_line::manual::check_reference(Cli::command(), &docs).unwrap();
     }
 }

@@ -6,20 +6,7 @@ use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
-use crate::Style;
-
-/// The exit codes of one program.
-pub trait Codes: Copy + fmt::Debug {
-    /// The command line is wrong; clap uses 2 for it.
-    const USAGE: Self;
-    /// A file that was named cannot be used.
-    const INPUT: Self;
-    /// What no other code stands for.
-    const FAILED: Self;
-
-    /// As the process gives it.
-    fn number(self) -> u8;
-}
+use crate::{Codes, Style};
 
 /// An error and the code that the program ends with.
 #[derive(Debug)]
@@ -184,26 +171,9 @@ impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-
-    /// Codes of a program that there is not.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub(crate) enum Code {
-        Usage = 2,
-        Input = 3,
-        Failed = 5,
-    }
-
-    impl Codes for Code {
-        const USAGE: Self = Self::Usage;
-        const INPUT: Self = Self::Input;
-        const FAILED: Self = Self::Failed;
-
-        fn number(self) -> u8 {
-            self as u8
-        }
-    }
+    use crate::codes::tests::Code;
 
     #[test]
     fn one_cause_has_no_number() {

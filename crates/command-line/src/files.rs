@@ -169,7 +169,7 @@ pub fn create_folder<C: Codes>(path: &Path) -> Result<(), Failure<C>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::tests::Code;
+    use crate::codes::tests::Code;
 
     #[test]
     fn of_several_files_all_are_written_or_none() {

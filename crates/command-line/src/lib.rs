@@ -3,25 +3,27 @@
 //! What the executables of this product have in common on a terminal: errors and their exit codes,
 //! colours, warnings, the log, files that are named in options, and the manual.
 //!
-//! Each program has an enum of exit codes of its own, because they are a promise of that program;
-//! it implements [`Codes`], and names `Failure` for itself:
+//! Each program has exit codes of its own, because they are a promise of that program:
 //!
 //! ```
-//! #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-//! enum Code { Usage = 2, Input = 3, Failed = 5 }
-//!
-//! impl command_line::Codes for Code {
-//!     const USAGE: Self = Self::Usage;
-//!     const INPUT: Self = Self::Input;
-//!     const FAILED: Self = Self::Failed;
-//!     fn number(self) -> u8 { self as u8 }
+//! command_line::exit_codes! {
+//!     "0" => "all is well",
+//!     Usage = 2 => "the command line is wrong",
+//!     Input = 3 => "a file that was named cannot be used",
+//!     Failed = 5 => "something else failed",
 //! }
 //!
-//! type Failure = command_line::Failure<Code>;
+//! fn run() -> Result<(), Failure> {
+//!     Err(Failure::msg(Code::Input, "there is no such file"))
+//! }
+//! # use command_line::Codes;
+//! # assert_eq!(run().unwrap_err().code.number(), 3);
+//! # assert!(Code::table().ends_with("\n  5  something else failed"));
 //! ```
 
 #![forbid(unsafe_code)]
 
+mod codes;
 mod failure;
 pub mod files;
 pub mod log;
@@ -29,7 +31,8 @@ pub mod manual;
 mod output;
 mod style;
 
-pub use failure::{Codes, Failure, OrExit};
+pub use codes::Codes;
+pub use failure::{Failure, OrExit};
 pub use output::{print, print_bytes, print_json, warn};
 pub use style::Style;
 

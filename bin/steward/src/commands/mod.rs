@@ -5,7 +5,6 @@
 pub(crate) mod development;
 pub(crate) mod evidence;
 pub(crate) mod init;
-pub(crate) mod manual;
 pub(crate) mod policy;
 pub(crate) mod serve;
 pub(crate) mod verify;
