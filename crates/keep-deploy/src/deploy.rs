@@ -93,6 +93,10 @@ pub async fn deploy<L: Loader>(
                     "Enarx.toml accepts the tenant's native code alone, and there is none that fits",
                 ));
             }
+            // Its code would be as good as nobody's: there is no root that its certificate could lead to.
+            if launch.steward.is_none() {
+                return Err(DeployError::UnprovenCompiler);
+            }
             let Some(address) = &launch.compiler else {
                 return Err(DeployError::NoCompiler("the launch names no compiler Keep"));
             };

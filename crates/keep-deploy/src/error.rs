@@ -149,6 +149,12 @@ pub enum DeployError {
     /// There is nobody who could compile the workload.
     #[error("nobody is there to compile the workload: {0}")]
     NoCompiler(&'static str),
+    /// Somebody could, but nobody vouches for them: this Keep knows no Steward.
+    #[error(
+        "the package has no native code that fits, and without a Steward no compiler Keep can prove what \
+         it is"
+    )]
+    UnprovenCompiler,
     /// The compiler Keep could not be talked to, or is none that the workload accepts.
     #[error("the compiler Keep at {address} cannot be used")]
     Compiler {
@@ -200,9 +206,10 @@ impl DeployError {
             | Self::File { .. } => Refusal::Workload,
             Self::Config(_) => Refusal::Config,
             Self::Artifact(_) => Refusal::Artifact,
-            Self::NoCompiler(_) | Self::Compiler { .. } | Self::CompilerForm { .. } => {
-                Refusal::Compiler
-            }
+            Self::NoCompiler(_)
+            | Self::UnprovenCompiler
+            | Self::Compiler { .. }
+            | Self::CompilerForm { .. } => Refusal::Compiler,
             Self::NotCompiled { reason, .. } => *reason,
         }
     }
@@ -276,6 +283,10 @@ impl DeployError {
             Self::NoCompiler(_) => {
                 "publish the workload with a `main.artifact` that fits, or let `[compiler]` in Enarx.toml \
                  accept \"attested\""
+            }
+            Self::UnprovenCompiler => {
+                "name a Steward (`--steward URL --steward-ca FILE`; `enarx dev up` starts one for \
+                 development), or put native code into the package: `enarx package compile`"
             }
             Self::Compiler { .. } => {
                 "compare `[compiler]` in Enarx.toml with the measurement of the compiler Keep \

@@ -180,3 +180,34 @@ async fn a_workload_says_whose_native_code_it_takes() {
     let error = deployed(&world, &steward, "127.0.0.1:1").await.unwrap_err();
     assert!(matches!(error, DeployError::NoCompiler(_)), "{error:?}");
 }
+
+#[tokio::test]
+async fn without_a_steward_no_compiler_is_believed() {
+    let world = World::new(workload(ATTESTED));
+    let steward = world.steward().await;
+    // There is one, and the host names it; but to this Keep, nobody could vouch for it.
+    let (address, compiler) = compiler(&world, &steward, world.workload.digest()).await;
+    let server = {
+        let workload = world.workload.clone();
+        Server::start(
+            None,
+            Box::new(move |got| {
+                let got = Got { workload: Some(workload.digest()), ..got.clone() };
+                vec![workload.answer(&got)]
+            }),
+        )
+        .await
+    };
+    let launch = Deploy {
+        compiler: Some(address),
+        steward: None,
+        ..world.launch(&steward, &server)
+    };
+    let error = deploy(&launch, world.host.as_ref(), &TestLoader).await.unwrap_err();
+    assert!(matches!(error, DeployError::UnprovenCompiler), "{error:?}");
+    assert_eq!(error.refusal(), Refusal::Compiler);
+    let said = error.message();
+    assert!(said.contains("without a Steward") && said.contains("package compile"), "{said}");
+    assert!(world.host.steps().contains(&12));
+    assert_eq!(compiler.warnings(), [""; 0]);
+}
