@@ -8,6 +8,7 @@
 
 mod bench;
 mod coverage;
+mod drawbridge;
 mod guests;
 mod host;
 mod network;
@@ -28,6 +29,7 @@ type Chore = (&'static str, &'static str, fn(&[String]) -> Result);
 const CHORES: &[Chore] = &[
     ("bench", "measure speed against the Wasmtime command line", bench::main),
     ("coverage", "count the lines and branches of the verifier that tests reach", coverage::main),
+    ("drawbridge", "measure a Drawbridge against Debian's docker-registry", drawbridge::main),
     ("guests", "build the programs of guests/ to guests/target/out", guests::main),
     ("network", "measure the network of a Keep against native servers", network::main),
     (
