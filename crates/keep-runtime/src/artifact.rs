@@ -26,7 +26,7 @@ use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mprotect};
 use wasmtime::component::Component;
 use wasmtime::{CustomCodeMemory, Engine, Module};
 
-use crate::Refused;
+use crate::{Refused, components, run};
 
 /// Code that was checked and loaded.
 #[allow(missing_debug_implementations, reason = "Wasmtime's types have none to show")]
@@ -74,15 +74,24 @@ pub(crate) fn load(
     debug_assert_eq!(artifact.len(), HEADER_LEN + verified.code.len());
 
     let code = NonNull::from(verified.code);
-    // SAFETY: the bytes are what a compiler that is accepted made with this very engine
-    // configuration; the mapping is never given back, and nothing writes to it.
-    unsafe {
-        match verified.kind {
-            Kind::Module => Module::deserialize_raw(engine, code).map(Loaded::Module),
-            Kind::Component => Component::deserialize_raw(engine, code).map(Loaded::Component),
-        }
+    let failed = |error| Refused::caused(Refusal::Mismatch, "cannot load the artifact", &error);
+    if verified.kind == Kind::Module {
+        // SAFETY: the bytes are what a compiler that is accepted made with this very engine
+        // configuration; the mapping is never given back, and nothing writes to it.
+        return unsafe { Module::deserialize_raw(engine, code) }
+            .map(Loaded::Module)
+            .map_err(failed);
     }
-    .map_err(|error| Refused::caused(Refusal::Mismatch, "cannot load the artifact", &error))
+    // SAFETY: as above.
+    let component = unsafe { Component::deserialize_raw(engine, code) }.map_err(failed)?;
+    let Some(instances) = components::instances(&component)? else {
+        return Ok(Loaded::Component(component));
+    };
+    // Code is known to Wasmtime by its place, so only one component may have it at a time.
+    drop(component);
+    let engine = run::pooled_engine(instances)?;
+    // SAFETY: as above; how instances are allocated is nothing that code depends on.
+    unsafe { Component::deserialize_raw(&engine, code) }.map(Loaded::Component).map_err(failed)
 }
 
 /// What an artifact of a module has to be to run here; by no key yet.

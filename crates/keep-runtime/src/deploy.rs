@@ -45,7 +45,7 @@ pub(crate) fn deploy(launch: Deploy) -> Result<Report, Refused> {
     };
     events.block_on(async { spawn_renewal(deployed.net, deployed.who, deployed.identity) });
     Descriptors.event(Event::Step { number: 13, detail: "the workload starts".to_owned() });
-    run::execute(&engine, &events, deployed.code, world)
+    run::execute(&events, deployed.code, world)
 }
 
 /// Loads artifacts into memory that can be executed once it cannot be written any more.
@@ -84,27 +84,25 @@ fn environment(config: &Config) -> Vec<(String, String)> {
     env
 }
 
-/// The descriptors 0, 1 and 2; sockets may stand there as anywhere.
+/// The descriptors 0, 1 and 2. Sockets, and all that stands behind these three, are served elsewhere.
 fn stdio(config: &Config) -> Result<[Stdio; 3], Refused> {
     let mut stdio = [Stdio::Null; 3];
-    for (index, file) in config.files.iter().enumerate() {
-        let wrong = |what: &str| {
-            let name = file.name();
-            Err(Refused::new(Refusal::Config, format!("files[{index}] (`{name}`) {what}")))
-        };
-        let place = stdio.get_mut(index);
-        let stream = match (index, file) {
+    for ((index, place), file) in stdio.iter_mut().enumerate().zip(&config.files) {
+        *place = match (index, file) {
             (_, File::Null { .. } | File::Listen(_) | File::Connect(_)) => Stdio::Null,
             (0, File::Stdin { .. }) => Stdio::Stdin,
             (1 | 2, File::Stdout { .. }) => Stdio::Stdout,
             (1 | 2, File::Stderr { .. }) => Stdio::Stderr,
-            (0, _) => return wrong("has to be a `stdin`, `null` or a socket"),
-            (1 | 2, _) => return wrong("has to be a `stdout`, `stderr`, `null` or a socket"),
-            _ => return wrong("has to be a socket or `null`: streams are the first three"),
+            _ => {
+                let name = file.name();
+                let can = if index == 0 { "`stdin`" } else { "`stdout`, `stderr`" };
+                let message = format!(
+                    "files[{index}] (`{name}`) can be {can}, `null` or a socket; other streams stand behind \
+                     the first three entries"
+                );
+                return Err(Refused::new(Refusal::Config, message));
+            }
         };
-        if let Some(place) = place {
-            *place = stream;
-        }
     }
     Ok(stdio)
 }

@@ -11,7 +11,10 @@ use keep_launch::{FD_INPUT, Preopen, Refusal, Report, Run, Stdio};
 use keep_runtime::budget::Budget;
 use tokio::runtime::Runtime;
 use wasmtime::error::Context as _;
-use wasmtime::{Engine, Error, Linker, Module, Store};
+use wasmtime::{
+    Config, Engine, Error, InstanceAllocationStrategy, Linker, Module, PoolingAllocationConfig,
+    Store,
+};
 use wasmtime_wasi::I32Exit;
 
 use crate::artifact::{self, Accepted, Keys, Loaded, Text};
@@ -49,14 +52,38 @@ pub(crate) fn run(launch: Run) -> Result<Report, Refused> {
         Some(sockets) => Some(events.block_on(deploy::network_for_run(sockets))?),
         None => None,
     };
-    execute(&engine, &events, loaded, World { args, env, stdio, preopens, max_memory, network })
+    execute(&events, loaded, World { args, env, stdio, preopens, max_memory, network })
 }
 
 /// The engine that artifacts are loaded into.
 pub(crate) fn engine() -> Result<Engine, Refused> {
+    Engine::new(&config()).map_err(|e| internal("cannot set up the engine", e))
+}
+
+/// The same engine with places for so many instances at a time, which stay mapped when an instance ends:
+/// for a component of which there is an instance for each request. It loads the same artifacts.
+pub(crate) fn pooled_engine(instances: u32) -> Result<Engine, Refused> {
+    let mut pool = PoolingAllocationConfig::new();
+    // A component is made of a few core instances, of which one or two have a memory.
+    pool.total_component_instances(instances)
+        .total_core_instances(8 * instances)
+        .total_memories(2 * instances)
+        .total_tables(4 * instances)
+        .total_stacks(instances)
+        .total_gc_heaps(1)
+        .table_elements(32 << 10)
+        .max_unused_warm_slots(2 * instances);
+    // To write zeroes is cheaper than to have a mapping changed twice.
+    pool.linear_memory_keep_resident(4 << 20).table_keep_resident(256 << 10).decommit_batch_size(1);
+    let mut config = config();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Engine::new(&config).map_err(|e| internal("cannot set up the engine", e))
+}
+
+fn config() -> Config {
     let mut config = keep_engine::config();
     config.with_custom_code_memory(Some(Arc::new(Text)));
-    Engine::new(&config).map_err(|e| internal("cannot set up the engine", e))
+    config
 }
 
 /// The one event loop of the program, on its one thread.
@@ -72,13 +99,12 @@ fn internal(what: &str, error: Error) -> Refused {
 }
 
 /// Runs the workload to its end.
-pub(crate) fn execute(
-    engine: &Engine,
-    events: &Runtime,
-    loaded: Loaded,
-    world: World,
-) -> Result<Report, Refused> {
+pub(crate) fn execute(events: &Runtime, loaded: Loaded, world: World) -> Result<Report, Refused> {
     program::lock_code();
+    let engine = match &loaded {
+        Loaded::Module(module) => module.engine(),
+        Loaded::Component(component) => component.engine(),
+    };
     let name = world.args.first().cloned().unwrap_or_default();
     // A module's descriptors are those of its configuration, and then the directories.
     let first = match (&loaded, &world.network) {

@@ -42,13 +42,13 @@ fn other_worlds_are_unsupported() {
     let reactor = r#"(module (func (export "_initialize")) (func (export "f")))"#;
     refused(reactor, Refusal::Unsupported, &["reactor"]);
     refused("(component)", Refusal::Unsupported, &["exports nothing"]);
-    let http = r#"(component
+    let nn = r#"(component
         (core module $m (func (export "f")))
         (core instance $i (instantiate $m))
         (func $f (canon lift (core func $i "f")))
-        (instance $h (export "handle" (func $f)))
-        (export "wasi:http/incoming-handler@0.2.0" (instance $h)))"#;
-    refused(http, Refusal::Unsupported, &["wasi:http/incoming-handler@0.2.0", "wasi:cli/command"]);
+        (instance $h (export "load" (func $f)))
+        (export "wasi:nn/graph@0.2.0" (instance $h)))"#;
+    refused(nn, Refusal::Unsupported, &["wasi:nn/graph@0.2.0", "wasi:cli/command"]);
 }
 
 #[test]
@@ -58,6 +58,7 @@ fn all_unknown_imports_are_named() {
         (func (export "_start")))"#;
     refused(module, Refusal::Unsupported, &["`env::one`", "`env::two`"]);
     let component = r#"(component
+        (import "wasi:nn/graph@0.2.0" (instance))
         (import "wasi:http/types@0.2.0" (instance))
         (import "wasi:cli/environment@0.2.0" (instance))
         (import "local:thing/here" (instance))
@@ -66,7 +67,7 @@ fn all_unknown_imports_are_named() {
         (func $f (result (result)) (canon lift (core func $i "run")))
         (instance $r (export "run" (func $f)))
         (export "wasi:cli/run@0.2.0" (instance $r)))"#;
-    refused(component, Refusal::Unsupported, &["`wasi:http/types@0.2.0`, `local:thing/here`"]);
+    refused(component, Refusal::Unsupported, &["`wasi:nn/graph@0.2.0`, `local:thing/here`"]);
 }
 
 #[test]

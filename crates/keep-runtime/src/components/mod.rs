@@ -30,6 +30,7 @@ use wasmtime::error::Context as _;
 use wasmtime_wasi::{I32Exit, p2};
 use wasmtime_wasi_http::WasiHttpCtx;
 
+use crate::Refused;
 use crate::host::Descriptors;
 use crate::network::Network;
 use crate::run::{Failed, World};
@@ -116,6 +117,12 @@ struct HasSockets;
 
 impl HasData for HasSockets {
     type Data<'a> = SocketsView<'a>;
+}
+
+/// How many instances of a component there are at most, if there are many: one for each request.
+pub(crate) fn instances(component: &Component) -> Result<Option<u32>, Refused> {
+    let is_proxy = link::kind(component.engine(), component)? == Kind::Proxy;
+    Ok(is_proxy.then_some(serve::MAX_REQUESTS))
 }
 
 /// Runs a component to its end; one that handles requests has none by itself.

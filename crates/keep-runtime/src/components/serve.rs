@@ -44,7 +44,7 @@ use crate::wasi;
 /// Connections that are open at a time; further ones wait.
 const MAX_CONNECTIONS: usize = 1024;
 /// Requests that are handled at a time; further ones wait.
-const MAX_REQUESTS: usize = 256;
+pub(super) const MAX_REQUESTS: u32 = 128;
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 64 << 10;
 /// Fields of a request's head.
@@ -100,7 +100,7 @@ pub(super) async fn serve(
         world: world.clone(),
         outside,
         memory: Pool::new(world.max_memory),
-        requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
+        requests: Arc::new(Semaphore::new(MAX_REQUESTS as usize)),
         scheme: listen.prot,
     });
     loop {
