@@ -5,12 +5,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use command_line::{OrExit, print, print_json};
-use drawbridge_server::{Server, StartError};
+use command_line::{OrExit, files, print, print_json};
+use drawbridge_server::{Server, StartError, until_signal};
 use drawbridge_store::{Grace, Quotas, Store};
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::cli::{CheckArgs, GcArgs};
 use crate::exit::{Code, Failure};
@@ -47,22 +46,9 @@ pub(crate) fn serve(options: Options, file: Option<&Path>) -> Result<(), Failure
             Failure::new(code, error)
         })?;
         if let Some(path) = &options.serve.addr_file {
-            // Renamed into its place, so that nobody reads half of it.
-            let part = path.with_extension("part");
-            std::fs::write(&part, format!("{}\n", server.address()))
-                .and_then(|()| std::fs::rename(&part, path))
-                .or_exit_with(Code::Input, || format!("cannot write {}", path.display()))?;
+            files::publish(path, &format!("{}\n", server.address()))?;
         }
-        let failed = || "cannot wait for signals";
-        let mut terminate = signal(SignalKind::terminate()).or_exit_with(Code::Failed, failed)?;
-        let mut interrupt = signal(SignalKind::interrupt()).or_exit_with(Code::Failed, failed)?;
-        let stop = async move {
-            let name = tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-            };
-            info!(signal = name, "asked to stop");
-        };
+        let stop = until_signal().or_exit_with(Code::Failed, || "cannot wait for signals")?;
         server.serve(stop).await.map_err(|error| Failure::new(Code::Failed, error))
     })
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! Files that are named on the command line: bounded when read, never overwritten when written.
+//! Files that are named on the command line: bounded when read, and but for one kind never
+//! overwritten when written.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -149,6 +150,19 @@ pub fn check_absent<C: Codes>(paths: &[&Path]) -> Result<(), Failure<C>> {
         )),
         None => Ok(()),
     }
+}
+
+/// Writes what others wait for: renamed into its place, so that nobody reads half of it, and over what was
+/// there from the last time.
+///
+/// # Errors
+///
+/// [`Codes::INPUT`].
+pub fn publish<C: Codes>(path: &Path, text: &str) -> Result<(), Failure<C>> {
+    let part = path.with_extension("part");
+    fs::write(&part, text)
+        .and_then(|()| fs::rename(&part, path))
+        .or_exit_with(C::INPUT, || format!("cannot write {}", path.display()))
 }
 
 /// Makes a folder that only its owner may enter, if it is not there.

@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method, header};
 use drawbridge_store::{RepoId, TagId};
 use drawbridge_types::{API_VERSION, RepoName, TreePath, UserName};
-use rustls::pki_types::CertificateDer;
+use http_service::Peer;
 use semver::Version;
 
 use crate::Service;
@@ -18,10 +18,6 @@ use crate::problem::{Code, Refusal};
 
 /// Most items of a page, and how many there are if nobody says.
 pub(crate) const PAGE: (usize, usize) = (1000, 100);
-
-/// The certificates that were offered in the handshake, with proof of possession of the first.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Peer(pub(crate) Option<Arc<[CertificateDer<'static>]>>);
 
 /// A request without its body.
 #[derive(Debug)]

@@ -27,7 +27,6 @@ mod answer;
 mod body;
 mod call;
 mod config;
-mod listen;
 mod metrics;
 mod names;
 mod problem;
@@ -40,21 +39,26 @@ mod tree;
 mod uploads;
 
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use drawbridge_signatures::TrustedRoot;
 use drawbridge_store::{Grace, Store};
 use drawbridge_tokens::{Options, Verifier};
+use http_service::Listening;
 use rustls::ServerConfig;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
 pub use config::{Config, Limits, Oidc, Quotas, StartError, Tls};
+pub use http_service::until_signal;
 
 use metrics::Metrics;
+
+/// A connection's buffer: bodies come in such parts.
+const BUFFER: usize = 64 << 10;
 
 /// What requests share.
 #[derive(Debug)]
@@ -71,7 +75,7 @@ pub(crate) struct Service {
 #[derive(Debug)]
 pub struct Server {
     service: Arc<Service>,
-    listener: TcpListener,
+    listening: Listening,
     address: SocketAddr,
     tls: Option<Arc<ServerConfig>>,
     collect_every: Option<Duration>,
@@ -94,8 +98,8 @@ impl Server {
             None => None,
         };
         let failed = |error| StartError::Listen { address: config.listen, source: Arc::new(error) };
-        let listener = listen::listen(config.listen).map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+        let listening = Listening::new(config.listen.ip(), config.listen.port()).map_err(failed)?;
+        let address = listening.address().map_err(failed)?;
         let transfers = Arc::new(Semaphore::new(config.limits.transfers));
         let service = Service {
             store,
@@ -106,7 +110,7 @@ impl Server {
             transfers,
         };
         let collect_every = config.collect_every;
-        Ok(Self { service: Arc::new(service), listener, address, tls, collect_every })
+        Ok(Self { service: Arc::new(service), listening, address, tls, collect_every })
     }
 
     /// Where it listens.
@@ -121,13 +125,23 @@ impl Server {
     ///
     /// [`StartError::Listen`] if the socket cannot be used any more.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), StartError> {
-        let Self { service, listener, address, tls, collect_every } = self;
+        let Self { service, listening, address, tls, collect_every } = self;
         info!(%address, tls = tls.is_some(), users = service.tokens.is_some(), "listening");
         let collecting = collect_every.map(|every| {
             let service = Arc::clone(&service);
             tokio::spawn(async move { collect(&service, every).await })
         });
-        let result = listen::serve(service, listener, tls, shutdown).await;
+        let limits = http_service::Limits {
+            connections: service.limits.connections,
+            connections_per_address: service.limits.connections_per_address,
+            timeout: service.limits.timeout,
+            grace: service.limits.grace,
+            buffer: BUFFER,
+        };
+        let metrics = service.metrics.http.clone();
+        let service =
+            http_service::Service { routes: routes::routes(service), tls, limits, metrics };
+        let result = service.serve(listening, shutdown).await;
         if let Some(collecting) = collecting {
             // It can be ended at any point: what it has not removed is there for the next one.
             collecting.abort();

@@ -5,34 +5,17 @@
 //! Each label has few values, none of which a client can choose.
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, AtomicU64};
-use std::time::Duration;
+use std::sync::atomic::AtomicU64;
 
 use drawbridge_store::Collected;
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use http_service::HttpMetrics;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-
-/// The content type of the format.
-pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Bounds of the histogram in seconds.
 const BOUNDS: [f64; 10] = [0.001, 0.004, 0.016, 0.064, 0.25, 1.0, 4.0, 16.0, 64.0, 256.0];
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Request {
-    route: &'static str,
-    method: &'static str,
-    status: u16,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Route {
-    route: &'static str,
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Release {
@@ -48,12 +31,10 @@ struct Direction {
 /// The counters of one server.
 pub(crate) struct Metrics {
     registry: Registry,
-    requests: Family<Request, Counter>,
-    durations: Family<Route, Histogram, fn() -> Histogram>,
+    /// Of requests and connections.
+    pub(crate) http: HttpMetrics,
     releases: Family<Release, Counter>,
     bytes: Family<Direction, Counter>,
-    in_flight: Gauge<i64, AtomicI64>,
-    connections: Gauge<i64, AtomicI64>,
     collected: Counter<u64, AtomicU64>,
     collected_bytes: Counter<u64, AtomicU64>,
 }
@@ -64,26 +45,14 @@ impl fmt::Debug for Metrics {
     }
 }
 
-fn histogram() -> Histogram {
-    Histogram::new(BOUNDS)
-}
-
 impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("drawbridge");
-        let requests = Family::default();
-        let durations = Family::new_with_constructor(histogram as fn() -> Histogram);
+        let http = HttpMetrics::new(&BOUNDS);
+        http.register(&mut registry);
         let releases = Family::default();
         let bytes = Family::default();
-        let (in_flight, connections) = (Gauge::default(), Gauge::default());
         let (collected, collected_bytes) = (Counter::default(), Counter::default());
-        registry.register("http_requests", "Answered requests", Family::clone(&requests));
-        registry.register_with_unit(
-            "http_request_duration",
-            "From the head of a request to the head of its answer",
-            Unit::Seconds,
-            Family::clone(&durations),
-        );
         registry.register(
             "releases",
             "Requests of Keeps for workloads of attested repositories, and how they were decided",
@@ -95,8 +64,6 @@ impl Metrics {
             Unit::Bytes,
             Family::clone(&bytes),
         );
-        registry.register("requests_in_flight", "Requests being worked on", in_flight.clone());
-        registry.register("connections", "Open connections", connections.clone());
         registry.register("collected_contents", "Contents removed as garbage", collected.clone());
         registry.register_with_unit(
             "collected",
@@ -104,38 +71,7 @@ impl Metrics {
             Unit::Bytes,
             collected_bytes.clone(),
         );
-        Self {
-            registry,
-            requests,
-            durations,
-            releases,
-            bytes,
-            in_flight,
-            connections,
-            collected,
-            collected_bytes,
-        }
-    }
-
-    /// A request begins; it ends when the value is dropped.
-    pub(crate) fn begin(&self) -> Running<'_> {
-        Running::new(&self.in_flight)
-    }
-
-    /// A connection begins; it ends when the value is dropped.
-    pub(crate) fn connected(&self) -> Running<'_> {
-        Running::new(&self.connections)
-    }
-
-    pub(crate) fn answered(
-        &self,
-        route: &'static str,
-        method: &'static str,
-        status: u16,
-        duration: Duration,
-    ) {
-        self.requests.get_or_create(&Request { route, method, status }).inc();
-        self.durations.get_or_create(&Route { route }).observe(duration.as_secs_f64());
+        Self { registry, http, releases, bytes, collected, collected_bytes }
     }
 
     pub(crate) fn released(&self) {
@@ -163,25 +99,6 @@ impl Metrics {
 
     /// All counters as text.
     pub(crate) fn render(&self) -> Result<String, fmt::Error> {
-        let mut out = String::new();
-        text::encode(&mut out, &self.registry)?;
-        Ok(out)
-    }
-}
-
-/// Something that is going on.
-#[derive(Debug)]
-pub(crate) struct Running<'a>(&'a Gauge<i64, AtomicI64>);
-
-impl<'a> Running<'a> {
-    fn new(gauge: &'a Gauge<i64, AtomicI64>) -> Self {
-        gauge.inc();
-        Self(gauge)
-    }
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.0.dec();
+        http_service::render(&self.registry)
     }
 }

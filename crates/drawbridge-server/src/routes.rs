@@ -3,19 +3,19 @@
 //! The paths. `docs/drawbridge-openapi.json` describes all of it.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::routing::{any, get, post, put};
+use http_service::CONTENT_TYPE;
 use serde_json::json;
 
 use crate::answer::typed;
 use crate::problem::{Answer, Code, Refusal};
-use crate::{Service, metrics, names, tags, tree, uploads};
+use crate::{Service, names, tags, tree, uploads};
 
 /// The description of this interface.
 const OPENAPI: &str = include_str!("../../../docs/drawbridge-openapi.json");
@@ -145,21 +145,9 @@ async fn observe(
     request: Request,
     next: Next,
 ) -> Response<Body> {
-    let start = Instant::now();
     let path = label(request.uri().path());
-    let method = match *request.method() {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::PUT => "PUT",
-        Method::POST => "POST",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        _ => "other",
-    };
-    let running = service.metrics.begin();
-    let mut response = next.run(request).await;
-    drop(running);
-    service.metrics.answered(path, method, response.status().as_u16(), start.elapsed());
+    let method = http_service::method(request.method());
+    let mut response = service.metrics.http.observe(path, request, next).await;
     tracing::debug!(path, method, status = response.status().as_u16(), "answered");
     response.headers_mut().insert(
         HeaderName::from_static("drawbridge-version"),
@@ -184,7 +172,7 @@ async fn healthy(State(service): State<Arc<Service>>) -> Answer {
 /// `GET /metrics`.
 async fn counted(State(service): State<Arc<Service>>) -> Answer {
     let body = service.metrics.render().map_err(|_| Refusal::from(Code::Internal))?;
-    Ok(typed(metrics::CONTENT_TYPE, body))
+    Ok(typed(CONTENT_TYPE, body))
 }
 
 #[cfg(test)]

@@ -24,7 +24,6 @@
 mod device;
 mod form;
 mod keys;
-mod listen;
 mod page;
 mod routes;
 mod state;
@@ -34,8 +33,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http_service::{HttpMetrics, Limits, Listening, Service};
 use serde_json::Value;
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -186,9 +185,9 @@ impl Issuer {
         if !bind.ip().is_loopback() {
             return Err(IssuerError::NotLoopback(bind));
         }
-        let listener =
-            TcpListener::bind(bind).await.map_err(|error| IssuerError::Listen(bind, error))?;
-        let address = listener.local_addr().map_err(|error| IssuerError::Listen(bind, error))?;
+        let failed = |error| IssuerError::Listen(bind, error);
+        let listening = Listening::new(bind.ip(), bind.port()).map_err(failed)?;
+        let address = listening.address().map_err(failed)?;
         let (authority, url) = match &config.tls {
             Some(tls) => {
                 let authority = format!("{}:{}", tls.host, address.port());
@@ -201,7 +200,16 @@ impl Issuer {
         let state = Arc::new(State::new(config, url, authority)?);
         let (stop, stopped) = oneshot::channel::<()>();
         let routes = routes::routes(Arc::clone(&state));
-        let task = tokio::spawn(listen::serve(listener, tls, routes, stopped));
+        let (limits, metrics) = (Limits::default(), HttpMetrics::new(&[]));
+        let service = Service { routes, tls, limits, metrics };
+        let task = tokio::spawn(async move {
+            let stopped = async {
+                let _ = stopped.await;
+            };
+            if let Err(error) = service.serve(listening, stopped).await {
+                tracing::warn!(%error, "the development issuer ended");
+            }
+        });
         Ok(Handle { state, address, stop: Some(stop), task: Some(task) })
     }
 }

@@ -8,8 +8,8 @@
 //! and without knowing anything about quotes and reports.
 //!
 //! [`check`] holds a certificate and its chain against [`Demands`]; with the feature `rustls`,
-//! `KeepVerifier` does so within a TLS handshake, as a client and as a server. `examples/measured_client.rs`
-//! is a client that talks to given measurements alone.
+//! `KeepVerifier` does so within a TLS handshake, as a client and as a server, and `Possession` leaves it to
+//! a server to do so later. `examples/measured_client.rs` is a client that talks to given measurements alone.
 //!
 //! Nothing is trusted but the roots that the caller names: not those of the system, and not a certificate
 //! that merely has the extension.
@@ -30,7 +30,7 @@ pub use steward_claims::{CertificateClaims, Workload};
 pub use demands::Demands;
 pub use refusal::PartyRefusal;
 #[cfg(feature = "rustls")]
-pub use tls::{KeepVerifier, Names};
+pub use tls::{KeepVerifier, Names, Possession};
 
 /// Whether a certificate of a Keep leads to one of `roots` and says what is demanded; if so, what it says.
 ///

@@ -3,17 +3,17 @@
 //! The paths, and what is answered there. `docs/steward-openapi.json` describes all of it.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, FromRequest, Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use evidence_pki::encode;
+use http_service::CONTENT_TYPE;
 use serde_json::json;
 use steward_core::Issued;
 use tokio::time::timeout;
@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use crate::answer::{Form, content_type};
 use crate::limits::MAX_BODY;
 use crate::problem::Http;
-use crate::{DEVELOPMENT_WARNING, Service, claims, clock, decision, hex, metrics};
+use crate::{DEVELOPMENT_WARNING, Service, claims, clock, decision, hex};
 
 /// The description of this interface.
 const OPENAPI: &str = include_str!("../../../docs/steward-openapi.json");
@@ -69,23 +69,12 @@ async fn observe(
     request: Request,
     next: Next,
 ) -> Response<Body> {
-    let start = Instant::now();
     let path = request.uri().path();
     let path = match path.strip_prefix("/v1/policy/") {
         Some(_) => "/v1/policy/{digest}",
         None => PATHS.into_iter().find(|known| *known == path).unwrap_or("other"),
     };
-    let method = match *request.method() {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        _ => "other",
-    };
-    let running = service.metrics.begin();
-    let response = next.run(request).await;
-    drop(running);
-    service.metrics.answered(path, method, response.status().as_u16(), start.elapsed());
-    response
+    service.metrics.http.observe(path, request, next).await
 }
 
 /// `POST /`, as published: the answer is a PkiPath, or for a bundle the published output.
@@ -238,7 +227,7 @@ async fn healthy(State(service): State<Arc<Service>>) -> Response<Body> {
 /// `GET /metrics`.
 async fn counted(State(service): State<Arc<Service>>) -> Answer {
     let body = service.metrics.render().map_err(|_| Http::Internal)?;
-    Ok(text(metrics::CONTENT_TYPE, body))
+    Ok(text(CONTENT_TYPE, body))
 }
 
 fn text(content_type: &'static str, body: impl Into<String>) -> Response<Body> {

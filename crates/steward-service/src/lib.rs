@@ -30,21 +30,21 @@ pub mod clock;
 mod decision;
 mod http;
 mod limits;
-mod listen;
 mod metrics;
 mod problem;
 mod setup;
-mod tls;
 
+use std::future::Future;
+use std::io;
 use std::sync::Arc;
 
+use rustls::ServerConfig;
 use steward_core::Authority;
 
 pub use authority::{EstablishError, Established, establish};
+pub use http_service::{Listening, TlsError, until_signal};
 pub use limits::Limits;
-pub use listen::{Listening, serve, until_signal};
 pub use setup::{DEVELOPMENT_WARNING, Setup, SetupError, nonce_key, verifier};
-pub use tls::{TlsError, server_config};
 
 use limits::Gate;
 use metrics::Metrics;
@@ -82,6 +82,37 @@ impl Service {
     pub fn authority(&self) -> &Authority {
         &self.authority
     }
+}
+
+/// The service's own TLS for that chain and key, both PEM; clients are not asked for certificates.
+///
+/// # Errors
+///
+/// [`TlsError`].
+pub fn server_config(chain: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, TlsError> {
+    http_service::server_config(chain, key, None)
+}
+
+/// Serves until `shutdown` is ready, then finishes what has begun. Without `tls` it
+/// speaks plain HTTP, for a proxy in front of it.
+///
+/// # Errors
+///
+/// If the socket cannot be used.
+pub async fn serve(
+    service: Arc<Service>,
+    listening: Listening,
+    tls: Option<Arc<ServerConfig>>,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let limits = http_service::Limits {
+        connections: service.limits.connections,
+        timeout: service.limits.timeout,
+        ..http_service::Limits::default()
+    };
+    let metrics = service.metrics.http.clone();
+    let service = http_service::Service { routes: http::routes(service), tls, limits, metrics };
+    service.serve(listening, shutdown).await
 }
 
 /// Lower-case hexadecimal digits.

@@ -99,11 +99,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
             let listening = listening.or_exit_with(Code::Failed, context)?;
             let address = listening.address().or_exit_with(Code::Failed, context)?;
             if let Some(path) = &args.listen.addr_file {
-                // Renamed into its place, so that nobody reads half of it.
-                let part = path.with_extension("part");
-                std::fs::write(&part, format!("{address}\n"))
-                    .and_then(|()| std::fs::rename(&part, path))
-                    .or_exit_with(Code::Input, || format!("cannot write {}", path.display()))?;
+                files::publish(path, &format!("{address}\n"))?;
             }
             info!(%address, "listening");
             let stop = until_signal().or_exit_with(Code::Failed, context)?;

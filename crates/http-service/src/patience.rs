@@ -5,8 +5,6 @@
 //! Reading has its limits in HTTP itself (a head and a body have to come in time). But an answer can get
 //! stuck in a full socket for ever, and with it the connection's place.
 
-#![forbid(unsafe_code)]
-
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -18,7 +16,7 @@ use tokio::time::{Sleep, sleep};
 
 /// A stream of which no write may take longer than that.
 #[derive(Debug)]
-pub struct Patience<S> {
+pub(crate) struct Patience<S> {
     stream: S,
     limit: Duration,
     /// Runs while a write waits.
@@ -27,7 +25,7 @@ pub struct Patience<S> {
 
 impl<S> Patience<S> {
     /// Around a stream; a write that takes longer than `limit` fails with [`io::ErrorKind::TimedOut`].
-    pub fn new(stream: S, limit: Duration) -> Self {
+    pub(crate) fn new(stream: S, limit: Duration) -> Self {
         Self { stream, limit, waiting: None }
     }
 
