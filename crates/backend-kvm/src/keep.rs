@@ -31,8 +31,28 @@ pub(crate) fn image(program: Program) -> Result<Image<'static>, BackendError> {
         .map_err(|error| BackendError::Image { program, problem: error.to_string() })
 }
 
+/// What a test does to the shared block each time after the Keep's calls were answered.
+#[cfg(feature = "testing")]
+pub type Liar = Box<dyn FnMut(sallyport::RawWindow) + Send>;
+
 /// Builds a Keep from an image and makes it ready to run.
 pub(crate) fn launch(image: &Image<'_>, spec: Spec) -> Result<Launched, BackendError> {
+    build(image, spec).map(KvmKeep::launched)
+}
+
+/// The same, on a host that lies.
+#[cfg(feature = "testing")]
+pub(crate) fn launch_lying(
+    image: &Image<'_>,
+    spec: Spec,
+    liar: Liar,
+) -> Result<Launched, BackendError> {
+    let mut keep = build(image, spec)?;
+    keep.liar = Some(liar);
+    Ok(keep.launched())
+}
+
+fn build(image: &Image<'_>, spec: Spec) -> Result<KvmKeep, BackendError> {
     let host = |what: &'static str| {
         move |source: io::Error| BackendError::Host { what: what.to_owned(), source }
     };
@@ -89,16 +109,17 @@ pub(crate) fn launch(image: &Image<'_>, spec: Spec) -> Result<Launched, BackendE
     let stop = Stop::new().map_err(host("prepare to stop the Keep"))?;
     let server = Server::new(memory.window(), streams, Box::new(growth), stop.clone())
         .map_err(host("prepare to wait for sockets"))?;
-    let keep = KvmKeep {
+    Ok(KvmKeep {
         cpu,
         _poller: Poller::new(&server),
         server,
-        stop: stop.clone(),
+        stop,
         reads_files: boot.seeds,
         network: spec.network,
-        _memory: memory,
-    };
-    Ok(Launched { keep: Box::new(keep), killer: Box::new(stop) })
+        #[cfg(feature = "testing")]
+        liar: None,
+        memory,
+    })
 }
 
 fn create_vm(kvm: &Kvm) -> io::Result<VmFd> {
@@ -146,7 +167,10 @@ struct KvmKeep {
     reads_files: bool,
     /// What sockets it may have.
     network: Option<NetworkLimits>,
-    _memory: Memory,
+    #[cfg(feature = "testing")]
+    liar: Option<Liar>,
+    #[cfg_attr(not(feature = "testing"), allow(dead_code, reason = "it is held, and no more"))]
+    memory: Memory,
 }
 
 impl Keep for KvmKeep {
@@ -166,6 +190,11 @@ impl Keep for KvmKeep {
 }
 
 impl KvmKeep {
+    fn launched(self) -> Launched {
+        let killer = Box::new(self.stop.clone());
+        Launched { keep: Box::new(self), killer }
+    }
+
     fn run(mut self) -> Result<Report, BackendError> {
         let _entered = self.stop.enter();
         self.confine().map_err(|error| BackendError::Host {
@@ -178,7 +207,12 @@ impl KvmKeep {
             }
             match cpu::run(&mut self.cpu) {
                 Exit::Doorbell => {
-                    if let Some(ended) = self.server.doorbell()? {
+                    let ended = self.server.doorbell()?;
+                    #[cfg(feature = "testing")]
+                    if let Some(liar) = &mut self.liar {
+                        liar(self.memory.window());
+                    }
+                    if let Some(ended) = ended {
                         ended.into_result()?;
                         return self.server.report();
                     }

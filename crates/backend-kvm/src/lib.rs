@@ -29,6 +29,8 @@ mod memory;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod probe;
 
+#[cfg(all(feature = "testing", target_os = "linux", target_arch = "x86_64"))]
+pub use keep::Liar;
 use keep_backend::{Backend, BackendError, Datum, Launched, Measurement, Program, Spec};
 
 /// The backend.
@@ -56,6 +58,21 @@ impl Kvm {
         spec: Spec,
     ) -> Result<Launched, BackendError> {
         keep::launch(image, spec)
+    }
+
+    /// Launches an image on a host that lies to it: for tests of the kernel.
+    ///
+    /// # Errors
+    ///
+    /// As [`Backend::launch`].
+    #[cfg(feature = "testing")]
+    pub fn launch_lying(
+        self,
+        image: &keep_image::Image<'_>,
+        spec: Spec,
+        liar: Liar,
+    ) -> Result<Launched, BackendError> {
+        keep::launch_lying(image, spec, liar)
     }
 }
 

@@ -5,12 +5,13 @@
 #![allow(dead_code, reason = "no test uses all of it")]
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Seek, Write};
+use std::io::{BufRead, BufReader, Read as _, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use backend_kvm::Kvm;
 use backend_nil::Nil;
@@ -41,7 +42,7 @@ pub(crate) fn on_both(test: impl Fn(Place)) {
 }
 
 /// The test program, built once; `None`, with a word about it, if it cannot be.
-fn guest() -> Option<&'static [u8]> {
+pub(crate) fn guest() -> Option<&'static [u8]> {
     static GUEST: OnceLock<Option<Vec<u8>>> = OnceLock::new();
     let guest = GUEST.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
@@ -89,8 +90,16 @@ impl Running {
     }
 
     pub(crate) fn start_with(place: Place, launch: &str, change: impl FnOnce(&mut Spec)) -> Self {
+        Self::start_by(launch, |mut spec| {
+            change(&mut spec);
+            launch_at(place, spec)
+        })
+    }
+
+    /// Starts it by other means.
+    pub(crate) fn start_by(launch: &str, by: impl FnOnce(Spec) -> Launched) -> Self {
         let (reader, writer) = std::io::pipe().unwrap();
-        let mut spec = Spec {
+        let spec = Spec {
             program: Program::Runtime,
             launch: launch.into(),
             input: file(b"input"),
@@ -106,8 +115,7 @@ impl Running {
             events: None,
             network: None,
         };
-        change(&mut spec);
-        let Launched { keep, killer } = launch_at(place, spec);
+        let Launched { keep, killer } = by(spec);
         let thread = std::thread::spawn(move || keep.serve());
         let stdout = BufReader::new(OwnedFd::from(reader).into());
         Self { thread: Some(thread), killer, stdout }
@@ -126,6 +134,23 @@ impl Running {
 
     pub(crate) fn end(&mut self) -> Result<Report, BackendError> {
         self.thread.take().expect("it ends once").join().unwrap()
+    }
+
+    /// Waits for its end, which has to come.
+    pub(crate) fn end_within(&mut self, limit: Duration) -> Result<Report, BackendError> {
+        let start = Instant::now();
+        while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            assert!(start.elapsed() < limit, "it does not end");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.end()
+    }
+
+    /// All that it wrote and was not read; nobody waits for more.
+    pub(crate) fn rest(mut self) -> String {
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        rest
     }
 
     /// Waits for a good end.
