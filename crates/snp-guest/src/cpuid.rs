@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! The CPUID page: what the processor can do, said by the hypervisor and checked by the firmware.
+//!
+//! The firmware takes a page with up to 64 entries at the launch and refuses one that promises what
+//! the processor does not have. Its content is not measured. Left to the hypervisor is to hide what
+//! the processor has, and to say things that the firmware does not check; so a Keep holds the page
+//! against [`Rules`] before it believes it: it runs under SEV-SNP, the C-bit is where its page
+//! tables have it, the instructions are there that it needs for its security (random numbers) and
+//! that its program was compiled for, and a saved state fits where it will be saved.
+//!
+//! Layout (firmware ABI, section 8.17.2.6, tables 72 and 73; all little-endian):
+//!
+//! | offset | length | field |
+//! |---|---|---|
+//! | 0x00 | 4 | `COUNT` |
+//! | 0x04 | 12 | zero |
+//! | 0x10 + 48 n | 4, 4 | `EAX_IN`, `ECX_IN` |
+//! | + 0x08 | 8, 8 | `XCR0_IN`, `XSS_IN` |
+//! | + 0x18 | 4 × 4 | `EAX`, `EBX`, `ECX`, `EDX` |
+//! | + 0x28 | 8 | zero |
+
+use core::fmt;
+
+use crate::PAGE;
+use crate::bytes;
+
+/// Most entries of a page.
+pub const ENTRIES: usize = 64;
+
+const HEADER: usize = 0x10;
+const ENTRY: usize = 0x30;
+
+/// A question and its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Entry {
+    /// The function (`EAX`).
+    pub function: u32,
+    /// The subleaf (`ECX`); zero where the function has none.
+    pub index: u32,
+    /// `XCR0` for which the answer holds, where it depends on it.
+    pub xcr0: u64,
+    /// `IA32_XSS`, likewise.
+    pub xss: u64,
+    /// The answer.
+    pub answer: Answer,
+}
+
+/// The registers after `cpuid`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Answer {
+    pub eax: u32,
+    pub ebx: u32,
+    pub ecx: u32,
+    pub edx: u32,
+}
+
+impl Entry {
+    fn key(&self) -> (u32, u32, u64, u64) {
+        (self.function, self.index, self.xcr0, self.xss)
+    }
+
+    fn read(page: &[u8; PAGE], number: usize) -> Self {
+        let at = HEADER + number * ENTRY;
+        let word = |offset| bytes::u32(page, at + offset);
+        Self {
+            function: word(0),
+            index: word(4),
+            xcr0: bytes::u64(page, at + 8),
+            xss: bytes::u64(page, at + 0x10),
+            answer: Answer { eax: word(0x18), ebx: word(0x1c), ecx: word(0x20), edx: word(0x24) },
+        }
+    }
+
+    fn write(&self, page: &mut [u8; PAGE], number: usize) {
+        let at = HEADER + number * ENTRY;
+        let Answer { eax, ebx, ecx, edx } = self.answer;
+        let words = [(0, self.function), (4, self.index)];
+        let answer = [(0x18, eax), (0x1c, ebx), (0x20, ecx), (0x24, edx)];
+        for (offset, word) in words.into_iter().chain(answer) {
+            bytes::put(page, at + offset, word.to_le_bytes());
+        }
+        bytes::put(page, at + 8, self.xcr0.to_le_bytes());
+        bytes::put(page, at + 0x10, self.xss.to_le_bytes());
+    }
+}
+
+/// Why a page is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CpuidError {
+    /// It has more entries than fit, or none.
+    Count(u32),
+    /// What is reserved is not zero; the entry's number, if it is an entry's.
+    Reserved(Option<u8>),
+    /// Two entries answer the same question; function and subleaf.
+    Twice(u32, u32),
+    /// A function of the hypervisor's own range, which the firmware does not check.
+    Hypervisor(u32),
+    /// There is no answer to a function that is needed.
+    Missing(u32),
+    /// The processor is not AMD's.
+    Vendor,
+    /// It is not said that memory is encrypted, registers are hidden and pages are nested securely.
+    NotSnp(u32),
+    /// The C-bit is not where the page tables have it.
+    CBit(u8),
+    /// Physical addresses do not reach to the C-bit, or beyond what there is.
+    AddressBits(u8),
+    /// The processor lacks what a Keep needs.
+    Lacks(&'static str),
+    /// State that the Keep switches on is not there, or not of the size or at the place that the
+    /// architecture gives it; the component's number.
+    State(u32),
+}
+
+impl fmt::Display for CpuidError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => write!(f, "{count} entries in the CPUID page"),
+            Self::Reserved(_) => f.write_str("reserved parts of the CPUID page are not zero"),
+            Self::Twice(function, index) => {
+                write!(f, "two answers to CPUID {function:#x}, subleaf {index:#x}")
+            }
+            Self::Hypervisor(function) => {
+                write!(f, "CPUID {function:#x} is the hypervisor's own; nobody vouches for it")
+            }
+            Self::Missing(function) => write!(f, "no answer to CPUID {function:#x}"),
+            Self::Vendor => f.write_str("the processor is not AMD's"),
+            Self::NotSnp(eax) => write!(f, "SEV-SNP is not on, says CPUID 0x8000001f: {eax:#x}"),
+            Self::CBit(bit) => write!(f, "the C-bit is bit {bit}"),
+            Self::AddressBits(bits) => write!(f, "physical addresses have {bits} bits"),
+            Self::Lacks(what) => write!(f, "the processor lacks {what}, or the host hides it"),
+            Self::State(number) => write!(f, "wrong size or place of saved state {number}"),
+        }
+    }
+}
+
+impl core::error::Error for CpuidError {}
+
+/// A page of answers whose form was checked.
+#[derive(Debug, Clone, Copy)]
+pub struct Table<'a> {
+    page: &'a [u8; PAGE],
+    count: usize,
+}
+
+impl<'a> Table<'a> {
+    /// Reads a page. It lies in private memory, so it does not change.
+    ///
+    /// # Errors
+    ///
+    /// [`CpuidError::Count`], [`CpuidError::Reserved`], [`CpuidError::Twice`].
+    pub fn new(page: &'a [u8; PAGE]) -> Result<Self, CpuidError> {
+        let count = bytes::u32(page, 0);
+        if count == 0 || count as usize > ENTRIES {
+            return Err(CpuidError::Count(count));
+        }
+        if bytes::u32(page, 4) != 0 || bytes::u64(page, 8) != 0 {
+            return Err(CpuidError::Reserved(None));
+        }
+        let table = Self { page, count: count as usize };
+        for (number, entry) in table.entries().enumerate() {
+            if bytes::u64(page, HEADER + number * ENTRY + 0x28) != 0 {
+                return Err(CpuidError::Reserved(Some(number as u8)));
+            }
+            if table.entries().take(number).any(|other| other.key() == entry.key()) {
+                return Err(CpuidError::Twice(entry.function, entry.index));
+            }
+        }
+        Ok(table)
+    }
+
+    /// Writes a page, for the launch. Entries beyond [`ENTRIES`] do not fit.
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::new`].
+    pub fn write(entries: &[Entry], page: &'a mut [u8; PAGE]) -> Result<Self, CpuidError> {
+        if entries.len() > ENTRIES {
+            return Err(CpuidError::Count(u32::try_from(entries.len()).unwrap_or(u32::MAX)));
+        }
+        page.fill(0);
+        bytes::put(page, 0, (entries.len() as u32).to_le_bytes());
+        for (number, entry) in entries.iter().enumerate() {
+            entry.write(page, number);
+        }
+        Self::new(page)
+    }
+
+    /// All entries.
+    pub fn entries(&self) -> impl Iterator<Item = Entry> + use<'a> {
+        let page = self.page;
+        (0..self.count).map(move |number| Entry::read(page, number))
+    }
+
+    /// The answer to a function and subleaf, if there is one. Where there are several for different
+    /// extended states, the first.
+    #[must_use]
+    pub fn get(&self, function: u32, index: u32) -> Option<Answer> {
+        let found = self.entries().find(|entry| (entry.function, entry.index) == (function, index));
+        found.map(|entry| entry.answer)
+    }
+
+    /// What a `cpuid` instruction shall answer: zeros for what the page does not know. Functions
+    /// without subleaves answer the same for each.
+    #[must_use]
+    pub fn answer(&self, function: u32, index: u32) -> Answer {
+        let index = if has_subleaves(function) { index } else { 0 };
+        self.get(function, index).unwrap_or_default()
+    }
+
+    fn need(&self, function: u32) -> Result<Answer, CpuidError> {
+        self.get(function, 0).ok_or(CpuidError::Missing(function))
+    }
+
+    /// Holds the page against rules.
+    ///
+    /// # Errors
+    ///
+    /// [`CpuidError`]: the first rule that is broken.
+    pub fn check(&self, rules: &Rules<'_>) -> Result<(), CpuidError> {
+        let own = |entry: &Entry| (0x4000_0000..0x5000_0000).contains(&entry.function);
+        if let Some(entry) = self.entries().find(own) {
+            return Err(CpuidError::Hypervisor(entry.function));
+        }
+        let vendor = self.need(0)?;
+        let name = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes);
+        if name != [*b"Auth", *b"enti", *b"cAMD"] {
+            return Err(CpuidError::Vendor);
+        }
+        self.check_encryption(rules)?;
+        for feature in rules.features {
+            let answer = self.get(feature.function, feature.index).unwrap_or_default();
+            if feature.register.of(&answer) >> feature.bit & 1 == 0 {
+                return Err(CpuidError::Lacks(feature.name));
+            }
+        }
+        self.check_state(rules.xcr0)
+    }
+
+    /// Functions `0x8000_001f`, encrypted memory, and `0x8000_0008`, size of addresses (APM volume
+    /// 3, appendix E).
+    fn check_encryption(&self, rules: &Rules<'_>) -> Result<(), CpuidError> {
+        let encryption = self.need(0x8000_001f)?;
+        // SEV, SEV-ES, SEV-SNP.
+        const ALL: u32 = 1 << 1 | 1 << 3 | 1 << 4;
+        if encryption.eax & ALL != ALL {
+            return Err(CpuidError::NotSnp(encryption.eax));
+        }
+        let c_bit = (encryption.ebx & 0x3f) as u8;
+        if c_bit != rules.c_bit {
+            return Err(CpuidError::CBit(c_bit));
+        }
+        // The bits say which addresses there are; the C-bit must be none of an address.
+        let bits = self.need(0x8000_0008)?.eax as u8;
+        if !(32..=52).contains(&bits) {
+            return Err(CpuidError::AddressBits(bits));
+        }
+        Ok(())
+    }
+
+    /// Function `0xd`, extended state. Component 2, the upper halves of the AVX registers, has its
+    /// place by the architecture; of others a Keep believes only that they lie behind.
+    fn check_state(&self, xcr0: u64) -> Result<(), CpuidError> {
+        let state = self.need(0xd)?;
+        let there = u64::from(state.edx) << 32 | u64::from(state.eax);
+        if there & xcr0 != xcr0 {
+            return Err(CpuidError::State((xcr0 & !there).trailing_zeros()));
+        }
+        let mut end = 576;
+        for number in (2..63).filter(|number| xcr0 >> number & 1 != 0) {
+            let Answer { eax: size, ebx: at, .. } = self.answer(0xd, number);
+            let right = if number == 2 { (at, size) == (576, 256) } else { at >= 832 && size > 0 };
+            if !right {
+                return Err(CpuidError::State(number));
+            }
+            end = end.max(at.checked_add(size).ok_or(CpuidError::State(number))?);
+        }
+        // What all of them take, as the processor says it.
+        if state.ecx < end || state.ecx > PAGE as u32 * 4 {
+            return Err(CpuidError::State(0));
+        }
+        Ok(())
+    }
+}
+
+/// Functions whose answer depends on the subleaf (APM volume 3, appendix E).
+fn has_subleaves(function: u32) -> bool {
+    matches!(
+        function,
+        0x7 | 0xb | 0xd | 0xf | 0x10 | 0x8000_001d | 0x8000_0020 | 0x8000_0022 | 0x8000_0026
+    )
+}
+
+pub use crate::msr::Register;
+
+impl Register {
+    /// This register of an answer.
+    #[must_use]
+    pub fn of(self, answer: &Answer) -> u32 {
+        match self {
+            Self::Eax => answer.eax,
+            Self::Ebx => answer.ebx,
+            Self::Ecx => answer.ecx,
+            Self::Edx => answer.edx,
+        }
+    }
+}
+
+/// A bit that has to be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Feature {
+    /// Function.
+    pub function: u32,
+    /// Subleaf.
+    pub index: u32,
+    /// Register of the answer.
+    pub register: Register,
+    /// Bit, 0 to 31.
+    pub bit: u8,
+    /// As people call it.
+    pub name: &'static str,
+}
+
+impl Feature {
+    /// Hardware's random numbers. A Keep takes them from nobody else.
+    pub const RANDOM: [Self; 2] =
+        [Self::new(1, Register::Ecx, 30, "RDRAND"), Self::new(7, Register::Ebx, 18, "RDSEED")];
+
+    /// A bit of subleaf 0.
+    #[must_use]
+    pub const fn new(function: u32, register: Register, bit: u8, name: &'static str) -> Self {
+        // A larger number would shift too far.
+        Self { function, index: 0, register, bit: bit & 31, name }
+    }
+}
+
+/// What a page has to say.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// The bit that makes a page private in the Keep's page tables.
+    pub c_bit: u8,
+    /// The extended state that the Keep switches on (`XCR0`).
+    pub xcr0: u64,
+    /// Bits that have to be set: at the least [`Feature::RANDOM`].
+    pub features: &'a [Feature],
+}

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! What firmware and hypervisor say in turn: for stand-ins that play them, and for tests.
+//!
+//! To these, the guest is the attacker: whatever it writes is decoded in full or refused.
+
+mod firmware;
+mod hypervisor;
+
+pub use firmware::{Firmware, FirmwareError, key_answer, report_answer, secrets_page};
+pub use hypervisor::{
+    GhcbAnswer, GhcbRequest, HostError, MsrAnswer, MsrRequest, PageList, read_entry,
+};

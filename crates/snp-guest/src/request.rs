@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! What a Keep asks the firmware for: attestation reports and derived keys.
+//!
+//! Requests and answers are the payload of a [`crate::message`]. A report comes back as its 1184
+//! bytes; who verifies reports has a parser for them. Here only that is looked at which tells
+//! whether it is the report that was asked for.
+
+use core::fmt;
+
+use zeroize::Zeroizing;
+
+use crate::bytes;
+
+/// Bytes of a report, in all versions.
+pub const REPORT: usize = 1184;
+/// Bytes before the report, or the key, in an answer.
+const ANSWER: usize = 0x20;
+
+/// `MSG_VERSION` of a request for a report.
+pub const REPORT_VERSION: u8 = 1;
+
+/// Why an answer is of no use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// It is too short.
+    Length(usize),
+    /// The firmware refused; its status: 0x16 for bad parameters, 0x27 for a key that is not there.
+    Refused(u32),
+    /// The report has another size.
+    Size(u32),
+    /// The report is not the one that was asked for.
+    WrongReport(&'static str),
+    /// The key consists of zeros.
+    NoKey,
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length(length) => write!(f, "the firmware's answer has {length} bytes"),
+            Self::Refused(status) => write!(f, "the firmware refuses with status {status:#x}"),
+            Self::Size(size) => write!(f, "the firmware's report has {size} bytes"),
+            Self::WrongReport(field) => {
+                write!(f, "the firmware's report is another one: {field} differs")
+            }
+            Self::NoKey => f.write_str("the firmware's key consists of zeros"),
+        }
+    }
+}
+
+impl core::error::Error for RequestError {}
+
+/// The key that signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signer {
+    /// The VLEK if there is one, else the VCEK.
+    Any = 0,
+    /// The chip's key.
+    Vcek = 1,
+    /// The key that AMD gave to the cloud's operator.
+    Vlek = 2,
+}
+
+/// Asks for a report (`MSG_REPORT_REQ`; firmware ABI, section 7.3, table 22).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReportRequest {
+    /// What the report shall bind.
+    pub report_data: [u8; 64],
+    /// The privilege level that it shall name: a Keep's is 0.
+    pub vmpl: u32,
+    /// Who shall sign.
+    pub signer: Signer,
+}
+
+impl ReportRequest {
+    /// Bytes of the request.
+    pub const SIZE: usize = 96;
+    /// Bytes of the answer, at the least.
+    pub const ANSWER: usize = ANSWER + REPORT;
+
+    /// The payload.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; Self::SIZE] {
+        let mut out = [0; Self::SIZE];
+        bytes::put(&mut out, 0, self.report_data);
+        bytes::put(&mut out, 0x40, self.vmpl.to_le_bytes());
+        bytes::put(&mut out, 0x44, (self.signer as u32).to_le_bytes());
+        out
+    }
+
+    /// The report in an answer (`MSG_REPORT_RSP`, table 25).
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`], also if the report does not bind what it was asked to bind.
+    pub fn read<'a>(&self, payload: &'a [u8]) -> Result<&'a [u8; REPORT], RequestError> {
+        let length = RequestError::Length(payload.len());
+        let head: &[u8; ANSWER] = payload.first_chunk().ok_or(length)?;
+        match bytes::u32(head, 0) {
+            0 => {}
+            status => return Err(RequestError::Refused(status)),
+        }
+        match bytes::u32(head, 4) {
+            size if size as usize == REPORT => {}
+            size => return Err(RequestError::Size(size)),
+        }
+        let report: &[u8; REPORT] =
+            payload.get(ANSWER..).and_then(|rest| rest.first_chunk()).ok_or(length)?;
+        if bytes::get(report, 0x50) != self.report_data {
+            return Err(RequestError::WrongReport("REPORT_DATA"));
+        }
+        if bytes::u32(report, 0x30) != self.vmpl {
+            return Err(RequestError::WrongReport("VMPL"));
+        }
+        Ok(report)
+    }
+}
+
+/// What a derived key is derived from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Root {
+    /// The chip's key: the same on this chip only. Or the VLEK, where there is one.
+    Chip = 0,
+    /// The guest's own root, which a migration agent may carry along.
+    Migration = 1,
+}
+
+/// Asks for a derived key (`MSG_KEY_REQ`; firmware ABI, section 7.2, table 18).
+///
+/// **Always bound to the launch measurement and to the policy**: another image, or the same one
+/// launched so that it can be debugged, gets another key. The firmware cannot bind the workload
+/// (`HOST_DATA` is none of the fields it can mix in), so who seals data derives a key of the
+/// workload's own from this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyRequest {
+    root: Root,
+    fields: u64,
+    svn: u32,
+    tcb: [u8; 8],
+    mitigations: Option<u64>,
+}
+
+/// `GUEST_FIELD_SELECT` (table 19).
+mod mix {
+    pub(super) const POLICY: u64 = 1 << 0;
+    pub(super) const IMAGE_ID: u64 = 1 << 1;
+    pub(super) const FAMILY_ID: u64 = 1 << 2;
+    pub(super) const MEASUREMENT: u64 = 1 << 3;
+    pub(super) const SVN: u64 = 1 << 4;
+    pub(super) const TCB: u64 = 1 << 5;
+    pub(super) const MITIGATIONS: u64 = 1 << 6;
+}
+
+impl KeyRequest {
+    /// Bytes of the request; the last eight are of version 2.
+    pub const SIZE: usize = 0x28;
+    /// Bytes of the answer.
+    pub const ANSWER: usize = ANSWER + 32;
+
+    /// Bound to measurement and policy.
+    #[must_use]
+    pub fn new(root: Root) -> Self {
+        let fields = mix::POLICY | mix::MEASUREMENT;
+        Self { root, fields, svn: 0, tcb: [0; 8], mitigations: None }
+    }
+
+    /// Bound to `FAMILY_ID` and `IMAGE_ID` of the ID block, too.
+    #[must_use]
+    pub fn ids(self) -> Self {
+        Self { fields: self.fields | mix::FAMILY_ID | mix::IMAGE_ID, ..self }
+    }
+
+    /// Bound to a `GUEST_SVN`, too; not above that of the launch.
+    #[must_use]
+    pub fn svn(self, svn: u32) -> Self {
+        Self { fields: self.fields | mix::SVN, svn, ..self }
+    }
+
+    /// Bound to a `TCB_VERSION`, too; not above the committed one. Older firmware cannot derive the
+    /// key of newer, newer that of older can: who seals data keeps the version with it.
+    #[must_use]
+    pub fn tcb(self, tcb: [u8; 8]) -> Self {
+        Self { fields: self.fields | mix::TCB, tcb, ..self }
+    }
+
+    /// Bound to mitigations that were on at the launch, too; needs firmware of ABI 1.58.
+    #[must_use]
+    pub fn mitigations(self, vector: u64) -> Self {
+        Self { fields: self.fields | mix::MITIGATIONS, mitigations: Some(vector), ..self }
+    }
+
+    /// `MSG_VERSION` of this request.
+    #[must_use]
+    pub fn version(&self) -> u8 {
+        if self.mitigations.is_some() { 2 } else { 1 }
+    }
+
+    /// The payload: the first [`KeyRequest::length`] bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; Self::SIZE] {
+        let mut out = [0; Self::SIZE];
+        bytes::put(&mut out, 0, (self.root as u32).to_le_bytes());
+        bytes::put(&mut out, 8, self.fields.to_le_bytes());
+        // At 0x10 the privilege level: a Keep's is 0.
+        bytes::put(&mut out, 0x14, self.svn.to_le_bytes());
+        bytes::put(&mut out, 0x18, self.tcb);
+        bytes::put(&mut out, 0x20, self.mitigations.unwrap_or(0).to_le_bytes());
+        out
+    }
+
+    /// Bytes of the payload.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        if self.mitigations.is_some() { Self::SIZE } else { 0x20 }
+    }
+
+    /// The key in an answer (`MSG_KEY_RSP`, table 20). Who has read it wipes the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`].
+    pub fn read(&self, payload: &[u8]) -> Result<Zeroizing<[u8; 32]>, RequestError> {
+        let length = RequestError::Length(payload.len());
+        let answer: &[u8; Self::ANSWER] = payload.first_chunk().ok_or(length)?;
+        match bytes::u32(answer, 0) {
+            0 => {}
+            status => return Err(RequestError::Refused(status)),
+        }
+        let key = Zeroizing::new(bytes::get(answer, ANSWER));
+        if bytes::is_zero(&key[..]) { Err(RequestError::NoKey) } else { Ok(key) }
+    }
+}
