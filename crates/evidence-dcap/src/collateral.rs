@@ -329,14 +329,25 @@ fn first<'c>(chain: Result<&'c [Cow<'_, [u8]>], &DcapRefusal>) -> Result<&'c [u8
     Ok(chain.first().map(AsRef::as_ref).unwrap_or_default())
 }
 
-fn not_on(list: &Crl<'_>, certificate: &Certificate<'_>, part: Part) -> Result<(), DcapRefusal> {
+/// That a certificate is not on a list.
+pub(crate) fn not_on(
+    list: &Crl<'_>,
+    certificate: &Certificate<'_>,
+    part: Part,
+) -> Result<(), DcapRefusal> {
     if list.revokes(certificate.serial) {
         return Err(DcapRefusal::CertificateRevoked(part));
     }
     Ok(())
 }
 
-fn check_dates(document: Document, from: Time, until: Time, now: Time) -> Result<(), DcapRefusal> {
+/// That a document is for that time.
+pub(crate) fn check_dates(
+    document: Document,
+    from: Time,
+    until: Time,
+    now: Time,
+) -> Result<(), DcapRefusal> {
     if now < from {
         return Err(DcapRefusal::NotYetValid(document, from));
     }

@@ -43,6 +43,7 @@ mod format;
 mod json;
 mod level;
 mod memory;
+mod parts;
 mod pck;
 mod quote;
 mod refusal;
@@ -59,6 +60,7 @@ pub use document::{
 pub use evidence_claims::Time;
 pub use format::{Sgx, Tdx};
 pub use json::collateral_json;
+pub use parts::{ListFacts, Parts, PckCa, PckFacts};
 pub use pck::PckExtensions;
 pub use quote::{Body, Certification, INTEL_VENDOR, KEY_TYPE_ECDSA_P256, Quote, Tee};
 pub use refusal::{DcapRefusal, Document, List, Part};

@@ -123,6 +123,7 @@ impl Authority {
 #[derive(Debug)]
 pub(crate) struct Roots {
     pub(crate) product: SnpProduct,
+    raw: Vec<u8>,
     ark: Result<Authority, SnpRefusal>,
     ask: BuiltIn,
     asvk: BuiltIn,
@@ -142,12 +143,18 @@ impl Roots {
             .map_err(|error| SnpRefusal::Certificate(Part::Ark, error))
             .and_then(|ark| Authority::amd(Part::Ark, &ark));
         let built_in = |raw| BuiltIn { raw, checked: OnceLock::new() };
-        Self { product: roots.product, ark, ask: built_in(roots.ask), asvk: built_in(roots.asvk) }
+        let (ask, asvk) = (built_in(roots.ask), built_in(roots.asvk));
+        Self { product: roots.product, ark, ask, asvk, raw: roots.ark }
     }
 
     /// The root.
     pub(crate) fn ark(&self) -> Result<&Authority, SnpRefusal> {
         self.ark.as_ref().map_err(Clone::clone)
+    }
+
+    /// Whether these are the bytes of the root.
+    pub(crate) fn is_ark(&self, raw: &[u8]) -> bool {
+        self.raw == raw
     }
 
     /// The built-in intermediate of that kind, if the root issued it.

@@ -35,6 +35,7 @@ mod development;
 mod examine;
 mod fields;
 mod memory;
+mod parts;
 mod refusal;
 mod report;
 mod roots;
@@ -44,6 +45,7 @@ mod vek;
 
 pub use bits::{platform_bits, policy_bits};
 pub use development::Development;
+pub use parts::{ListFacts, VekFacts};
 pub use refusal::{Part, SnpRefusal};
 pub use report::{REPORT_SIZE, Report, TcbLayout, offset, product_of_cpuid};
 pub use snp::{ProductRoots, Snp};

@@ -203,7 +203,7 @@ impl Snp {
 }
 
 /// VEK, issuer and root are valid at `now`.
-fn check_times(
+pub(crate) fn check_times(
     vek: &Certificate<'_>,
     issuer: &Authority,
     ark: &Authority,
