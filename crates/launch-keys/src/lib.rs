@@ -23,7 +23,10 @@ mod sev;
 mod sgx;
 mod signatures;
 
-pub use sev::{ID_KEY_SIGNATURE, IdBlock, SevKey, check_id_key_signature, id_auth, sign_id_key};
+pub use sev::{
+    ID_KEY_SIGNATURE, IdBlock, IdSigners, SevKey, check_id_auth, check_id_key_signature, id_auth,
+    sign_id_key,
+};
 pub use sgx::{Enclave, SIGSTRUCT, SgxKey};
 pub use signatures::{SevSignature, Signatures};
 

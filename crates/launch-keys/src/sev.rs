@@ -72,6 +72,34 @@ impl IdBlock {
     }
 }
 
+impl IdBlock {
+    /// Reads the 96 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Malformed`] if they are not as many, or of another version.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
+        const WHAT: KeyError = KeyError::Malformed("no ID block");
+        let bytes: &[u8; ID_BLOCK] = bytes.try_into().map_err(|_| WHAT)?;
+        let (measurement, rest) = bytes.split_first_chunk().ok_or(WHAT)?;
+        let (family, rest) = rest.split_first_chunk().ok_or(WHAT)?;
+        let (image, rest) = rest.split_first_chunk().ok_or(WHAT)?;
+        let (version, rest) = rest.split_first_chunk().ok_or(WHAT)?;
+        let (svn, rest) = rest.split_first_chunk().ok_or(WHAT)?;
+        let (policy, _) = rest.split_first_chunk().ok_or(WHAT)?;
+        if u32::from_le_bytes(*version) != 1 {
+            return Err(WHAT);
+        }
+        Ok(Self {
+            measurement: *measurement,
+            family: *family,
+            image: *image,
+            svn: u32::from_le_bytes(*svn),
+            policy: u64::from_le_bytes(*policy),
+        })
+    }
+}
+
 impl SevKey {
     /// Makes a new key.
     ///
@@ -123,10 +151,7 @@ impl SevKey {
     /// As reports name the key: SHA-384 of [`SevKey::public`].
     #[must_use]
     pub fn digest(&self) -> [u8; 48] {
-        let mut out = [0; 48];
-        let hash = digest(&SHA384, &self.public());
-        out.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
-        out
+        key_digest(&self.public())
     }
 
     /// Signs in AMD's structure: both numbers, little-endian.
@@ -160,13 +185,21 @@ pub fn sign_id_key(author: &SevKey, id: &SevKey) -> Result<Vec<u8>, KeyError> {
 ///
 /// [`KeyError::Malformed`], [`KeyError::BadSignature`].
 pub fn check_id_key_signature(blob: &[u8], id: &SevKey) -> Result<[u8; 48], KeyError> {
-    const WHAT: KeyError = KeyError::Malformed("no signature over an ID key");
-    let (signature, author) = blob.split_at_checked(SIGNATURE).ok_or(WHAT)?;
-    if author.len() != KEY || author.get(..4) != Some(&[2, 0, 0, 0]) {
+    let (signature, author) = blob.split_at_checked(SIGNATURE).ok_or(NO_SIGNATURE)?;
+    verify(author, signature, &id.public())?;
+    Ok(key_digest(author))
+}
+
+const NO_SIGNATURE: KeyError = KeyError::Malformed("no signature over an ID key");
+
+/// Checks a signature over a message; key and signature in AMD's structures.
+fn verify(key: &[u8], signature: &[u8], message: &[u8]) -> Result<(), KeyError> {
+    const WHAT: KeyError = NO_SIGNATURE;
+    if signature.len() != SIGNATURE || key.len() != KEY || key.get(..4) != Some(&[2, 0, 0, 0]) {
         return Err(WHAT);
     }
-    // The author's digest is over all of the structure, so there must be one only for each key.
-    let behind = signature.iter().skip(2 * FIELD).chain(author.iter().skip(4 + 2 * FIELD));
+    // A key's digest is over all of the structure, so there must be one only for each key.
+    let behind = signature.iter().skip(2 * FIELD).chain(key.iter().skip(4 + 2 * FIELD));
     if behind.into_iter().any(|byte| *byte != 0) {
         return Err(WHAT);
     }
@@ -179,14 +212,18 @@ pub fn check_id_key_signature(blob: &[u8], id: &SevKey) -> Result<[u8; 48], KeyE
         Ok(number.iter().rev().copied().collect())
     };
     let fixed = [number(signature, 0)?, number(signature, FIELD)?].concat();
-    let point = [vec![4], number(author, 4)?, number(author, 4 + FIELD)?].concat();
+    let point = [vec![4], number(key, 4)?, number(key, 4 + FIELD)?].concat();
     UnparsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, &point)
-        .verify(&id.public(), &fixed)
-        .map_err(|_| KeyError::BadSignature)?;
+        .verify(message, &fixed)
+        .map_err(|_| KeyError::BadSignature)
+}
+
+/// SHA-384 of a key in AMD's structure.
+fn key_digest(key: &[u8]) -> [u8; 48] {
     let mut out = [0; 48];
-    let hash = digest(&SHA384, author);
+    let hash = digest(&SHA384, key);
     out.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
-    Ok(out)
+    out
 }
 
 /// The authentication of an ID block: 4096 bytes.
@@ -207,4 +244,54 @@ pub fn id_auth(block: &IdBlock, id: &SevKey, id_signature: &[u8]) -> Result<Vec<
     out.extend(author);
     out.resize(ID_AUTH, 0);
     Ok(out)
+}
+
+/// Who signed an ID block, as reports name them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdSigners {
+    /// `ID_KEY_DIGEST`.
+    pub id_key: [u8; 48],
+    /// `AUTHOR_KEY_DIGEST`, if an author signed the ID key.
+    pub author_key: Option<[u8; 48]>,
+}
+
+/// Checks the authentication of an ID block as the firmware does at a launch, and that there is
+/// nothing in it that nobody signed.
+///
+/// Without an author, all of the author's part is zero.
+///
+/// # Errors
+///
+/// [`KeyError::Malformed`], [`KeyError::BadSignature`].
+pub fn check_id_auth(block: &IdBlock, auth: &[u8]) -> Result<IdSigners, KeyError> {
+    const WHAT: KeyError = KeyError::Malformed("no authentication of an ID block");
+    let part = |at: usize, length: usize| auth.get(at..).and_then(|rest| rest.get(..length));
+    let zero = |at: usize, end: usize| part(at, end - at).is_some_and(|all| is_zero(all));
+    if auth.len() != ID_AUTH || part(0, 4) != Some(&[1, 0, 0, 0]) {
+        return Err(WHAT);
+    }
+    if !zero(8, 0x40) || !zero(0x40 + SIGNATURE + KEY, 0x680) || !zero(AUTHOR_END, ID_AUTH) {
+        return Err(WHAT);
+    }
+    let signature = part(0x40, SIGNATURE).ok_or(WHAT)?;
+    let key = part(0x40 + SIGNATURE, KEY).ok_or(WHAT)?;
+    verify(key, signature, &block.to_bytes())?;
+    let author_key = if zero(0x680, AUTHOR_END) && matches!(part(4, 4), Some([0 | 1, 0, 0, 0])) {
+        None
+    } else {
+        if part(4, 4) != Some(&[1, 0, 0, 0]) {
+            return Err(WHAT);
+        }
+        let author = part(0x680 + SIGNATURE, KEY).ok_or(WHAT)?;
+        verify(author, part(0x680, SIGNATURE).ok_or(WHAT)?, key)?;
+        Some(key_digest(author))
+    };
+    Ok(IdSigners { id_key: key_digest(key), author_key })
+}
+
+/// Where the author's part of an ID block's authentication ends; it begins at 0x680.
+const AUTHOR_END: usize = 0x680 + SIGNATURE + KEY;
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
 }
