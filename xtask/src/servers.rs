@@ -10,6 +10,7 @@
 //! | `docker-registry` | workloads as OCI artifacts; the speed of a Drawbridge |
 //! | `tshark` | what really goes over the wire |
 //! | `chromium`, Python's `requests`, `curl` | ordinary clients of a Keep |
+//! | `certutil` | Chromium's own roots |
 //! | `node`, `npm` | another OpenID Connect issuer, and a person at a browser |
 //! | `dbus-run-session`, `gnome-keyring-daemon`, `secret-tool` | a keyring |
 //! | `wrk` | load |
@@ -21,6 +22,7 @@ use crate::{Result, host};
 
 /// Executables, and the packages of Debian and its derivatives that hold them.
 const PACKAGES: &[(&str, &str)] = &[
+    ("certutil", "libnss3-tools"),
     ("chromium", "chromium"),
     ("curl", "curl"),
     ("dbus-run-session", "dbus-daemon"),

@@ -28,6 +28,8 @@ pub(crate) enum PackageCommand {
     Yank(YankArgs),
     Delete(DeleteArgs),
     Digest(DigestArgs),
+    #[cfg(target_os = "linux")]
+    Compile(CompileArgs),
     Push(PushArgs),
     Pull(PullArgs),
 }
@@ -154,6 +156,27 @@ pub(crate) struct DigestArgs {
     json: bool,
 }
 
+/// Compile `main.wasm` of a folder to `main.artifact` beside it
+///
+/// A package with native code of its own runs without a compiler Keep, and its digest stands for that code
+/// too. It fits this version of Enarx, and processors that have all that the one of this machine has.
+#[cfg(target_os = "linux")]
+#[derive(Debug, Args)]
+pub(crate) struct CompileArgs {
+    /// The folder
+    #[arg(value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    folder: PathBuf,
+
+    /// The kind of Keep that it is for; without this option the best one that works here
+    #[arg(long, env = "ENARX_BACKEND", value_name = "NAME")]
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(crate::backends::NAMES))]
+    backend: Option<String>,
+
+    /// Print JSON
+    #[arg(long, short)]
+    json: bool,
+}
+
 /// How a registry is reached, and who asks.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Registry")]
@@ -225,6 +248,8 @@ pub(crate) fn run(command: &PackageCommand) -> Result<(), Failure> {
         PackageCommand::Yank(args) => yank(args),
         PackageCommand::Delete(args) => delete(args),
         PackageCommand::Digest(args) => digest(args),
+        #[cfg(target_os = "linux")]
+        PackageCommand::Compile(args) => compile(args),
         PackageCommand::Push(args) => push(args),
         PackageCommand::Pull(args) => pull(args),
     }
@@ -383,6 +408,15 @@ fn digest(args: &DigestArgs) -> Result<(), Failure> {
     }
     let report = json!({"digest": package.digest(), "root": package.root()});
     show(args.json, &report, &format!("{}\n", package.digest()))
+}
+
+#[cfg(target_os = "linux")]
+fn compile(args: &CompileArgs) -> Result<(), Failure> {
+    let (length, backend) = crate::run::compile(&args.folder, args.backend.as_deref())?;
+    let path = args.folder.join(file::ARTIFACT);
+    let report = json!({"path": path, "length": length, "backend": backend});
+    let text = format!("made {}, {length} bytes, for the {backend} backend\n", path.display());
+    show(args.json, &report, &text)
 }
 
 fn push(args: &PushArgs) -> Result<(), Failure> {

@@ -9,6 +9,20 @@ use std::process::{Command, Output};
 
 use common::{Scratch, enarx, show, text, with_input};
 
+/// Writes to descriptor 3 what it reads from 4, once.
+const BEHIND: &str = r#"(module
+  (import "wasi_snapshot_preview1" "fd_read"
+    (func $fd_read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write"
+    (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "_start")
+    (i32.store (i32.const 0) (i32.const 64))
+    (i32.store (i32.const 4) (i32.const 100))
+    (if (call $fd_read (i32.const 4) (i32.const 0) (i32.const 1) (i32.const 8)) (then unreachable))
+    (i32.store (i32.const 4) (i32.load (i32.const 8)))
+    (if (call $fd_write (i32.const 3) (i32.const 0) (i32.const 1) (i32.const 8)) (then unreachable))))"#;
+
 fn guest(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/wat").join(name)
 }
@@ -125,6 +139,17 @@ common::on_every_backend! {
         );
         assert!(null.status.success(), "{}", show(&null));
         assert_eq!((text(&null.stdout), text(&null.stderr)), (String::new(), String::new()));
+
+        // Behind the first three, streams stand as they like.
+        let config = scratch.file(
+            "Behind.toml",
+            "files = [{ kind = \"null\" }, { kind = \"null\" }, { kind = \"null\", name = \"c\" }, \
+             { kind = \"stdout\" }, { kind = \"stdin\" }]",
+        );
+        let module = scratch.file("behind.wat", BEHIND);
+        let behind = with_input(run_on(backend).arg("--config").arg(config).arg(module), b"text\n");
+        assert!(behind.status.success(), "{}", show(&behind));
+        assert_eq!(text(&behind.stdout), "text\n");
     }
 
     fn traps_are_134_with_the_names_of_functions(backend) {

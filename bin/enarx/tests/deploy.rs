@@ -81,6 +81,26 @@ impl Workload {
     fn path(&self) -> &str {
         self.folder.path().to_str().unwrap()
     }
+
+    /// With native code for that backend.
+    fn compiled(self, home: &Path, backend: &str) -> Self {
+        let mut command = enarx_in(home);
+        let out = command
+            .args(["package", "compile", "--json", "--backend", backend, self.path()])
+            .output();
+        let out = out.unwrap();
+        assert!(out.status.success(), "{}", show(&out));
+        let said: Value = serde_json::from_slice(&out.stdout).unwrap();
+        let made = fs::metadata(self.folder.path().join("main.artifact")).unwrap();
+        assert_eq!(said["length"], made.len());
+        assert_eq!(said["backend"], backend);
+        self.again()
+    }
+
+    /// With the digest that it has now.
+    fn again(self) -> Self {
+        Self { digest: Package::from_path(self.folder.path()).unwrap().digest(), ..self }
+    }
 }
 
 /// Prints one line and exits with 7.
@@ -209,4 +229,69 @@ common::on_every_backend! {
         assert_eq!(out.status.code(), Some(120), "{}", show(&out));
         assert!(text(&out.stderr).contains("got no certificate"), "{}", show(&out));
     }
+
+    fn without_a_steward_only_native_code_of_the_package_runs(backend) {
+        let home = Scratch::new();
+        let workload = Workload::new(SAY, CONFIG);
+        let deploy = |workload: &Workload| {
+            deploy(home.path(), &["--backend", backend, workload.path(), "--digest", &workload.digest])
+        };
+        let out = deploy(&workload);
+        assert_eq!(out.status.code(), Some(120), "{}", show(&out));
+        assert_eq!(text(&out.stdout), "");
+        for part in ["was not compiled", "without a Steward", "--steward-ca", "enarx package compile"] {
+            assert!(text(&out.stderr).contains(part), "{part} is missing: {}", show(&out));
+        }
+        let workload = workload.compiled(home.path(), backend);
+        let out = deploy(&workload);
+        assert_eq!(out.status.code(), Some(7), "{}", show(&out));
+        assert_eq!(text(&out.stdout), "it runs\n");
+        assert!(text(&out.stderr).contains("proves nothing to anybody"), "{}", show(&out));
+
+        // Another module's native code is no native code.
+        let other = Workload::new(&SAY.replace("it runs", "changed"), CONFIG);
+        let artifact = fs::read(workload.folder.path().join("main.artifact")).unwrap();
+        other.folder.file("main.artifact", artifact);
+        let out = deploy(&other.again());
+        assert_ne!(out.status.code(), Some(7), "{}", show(&out));
+        assert_eq!(text(&out.stdout), "");
+    }
+
+    fn streams_can_stand_anywhere_behind_the_first_three(backend) {
+        let home = Scratch::new();
+        let config = r#"files = [
+            { kind = "null" }, { kind = "null" }, { kind = "null", name = "b" }, { kind = "stdout" },
+        ]"#;
+        let module = SAY.replace("$fd_write (i32.const 1)", "$fd_write (i32.const 3)");
+        let workload = Workload::new(&module, config).compiled(home.path(), backend);
+        let out = deploy(home.path(), &["--backend", backend, workload.path(), "--digest", &workload.digest]);
+        assert_eq!(out.status.code(), Some(7), "{}", show(&out));
+        assert_eq!(text(&out.stdout), "it runs\n");
+        // What the first three can be is said.
+        let workload = Workload::new(SAY, r#"files = [{ kind = "stdout" }]"#).compiled(home.path(), backend);
+        let out = deploy(home.path(), &["--backend", backend, workload.path(), "--digest", &workload.digest]);
+        assert_eq!(out.status.code(), Some(121), "{}", show(&out));
+        assert!(text(&out.stderr).contains("files[0] (`stdout`) can be `stdin`, `null`"), "{}", show(&out));
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_compiled_stays_as_it_is() {
+    let home = Scratch::new();
+    let folder = Scratch::new();
+    let compile = || {
+        let mut command = enarx_in(home.path());
+        command
+            .args(["package", "compile", "--backend", "nil"])
+            .arg(folder.path())
+            .output()
+            .unwrap()
+    };
+    let out = compile();
+    assert_eq!(out.status.code(), Some(121), "{}", show(&out));
+    assert!(text(&out.stderr).contains("main.wasm"), "{}", show(&out));
+    folder.file("main.wasm", b"\0asm\x01\0\0\0 and no more of it");
+    let out = compile();
+    assert_ne!(out.status.code(), Some(0), "{}", show(&out));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }

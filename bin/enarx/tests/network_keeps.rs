@@ -11,8 +11,9 @@ mod guests;
 #[path = "common/network.rs"]
 mod network;
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use common::{Scratch, enarx_in, show, text};
 use network::{Keep, client_config, free_port, get, tls};
@@ -78,6 +79,50 @@ fn demand(measurement: &str, development: bool) -> String {
 fn config(scratch: &Scratch, name: &str, steward: &str, entry: &str) -> PathBuf {
     let streams = r#"{ kind = "stdin" }, { kind = "stdout" }, { kind = "stderr" }"#;
     scratch.file(name, format!("steward = \"{steward}\"\nfiles = [{streams}, {entry}]\n"))
+}
+
+/// Fetches a page, trusting one root and no others.
+const PYTHON: &str =
+    "import requests, sys; print(requests.get(sys.argv[1], verify=sys.argv[2], timeout=60).text)";
+
+/// A home for Chromium with an empty database of certificates; none, with the reason on stderr, where one
+/// of the two programs is not installed.
+fn chromium(home: &Path) -> Option<()> {
+    for program in ["chromium", "certutil"] {
+        if Command::new(program).arg("--help").output().is_err() {
+            eprintln!("skipped: {program} is not installed");
+            return None;
+        }
+    }
+    std::fs::create_dir_all(home.join(DATABASE)).expect("a folder");
+    certutil(home, &["-N", "--empty-password"]);
+    Some(())
+}
+
+/// Where Chromium looks for roots that its user has added, below a home.
+const DATABASE: &str = ".pki/nssdb";
+
+fn certutil(home: &Path, args: &[&str]) {
+    let database = format!("sql:{}", home.join(DATABASE).display());
+    let out =
+        Command::new("certutil").args(["-d", &database]).args(args).output().expect("certutil");
+    assert!(out.status.success(), "{}", show(&out));
+}
+
+/// Chromium without a window, which prints the page that it has loaded. It verifies certificates as for
+/// anybody: nothing is switched off.
+fn chromium_at(home: &Path, url: &str) -> Command {
+    let mut command = Command::new("chromium");
+    command.env("HOME", home).args(["--headless", "--disable-gpu", "--dump-dom"]);
+    for name in ["XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"] {
+        command.env_remove(name);
+    }
+    // Its own sandbox does not work for root.
+    if std::fs::metadata("/proc/self").is_ok_and(|of| of.uid() == 0) {
+        command.arg("--no-sandbox");
+    }
+    command.arg(format!("--user-data-dir={}", home.join("data").display())).arg(url);
+    command
 }
 
 common::on_every_backend! {
@@ -146,5 +191,54 @@ common::on_every_backend! {
         let chain = client.conn.peer_certificates().expect("a chain").len();
         assert!(chain >= 2, "the chain has {chain} certificates");
         assert!(!keep.stderr().contains("signs its own"), "{}", keep.stderr());
+    }
+
+    fn common_clients_trust_a_keep_by_the_root_of_the_steward(backend) {
+        let services = Services::start();
+        let steward = services.text("steward");
+        let scratch = Scratch::new();
+        let port = free_port();
+        let entry = format!(r#"{{ kind = "listen", name = "web", addr = "127.0.0.1", port = {port} }}"#);
+        let config = config(&scratch, "Enarx.toml", steward, &entry);
+        let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/web/web.wat");
+        let _keep = Keep::start(&mut services.run(backend, &config, &module), 1);
+        let url = format!("https://localhost:{port}/");
+        let (root, other) = (Path::new(services.text("steward_ca")), services.text("ca_bundle"));
+
+        let page = "Hello from a Keep";
+        let shows = |mut client: Command, trusts: bool| {
+            let name = client.get_program().to_string_lossy().into_owned();
+            let Ok(out) = client.stdin(Stdio::null()).output() else {
+                return eprintln!("skipped: {name} is not there");
+            };
+            if text(&out.stderr).contains("No module named") {
+                return eprintln!("skipped: {name}: {}", text(&out.stderr));
+            }
+            assert_eq!(text(&out.stdout).contains(page), trusts, "{name}: {}", show(&out));
+        };
+        // Who has another root gets nothing.
+        for (root, trusts) in [(root, true), (Path::new(other), false)] {
+            let mut curl = Command::new("curl");
+            curl.args(["--silent", "--show-error", "--max-time", "60", "--cacert"]).arg(root).arg(&url);
+            shows(curl, trusts);
+            let mut python = Command::new("python3");
+            python.args(["-c", PYTHON, &url]).arg(root);
+            shows(python, trusts);
+        }
+        let mut openssl = Command::new("openssl");
+        openssl.args(["s_client", "-quiet", "-ign_eof", "-verify_return_error", "-verify_hostname"]);
+        openssl.args(["localhost", "-connect", &format!("localhost:{port}"), "-CAfile"]).arg(root);
+        if Command::new("openssl").arg("version").output().is_ok() {
+            let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\nBYE / HTTP/1.1\r\n\r\n";
+            let out = common::with_input(&mut openssl, request);
+            assert!(text(&out.stdout).contains(page), "{}", show(&out));
+        }
+
+        let browser = scratch.path().join("browser");
+        if chromium(&browser).is_some() {
+            shows(chromium_at(&browser, &url), false);
+            certutil(&browser, &["-A", "-n", "Steward", "-t", "C,,", "-i", root.to_str().expect("text")]);
+            shows(chromium_at(&browser, &url), true);
+        }
     }
 }

@@ -307,7 +307,54 @@ impl Deployment {
         watch: &Watch,
         launched: impl FnOnce(&Guard),
     ) -> Result<Report, Failure> {
-        let compiler = Compiler::listen(compiler::Setup {
+        let compiler = self.compiler(watch)?;
+        let launch = Launch::Deploy(Deploy {
+            slug: self.slug,
+            digest: self.digest,
+            source: self.source,
+            steward: self.steward,
+            network: self.network,
+            compiler: compiler.as_ref().map(|compiler| compiler.address().to_string()),
+            max_memory: self.memory,
+        });
+        let launch = launch.encode();
+        if launch.len() > keep_launch::MAX_LAUNCH {
+            return Err(Failure::msg(Code::Input, "there are more roots than a Keep accepts"));
+        }
+        let stop = compiler.as_ref().map(Compiler::stopper);
+        let mut tell = self.progress.events();
+        let spec = Spec {
+            program: Program::Runtime,
+            launch,
+            input: File::open("/dev/null").context("cannot open /dev/null")?,
+            output: None,
+            stdio: self.stdio,
+            seeds: self.seeds,
+            memory: self.memory,
+            evidence: self.evidence,
+            events: Some(Box::new(move |event| {
+                // Once the workload runs, nothing is compiled any more.
+                if let (Event::Step { number: 13, .. }, Some(stop)) = (&event, &stop) {
+                    stop();
+                }
+                tell(event);
+            })),
+            network: Some(NetworkLimits::all()),
+        };
+        let name = self.backend.name();
+        agent::serve_with(&*self.backend, spec, watch, self.timeout, |guard| {
+            self.progress.step(4, format!("an empty Keep of the {name} backend starts"));
+            launched(guard);
+        })
+    }
+
+    /// A place where a compiler Keep answers. Without a Steward there is none: nobody could vouch for what
+    /// comes from there, and the runtime Keep says so if it needs one.
+    fn compiler(&self, watch: &Watch) -> Result<Option<Compiler>, Failure> {
+        if self.steward.is_none() {
+            return Ok(None);
+        }
+        let setup = compiler::Setup {
             backend: Arc::clone(&self.backend),
             root: self.root.clone(),
             service: CompileService {
@@ -321,44 +368,8 @@ impl Deployment {
             memory: self.memory,
             watch: watch.clone(),
             progress: self.progress.clone(),
-        })?;
-        let launch = Launch::Deploy(Deploy {
-            slug: self.slug,
-            digest: self.digest,
-            source: self.source,
-            steward: self.steward,
-            network: self.network,
-            compiler: Some(compiler.address().to_string()),
-            max_memory: self.memory,
-        });
-        let launch = launch.encode();
-        if launch.len() > keep_launch::MAX_LAUNCH {
-            return Err(Failure::msg(Code::Input, "there are more roots than a Keep accepts"));
-        }
-        let (stop, mut tell) = (compiler.stopper(), self.progress.events());
-        let spec = Spec {
-            program: Program::Runtime,
-            launch,
-            input: File::open("/dev/null").context("cannot open /dev/null")?,
-            output: None,
-            stdio: self.stdio,
-            seeds: self.seeds,
-            memory: self.memory,
-            evidence: self.evidence,
-            events: Some(Box::new(move |event| {
-                // Once the workload runs, nothing is compiled any more.
-                if matches!(event, Event::Step { number: 13, .. }) {
-                    stop();
-                }
-                tell(event);
-            })),
-            network: Some(NetworkLimits::all()),
         };
-        let name = self.backend.name();
-        agent::serve_with(&*self.backend, spec, watch, self.timeout, |guard| {
-            self.progress.step(4, format!("an empty Keep of the {name} backend starts"));
-            launched(guard);
-        })
+        Compiler::listen(setup).map(Some)
     }
 }
 

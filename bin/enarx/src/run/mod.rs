@@ -7,6 +7,7 @@
 //! not accept is compiled anew exactly once, because a second refusal has another reason.
 
 mod artifact;
+mod compile;
 mod key;
 mod module;
 mod plan;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use artifact::{Artifacts, Compiler};
+pub(crate) use compile::compile;
 use keep_backend::{Backend, EvidenceSource, NetworkLimits, Program, Spec};
 use keep_cache::Cache;
 use keep_launch::{Launch, Refusal, Report};

@@ -25,6 +25,8 @@ pub(super) struct Plan {
     pub(super) args: Vec<String>,
     pub(super) env: Vec<(String, String)>,
     pub(super) stdio: [Stdio; 3],
+    /// Which streams of this program the workload has anywhere: stdin, stdout, stderr.
+    wanted: [bool; 3],
     pub(super) preopens: Vec<Preopen>,
     pub(super) seeds: Vec<Seed>,
     /// For a workload with a network.
@@ -59,7 +61,7 @@ impl Plan {
             }
         }
         let sockets = match (&config, args.config.as_deref()) {
-            (Some(config), Some(path)) if has_network(config) => {
+            (Some(config), Some(path)) if has_network(config) || has_more_files(config) => {
                 Some(sockets(config, path, &args.trust)?)
             }
             _ => None,
@@ -71,21 +73,33 @@ impl Plan {
         all_args.extend(config.args.iter().chain(&args.args).cloned());
         let (preopens, seeds) = folders(args)?;
         let stdio = stdio(&config).or_exit(Code::Input)?;
-        Ok(Self { args: all_args, env, stdio, preopens, seeds, sockets, has_steward, notes })
+        let wanted = wanted(&config);
+        Ok(Self {
+            args: all_args,
+            env,
+            stdio,
+            wanted,
+            preopens,
+            seeds,
+            sockets,
+            has_steward,
+            notes,
+        })
     }
 
     /// The streams of this program that the Keep needs, and no others.
     pub(super) fn streams(&self) -> Result<[Option<File>; 3], Failure> {
-        let stream = |wanted: Stdio, fd: std::io::Result<OwnedFd>| -> anyhow::Result<_> {
-            if !self.stdio.contains(&wanted) {
+        let stream = |wanted: bool, fd: std::io::Result<OwnedFd>| -> anyhow::Result<_> {
+            if !wanted {
                 return Ok(None);
             }
             Ok(Some(File::from(fd.context("cannot hand over the standard streams")?)))
         };
+        let [stdin, stdout, stderr] = self.wanted;
         Ok([
-            stream(Stdio::Stdin, std::io::stdin().as_fd().try_clone_to_owned())?,
-            stream(Stdio::Stdout, std::io::stdout().as_fd().try_clone_to_owned())?,
-            stream(Stdio::Stderr, std::io::stderr().as_fd().try_clone_to_owned())?,
+            stream(stdin, std::io::stdin().as_fd().try_clone_to_owned())?,
+            stream(stdout, std::io::stdout().as_fd().try_clone_to_owned())?,
+            stream(stderr, std::io::stderr().as_fd().try_clone_to_owned())?,
         ])
     }
 }
@@ -96,6 +110,11 @@ fn has_network(config: &Config) -> bool {
         || config.http.is_some()
         || !config.network.allow_connect.is_empty()
         || !config.network.allow_listen.is_empty()
+}
+
+/// Whether descriptors stand behind the first three. What serves sockets serves all of them.
+fn has_more_files(config: &Config) -> bool {
+    config.files.len() > 3
 }
 
 /// The files beside the configuration that are trusted somewhere in it.
@@ -170,29 +189,32 @@ fn folders(args: &RunArgs) -> Result<(Vec<Preopen>, Vec<Seed>), Failure> {
     Ok((preopens, seeds))
 }
 
-/// What the first three descriptors are. Sockets are made in the Keep, in the places that they have in
-/// the configuration.
+/// Which streams of this program the workload has, wherever they stand.
+fn wanted(config: &Config) -> [bool; 3] {
+    let has = |kind: fn(&Entry) -> bool| config.files.iter().any(kind);
+    [
+        has(|entry| matches!(entry, Entry::Stdin { .. })),
+        has(|entry| matches!(entry, Entry::Stdout { .. })),
+        has(|entry| matches!(entry, Entry::Stderr { .. })),
+    ]
+}
+
+/// What the first three descriptors are. Sockets, and all that stands behind these three, are made in the
+/// Keep, in the places that they have in the configuration.
 fn stdio(config: &Config) -> anyhow::Result<[Stdio; 3]> {
     let mut stdio = [Stdio::Null; 3];
-    for (index, entry) in config.files.iter().enumerate().filter(|(_, entry)| !entry.is_socket()) {
-        if matches!((index, entry), (3.., Entry::Null { .. })) {
-            continue;
-        }
-        let Some(place) = stdio.get_mut(index) else {
-            return Err(anyhow!(
-                "files[{index}] (`{}`): what is behind the descriptors 0, 1 and 2 has to be a socket",
-                entry.name()
-            ));
-        };
+    for ((index, place), entry) in stdio.iter_mut().enumerate().zip(&config.files) {
         *place = match (index, entry) {
-            (_, Entry::Null { .. }) => Stdio::Null,
+            (_, Entry::Null { .. } | Entry::Listen(_) | Entry::Connect(_)) => Stdio::Null,
             (0, Entry::Stdin { .. }) => Stdio::Stdin,
             (1 | 2, Entry::Stdout { .. }) => Stdio::Stdout,
             (1 | 2, Entry::Stderr { .. }) => Stdio::Stderr,
-            (0, _) => return Err(anyhow!("files[0] must be of the kind `stdin` or `null`")),
             _ => {
+                let name = entry.name();
+                let can = if index == 0 { "`stdin`" } else { "`stdout`, `stderr`" };
                 return Err(anyhow!(
-                    "files[{index}] must be of the kind `stdout`, `stderr` or `null`"
+                    "files[{index}] (`{name}`) can be {can}, `null` or a socket; other streams stand \
+                     behind the first three entries"
                 ));
             }
         };
@@ -231,12 +253,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_done_is_refused() {
-        for kinds in [
-            &["stdout"][..],
-            &["stdin", "stdin"],
-            &["stdin", "stdout", "stdin"],
-            &["stdin", "stdout", "stderr", "stdout"],
-        ] {
+        for kinds in [&["stdout"][..], &["stdin", "stdin"], &["stdin", "stdout", "stdin"]] {
             assert!(parsed(kinds).is_err(), "{kinds:?}");
         }
     }
@@ -251,6 +268,19 @@ mod tests {
         assert_eq!(stdio(&config).unwrap(), [Stdio::Stdin, Stdio::Stdout, Stdio::Stderr]);
         assert!(has_network(&config));
         assert!(!has_network(&Config::default()));
+    }
+
+    #[test]
+    fn streams_stand_behind_the_first_three_as_well() {
+        let parse = |source| Config::parse(source, "Enarx.toml").unwrap();
+        let source = r#"files = [{ kind = "null" }, { kind = "null" }, { kind = "null", name = "b" },
+            { kind = "stdout" }, { kind = "stdin" }]"#;
+        let config = parse(source);
+        assert_eq!(stdio(&config).unwrap(), [Stdio::Null; 3]);
+        assert_eq!(wanted(&config), [true, true, false]);
+        assert!(has_more_files(&config));
+        assert!(!has_more_files(&Config::default()));
+        assert_eq!(wanted(&Config::default()), [true; 3]);
     }
 
     #[test]
