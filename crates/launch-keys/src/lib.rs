@@ -22,13 +22,15 @@
 mod sev;
 mod sgx;
 mod signatures;
+mod sigstruct;
 
 pub use sev::{
     ID_KEY_SIGNATURE, IdBlock, IdSigners, SevKey, check_id_auth, check_id_key_signature, id_auth,
     sign_id_key,
 };
-pub use sgx::{Enclave, SIGSTRUCT, SgxKey};
+pub use sgx::SgxKey;
 pub use signatures::{SevSignature, Signatures};
+pub use sigstruct::{Enclave, INTEL as SIGSTRUCT_INTEL, SIGSTRUCT, Sigstruct, sigstruct_date};
 
 /// Why a key cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,7 +45,7 @@ pub enum KeyError {
     /// There is no randomness, or no luck.
     #[error("no key could be made")]
     Generating,
-    /// A signature over an ID key is not by the author that it names.
-    #[error("the signature over the ID key does not verify")]
+    /// A signature is not by the key that it names.
+    #[error("the signature does not verify")]
     BadSignature,
 }

@@ -36,6 +36,9 @@ fn an_sgx_key_is_one_for_openssl_and_its_sigstruct_verifies_there() {
         attributes: ([4; 16], [0xff; 16]),
         product: 5,
         version: 6,
+        family: [0xfa; 16],
+        ext_product: [0xee; 16],
+        ..Enclave::default()
     };
     let signed = key.sign(&enclave).unwrap();
     assert_eq!(signed.len(), SIGSTRUCT);
