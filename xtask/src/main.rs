@@ -8,6 +8,7 @@
 
 mod bench;
 mod coverage;
+mod deploy;
 mod drawbridge;
 mod guests;
 mod host;
@@ -29,6 +30,7 @@ type Chore = (&'static str, &'static str, fn(&[String]) -> Result);
 const CHORES: &[Chore] = &[
     ("bench", "measure speed against the Wasmtime command line", bench::main),
     ("coverage", "count the lines and branches of the verifier that tests reach", coverage::main),
+    ("deploy", "measure what a deployment takes beside a plain run", deploy::main),
     ("drawbridge", "measure a Drawbridge against Debian's docker-registry", drawbridge::main),
     ("guests", "build the programs of guests/ to guests/target/out", guests::main),
     ("network", "measure the network of a Keep against native servers", network::main),

@@ -24,8 +24,8 @@ use evidence_claims::Endorsements;
 use evidence_crypto::AwsLc;
 use evidence_pki::{Request as Csr, encode};
 use stage::{
-    Act, Ca, LIMIT, Line, Request, Services, Workload, assert_ran, assert_refused, assert_silent,
-    bundle, output, reply, serve, silent,
+    Act, Ca, Fault, LIMIT, Line, Request, Services, Workload, assert_ran, assert_refused,
+    assert_silent, bundle, output, reply, serve, silent,
 };
 use steward_core::certificate::{Profile, Template, name};
 use steward_policy::Policy;
@@ -426,6 +426,42 @@ common::on_every_backend! {
         assert_refused(&out, 120, &["got no certificate", steward.text("steward")]);
         steward.restart();
         assert_ran(&output(&mut command(&steward)));
+    }
+
+    fn a_host_that_spoils_what_it_carries_is_noticed(backend) {
+        let folder = Scratch::new();
+        let services = Services::up();
+        services.register(&services);
+        let workload = Workload::that_says_so();
+        services.ok(&["package", "publish", "alice/shop:1.2.3", workload.path()]);
+        let bundle = bundle(&folder, &[services.text("ca_bundle")]);
+        let host = services.host();
+        // What the host carries between the Keep and the two services.
+        let drawbridge = Line::to(services.text("drawbridge"));
+        let steward = Line::to(services.text("steward"));
+        let slug = format!("localhost:{}/alice/shop:1.2.3@{}", drawbridge.port, workload.digest);
+        let url = format!("https://localhost:{}", steward.port);
+        let deploy = || {
+            let mut command = services.deploy(host.path(), backend, &bundle, &slug);
+            output(command.args(["--steward", &url]))
+        };
+        assert_ran(&deploy());
+        for fault in [Fault::Drop, Fault::Repeat, Fault::Reorder, Fault::Change] {
+            // In the middle of the module.
+            drawbridge.spoil(fault, 300_000);
+            assert_refused(&deploy(), 120, &["not released", "main.wasm", "broke off"]);
+            drawbridge.spoil(Fault::None, 0);
+        }
+        // In the handshake, and in what comes behind it.
+        for (fault, behind) in [(Fault::Repeat, 0), (Fault::Change, 0), (Fault::Change, 1000)] {
+            steward.spoil(fault, behind);
+            assert_refused(&deploy(), 120, &["got no certificate", &url]);
+            steward.spoil(Fault::None, 0);
+        }
+        // Late is not wrong.
+        drawbridge.spoil(Fault::Delay, 300_000);
+        steward.spoil(Fault::Delay, 0);
+        assert_ran(&deploy());
     }
 
     fn a_killed_agent_takes_its_keeps_along(backend) {

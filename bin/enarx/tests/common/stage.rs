@@ -12,8 +12,8 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -417,12 +417,27 @@ fn listen(work: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
     port
 }
 
-/// A line to a server, on which answers get stuck.
+/// What a line does to one piece of what it carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    None,
+    Drop,
+    Repeat,
+    /// Its successor goes first.
+    Reorder,
+    /// One bit.
+    Change,
+    Delay,
+}
+
+/// A line to a server, on which answers get stuck or worse.
 pub struct Line {
     pub port: u16,
     /// So many bytes of an answer pass on one connection.
     limit: Arc<AtomicU64>,
     stuck: Arc<AtomicUsize>,
+    /// Behind so many bytes on each connection.
+    fault: Arc<Mutex<(Fault, u64)>>,
 }
 
 impl Line {
@@ -432,11 +447,19 @@ impl Line {
         let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port.expect("a port")));
         let (limit, stuck) = (Arc::new(AtomicU64::new(u64::MAX)), Arc::default());
         let (passing, waiting) = (Arc::clone(&limit), Arc::<AtomicUsize>::clone(&stuck));
+        let fault = Arc::new(Mutex::new((Fault::None, 0)));
+        let faults = Arc::clone(&fault);
         let port = listen(move |client| {
             let Ok(server) = TcpStream::connect(server) else { return };
-            let _ = carry(client, server, passing.load(Ordering::SeqCst), &waiting);
+            let fault = *faults.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = carry(client, server, passing.load(Ordering::SeqCst), &waiting, fault);
         });
-        Self { port, limit, stuck }
+        Self { port, limit, stuck, fault }
+    }
+
+    /// From the next connection on, to the first piece behind so many bytes of each.
+    pub fn spoil(&self, fault: Fault, behind: u64) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = (fault, behind);
     }
 
     /// From the next connection on.
@@ -460,6 +483,7 @@ fn carry(
     mut server: TcpStream,
     limit: u64,
     stuck: &AtomicUsize,
+    (mut fault, behind): (Fault, u64),
 ) -> io::Result<()> {
     let (mut from_client, mut to_server) = (client.try_clone()?, server.try_clone()?);
     thread::spawn(move || {
@@ -467,11 +491,25 @@ fn carry(
         let _ = to_server.shutdown(Shutdown::Write);
     });
     let (mut client, mut bytes, mut passed) = (client, [0; 8192], 0_u64);
+    let mut held = Vec::new();
     while let Ok(count @ 1..) = server.read(&mut bytes) {
         let before = passed;
         passed += count as u64;
         if passed <= limit {
-            if client.write_all(&bytes[..count]).is_err() {
+            let mut piece = bytes[..count].to_vec();
+            let is_next = !held.is_empty();
+            piece.append(&mut held);
+            if before >= behind && !is_next {
+                match std::mem::replace(&mut fault, Fault::None) {
+                    Fault::None => {}
+                    Fault::Drop => piece.clear(),
+                    Fault::Repeat => piece.extend_from_within(..),
+                    Fault::Reorder => held = std::mem::take(&mut piece),
+                    Fault::Change => piece[count / 2] ^= 1,
+                    Fault::Delay => thread::sleep(Duration::from_secs(1)),
+                }
+            }
+            if client.write_all(&piece).is_err() {
                 break;
             }
         } else if before <= limit {
