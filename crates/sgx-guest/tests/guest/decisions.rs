@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! The table of decisions, row by row, and what holds for each of its rows.
+
+use proptest::prelude::*;
+use sgx_guest::exception::{Decision, Exit, Mapped, Refusal, Signal, View, decide, vector};
+use sgx_guest::page::Rights;
+use sgx_guest::range::Elrange;
+use sgx_guest::ssa::{ExInfo, ExitInfo, ExitType, fault};
+
+/// A small Keep: stub, text, data, a page that is awaited, a guard; a shared block outside.
+struct Keep {
+    code: Vec<u8>,
+}
+
+const STUB: u64 = 0x10_0000;
+const TEXT: u64 = 0x10_1000;
+const DATA: u64 = 0x10_2000;
+const AWAITED: u64 = 0x10_3000;
+const GUARD: u64 = 0x10_4000;
+const SHARED: u64 = 0x50_0000;
+
+impl View for Keep {
+    fn enclave(&self) -> Elrange {
+        Elrange::new(0x10_0000, 0x10_0000).unwrap()
+    }
+
+    fn mapped(&self, address: u64) -> Mapped {
+        assert!(self.enclave().contains(address), "only what is inside is asked for");
+        match address & !0xfff {
+            STUB | TEXT => Mapped::Accepted(Rights::RX),
+            DATA => Mapped::Accepted(Rights::RW),
+            AWAITED => Mapped::Awaited(Rights::RW),
+            _ => Mapped::Nothing,
+        }
+    }
+
+    fn is_shared(&self, address: u64) -> bool {
+        address & !0xfff == SHARED
+    }
+
+    fn is_stub(&self, rip: u64) -> bool {
+        rip & !0xfff == STUB
+    }
+
+    fn code(&self, rip: u64) -> &[u8] {
+        if rip & !0xfff == TEXT { &self.code } else { &[] }
+    }
+}
+
+const KEEP: Keep = Keep { code: Vec::new() };
+
+fn hardware(vector: u8, more: ExInfo) -> Exit {
+    let info = Some(ExitInfo { vector, kind: ExitType::Hardware });
+    Exit { frames: 1, info, more, rip: TEXT }
+}
+
+fn page_fault(address: u64, error: u32) -> Decision {
+    decide(&hardware(vector::PF, ExInfo { address, error: error | fault::USER }), &KEEP)
+}
+
+fn undefined(code: &[u8]) -> Decision {
+    decide(&hardware(vector::UD, ExInfo { address: 0, error: 0 }), &Keep { code: code.to_vec() })
+}
+
+#[test]
+fn instructions_that_enclaves_have_not_are_answered() {
+    for (code, expected, skip) in [
+        (&[0x0f, 0xa2, 0x90][..], Decision::Cpuid, 2),
+        (&[0x0f, 0xa2], Decision::Cpuid, 2),
+        (&[0x0f, 0x31, 0], Decision::Rdtsc, 2),
+        (&[0x0f, 0x01, 0xf9], Decision::Rdtscp, 3),
+        (&[0x0f, 0x05, 0xc3], Decision::Syscall, 2),
+    ] {
+        assert_eq!(undefined(code), expected);
+        assert_eq!(expected.skip(), skip);
+    }
+    // ud2, vmcall, sysenter, in, half an instruction, nothing.
+    for code in [
+        &[0x0f, 0x0b][..],
+        &[0x0f, 0x01, 0xc1],
+        &[0x0f, 0x34],
+        &[0xec],
+        &[0x0f],
+        &[0x0f, 0x01],
+        &[],
+    ] {
+        assert_eq!(undefined(code), Decision::Signal(Signal::Sigill, Some(TEXT)), "{code:x?}");
+        assert_eq!(undefined(code).skip(), 0);
+    }
+}
+
+#[test]
+fn page_faults_are_the_programs_or_the_hosts() {
+    let segv = |address| Decision::Signal(Signal::Sigsegv, Some(address));
+    // A page that is awaited is accepted for what it may be used for.
+    let accept = Decision::Accept(AWAITED, Rights::RW);
+    assert_eq!(page_fault(AWAITED + 5, 0), accept);
+    assert_eq!(page_fault(AWAITED + 0xfff, fault::WRITE), accept);
+    assert_eq!(page_fault(AWAITED, fault::SGX | fault::PRESENT), accept);
+    assert_eq!(page_fault(AWAITED + 5, fault::FETCH), segv(AWAITED + 5));
+    // Guards, writes to text and execution of data are the program's.
+    assert_eq!(page_fault(GUARD + 8, 0), segv(GUARD + 8));
+    assert_eq!(page_fault(TEXT, fault::WRITE | fault::PRESENT), segv(TEXT));
+    assert_eq!(page_fault(DATA, fault::FETCH | fault::PRESENT), segv(DATA));
+    // What was there is not: removed, pending again, blocked, or keys of protection.
+    for error in [0, fault::PRESENT | fault::SGX, fault::WRITE, fault::KEY] {
+        let taken = Decision::Refuse(Refusal::PageTaken(DATA + 1));
+        assert_eq!(page_fault(DATA + 1, error), taken, "{error:#x}");
+    }
+    assert_eq!(page_fault(TEXT, fault::FETCH), Decision::Refuse(Refusal::PageTaken(TEXT)));
+    // Outside.
+    assert_eq!(page_fault(SHARED, 0), Decision::Refuse(Refusal::SharedTaken(SHARED)));
+    assert_eq!(page_fault(SHARED, fault::FETCH), segv(SHARED));
+    for address in [0, 8, 0xf_ffff, 0x20_0000, u64::MAX] {
+        assert_eq!(page_fault(address, 0), segv(address));
+    }
+}
+
+#[test]
+fn other_exceptions_are_signals() {
+    for (vector, signal, address) in [
+        (vector::DE, Signal::Sigfpe, Some(TEXT)),
+        (vector::MF, Signal::Sigfpe, Some(TEXT)),
+        (vector::XM, Signal::Sigfpe, Some(TEXT)),
+        (vector::GP, Signal::Sigsegv, None),
+        (vector::BR, Signal::Sigsegv, None),
+        (vector::CP, Signal::Sigsegv, None),
+        (vector::AC, Signal::Sigbus, None),
+        (vector::DB, Signal::Sigtrap, Some(TEXT)),
+    ] {
+        let exit = hardware(vector, ExInfo { address: 0, error: 0 });
+        assert_eq!(decide(&exit, &KEEP), Decision::Signal(signal, address), "{vector}");
+    }
+    let software = ExitInfo { vector: vector::BP, kind: ExitType::Software };
+    let exit = Exit { info: Some(software), ..hardware(0, ExInfo { address: 0, error: 0 }) };
+    assert_eq!(decide(&exit, &KEEP), Decision::Signal(Signal::Sigtrap, Some(TEXT)));
+    for (vector, kind) in [(vector::UD, ExitType::Software), (vector::BP, ExitType::Hardware)] {
+        let exit = Exit { info: Some(ExitInfo { vector, kind }), ..exit };
+        assert_eq!(decide(&exit, &KEEP), Decision::Refuse(Refusal::Unknown(vector)));
+    }
+    for vector in [2, 8, 18, 32, 255] {
+        let exit = hardware(vector, ExInfo { address: 0, error: 0 });
+        assert_eq!(decide(&exit, &KEEP), Decision::Refuse(Refusal::Unknown(vector)));
+    }
+}
+
+#[test]
+fn a_handler_is_not_entered_twice_nor_from_the_stub() {
+    let fault = hardware(vector::PF, ExInfo { address: AWAITED, error: 0 });
+    assert_eq!(decide(&Exit { frames: 2, ..fault }, &KEEP), Decision::Refuse(Refusal::Nested));
+    let nested = Exit { frames: 2, info: None, ..fault };
+    assert_eq!(decide(&nested, &KEEP), Decision::Refuse(Refusal::Nested));
+    let stub = Exit { rip: STUB + 9, ..fault };
+    assert_eq!(decide(&stub, &KEEP), Decision::Refuse(Refusal::InStub));
+    // An interrupt there is none of the Keep's business.
+    assert_eq!(decide(&Exit { info: None, ..stub }, &KEEP), Decision::Resume);
+    assert_eq!(decide(&Exit { info: None, ..fault }, &KEEP), Decision::Resume);
+}
+
+proptest! {
+    /// Whatever the host brings about: an accepted page is never accepted again, and nothing is accepted that
+    /// the map does not wait for.
+    #[test]
+    fn only_what_is_awaited_is_accepted(
+        frames in 0_u32..4, vector: u8, software: bool, valid: bool, page in 0_u64..0x120,
+        low in 0_u64..0x1000, error: u32, rip in prop_oneof![Just(TEXT), Just(STUB), any::<u64>()],
+        code: [u8; 3],
+    ) {
+        let kind = if software { ExitType::Software } else { ExitType::Hardware };
+        let address = 0xf_f000 + page * 0x1000 + low;
+        let info = valid.then_some(ExitInfo { vector, kind });
+        let exit = Exit { frames, info, more: ExInfo { address, error }, rip };
+        let decision = decide(&exit, &Keep { code: code.to_vec() });
+        if let Decision::Accept(at, rights) = decision {
+            prop_assert_eq!((at, rights), (AWAITED, Rights::RW));
+            prop_assert_eq!((frames, vector, address & !0xfff), (1, vector::PF, AWAITED));
+        }
+        // Without an exception that the processor vouches for, nothing is done.
+        if !valid || frames != 1 {
+            let idle = matches!(decision, Decision::Resume | Decision::Refuse(Refusal::Nested));
+            prop_assert!(idle, "{:?}", decision);
+        }
+    }
+}
