@@ -32,35 +32,7 @@ mod output;
 mod style;
 
 pub use codes::Codes;
+pub use evidence_pki::{hex, unhex};
 pub use failure::{Failure, OrExit};
 pub use output::{print, print_bytes, print_json, warn};
 pub use style::Style;
-
-/// Lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Bytes from hexadecimal digits of either case.
-pub fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    (0..text.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok())
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hexadecimal_digits_are_read_back() {
-        assert_eq!(unhex(&hex(&[0, 0x9f, 255])), Some(vec![0, 0x9f, 255]));
-        for bad in ["0", "0g", "+1", "é"] {
-            assert_eq!(unhex(bad), None, "{bad}");
-        }
-    }
-}

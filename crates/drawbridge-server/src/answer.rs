@@ -3,7 +3,8 @@
 //! The usual answers.
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{Response, StatusCode};
+pub(crate) use http_service::typed;
 use serde::Serialize;
 
 use crate::problem::{Answer, Code, Refusal};
@@ -25,12 +26,4 @@ pub(crate) fn no_content() -> Answer {
 pub(crate) fn json(value: &impl Serialize) -> Answer {
     let body = serde_json::to_vec(value).map_err(|_| Refusal::from(Code::Internal))?;
     Ok(typed("application/json", body))
-}
-
-pub(crate) fn typed(content_type: &'static str, body: impl Into<Body>) -> Response<Body> {
-    let mut response = Response::new(body.into());
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
 }

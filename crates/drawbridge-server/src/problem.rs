@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use drawbridge_store::StoreError;
-use drawbridge_types::{Problem, media};
+use drawbridge_types::Problem;
 use evidence_claims::Reason as _;
 use steward_relying_party::PartyRefusal;
 
@@ -245,15 +245,11 @@ pub(crate) const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-off
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response<Body> {
-        let status =
-            StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_vec(&self.problem).unwrap_or_default();
-        let mut response = Response::new(Body::from(body));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media::PROBLEM));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.extend(self.headers.into_iter().map(|(name, value)| (Some(name), value)));
+        let document = serde_json::to_vec(&self.problem).unwrap_or_default();
+        let mut response = http_service::problem(self.problem.status, document);
+        response
+            .headers_mut()
+            .extend(self.headers.into_iter().map(|(name, value)| (Some(name), value)));
         response
     }
 }
@@ -266,6 +262,8 @@ impl IntoResponse for Code {
 
 #[cfg(test)]
 mod tests {
+    use drawbridge_types::media;
+
     use super::*;
 
     #[test]

@@ -5,12 +5,11 @@
 use evidence_claims::{
     Claims, Detail, PckAuthority, Platform, QuotePlatform, SgxDetail, Svn, TcbStatus, TdxDetail,
 };
-use evidence_pki::Certificate;
+use evidence_pki::{Certificate, hex};
 
 use crate::collateral::Verified;
 use crate::quote::{Body, Quote};
 use crate::report::{EnclaveReport, TdReport};
-use crate::verify::hex;
 use crate::{PckExtensions, Time, level};
 
 /// What collateral says of the platform, the quoting enclave and the TDX module of a quote.

@@ -3,10 +3,10 @@
 //! A quote field by field, for people.
 
 use evidence_claims::Field;
+use evidence_pki::hex;
 
 use crate::quote::{Body, Certification, INTEL_VENDOR, Quote};
 use crate::report::{EnclaveReport, TdReport};
-use crate::verify::hex;
 
 /// Fields that are written one after the other.
 struct Writer {

@@ -6,10 +6,10 @@
 use std::borrow::Cow;
 
 use evidence_claims::{Endorsements, kind};
-use evidence_pki::{Certificate, Crl, certificates};
+use evidence_pki::{Certificate, Crl, certificates, unhex};
 
 use crate::DcapRefusal;
-use crate::document::{is_object, nibble, short};
+use crate::document::{is_object, short};
 use crate::refusal::{List, Part};
 
 /// The fields. A field that is absent, null or empty is a part of the collateral that is absent.
@@ -47,12 +47,7 @@ fn some<'t>(field: &'t Option<Cow<'_, str>>) -> Option<&'t str> {
 }
 
 fn bytes(name: &'static str, digits: &str) -> Result<Vec<u8>, DcapRefusal> {
-    let byte = |pair: &[u8]| match pair {
-        [high, low] => Some(nibble(*high)? << 4 | nibble(*low)?),
-        _ => None,
-    };
-    let bytes: Option<Vec<u8>> = digits.as_bytes().chunks(2).map(byte).collect();
-    bytes.ok_or_else(|| wrong(format!("{name} is not in hexadecimal")))
+    unhex(digits).ok_or_else(|| wrong(format!("{name} is not in hexadecimal")))
 }
 
 /// Turns collateral in one JSON file into endorsements. The signed texts stay as they are, byte by byte.

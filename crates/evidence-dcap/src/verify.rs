@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use evidence_claims::{Claims, TcbStatus};
 use evidence_crypto::{Crypto, Scheme};
-use evidence_pki::Certificate;
+use evidence_pki::{Certificate, hex};
 
 use crate::claims::{Tcb, claims};
 use crate::collateral::{Collateral, Task, Verified};
@@ -400,14 +400,4 @@ fn check_reserved(quote: &Quote<'_>) -> Result<(), DcapRefusal> {
         return Err(DcapRefusal::Reserved("in the quoting enclave's report"));
     }
     Ok(())
-}
-
-/// Hexadecimal digits, lower case.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .filter_map(|digit| DIGITS.get(usize::from(digit)).map(|digit| char::from(*digit)))
-        .collect()
 }

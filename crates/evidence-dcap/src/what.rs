@@ -37,61 +37,42 @@ pub(crate) const MODULE_NOW: &str = "the TDX module that runs now has a publishe
 pub(crate) const NOT_REVOKED: &str = "the platform's TCB is not revoked";
 pub(crate) const TD_ATTRIBUTES: &str = "TDATTRIBUTES have no reserved bits set";
 
+/// What is checked of every quote, and then what is named.
+macro_rules! checks {
+    ($($more:ident),+ $(,)?) => {
+        &[
+            QUOTE,
+            KIND,
+            VENDOR,
+            PCK_CHAIN,
+            PCK_EXTENSION,
+            CRLS,
+            ROOT_CRL,
+            AUTHORITY,
+            PCK_CRL,
+            TCB_SIGNER,
+            TCB_INFO_SIGNATURE,
+            TCB_INFO,
+            QE_SIGNER,
+            QE_IDENTITY_SIGNATURE,
+            QE_IDENTITY,
+            PCK,
+            PCK_NOT_REVOKED,
+            PLATFORM,
+            QE_REPORT_SIGNATURE,
+            QE_REPORT_DATA,
+            QUOTE_SIGNATURE,
+            RESERVED,
+            $($more),+
+        ]
+    };
+}
+
 /// Of an SGX quote.
-pub(crate) const SGX: &[&str] = &[
-    QUOTE,
-    KIND,
-    VENDOR,
-    PCK_CHAIN,
-    PCK_EXTENSION,
-    CRLS,
-    ROOT_CRL,
-    AUTHORITY,
-    PCK_CRL,
-    TCB_SIGNER,
-    TCB_INFO_SIGNATURE,
-    TCB_INFO,
-    QE_SIGNER,
-    QE_IDENTITY_SIGNATURE,
-    QE_IDENTITY,
-    PCK,
-    PCK_NOT_REVOKED,
-    PLATFORM,
-    QE_REPORT_SIGNATURE,
-    QE_REPORT_DATA,
-    QUOTE_SIGNATURE,
-    RESERVED,
-    QE_DEBUG,
-    QE,
-    QE_LEVEL,
-    LEVEL,
-    NOT_REVOKED,
-];
+pub(crate) const SGX: &[&str] = checks![QE_DEBUG, QE, QE_LEVEL, LEVEL, NOT_REVOKED];
 
 /// Of a TDX quote.
-pub(crate) const TDX: &[&str] = &[
-    QUOTE,
-    KIND,
-    VENDOR,
-    PCK_CHAIN,
-    PCK_EXTENSION,
-    CRLS,
-    ROOT_CRL,
-    AUTHORITY,
-    PCK_CRL,
-    TCB_SIGNER,
-    TCB_INFO_SIGNATURE,
-    TCB_INFO,
-    QE_SIGNER,
-    QE_IDENTITY_SIGNATURE,
-    QE_IDENTITY,
-    PCK,
-    PCK_NOT_REVOKED,
-    PLATFORM,
-    QE_REPORT_SIGNATURE,
-    QE_REPORT_DATA,
-    QUOTE_SIGNATURE,
-    RESERVED,
+pub(crate) const TDX: &[&str] = checks![
     TD_ATTRIBUTES,
     QE_DEBUG,
     QE,
@@ -100,5 +81,5 @@ pub(crate) const TDX: &[&str] = &[
     MODULE_LEVEL,
     LEVEL,
     MODULE_NOW,
-    NOT_REVOKED,
+    NOT_REVOKED
 ];

@@ -7,12 +7,13 @@
 
 use core::time::Duration;
 
+use attested_request::Binding;
 use attested_request::attester::{self, Place};
 use aws_lc_rs::digest;
 use evidence_claims::{kind, statement};
 use evidence_pki::{Cursor, ObjectIdentifier, PkiError, Signer, Time, encode, tag};
 
-use crate::binding::{Binding, published_report_data};
+use crate::binding::{published_report_data, report_data};
 use crate::root::{CertificateParts, ROOT_NAME, certificate, random_serial};
 use crate::{Curve, DevelopmentError, Key};
 
@@ -173,7 +174,7 @@ impl Attester {
     }
 
     /// The bound statement, [`BOUND_STATEMENT`], with a report whose report data are
-    /// [`Binding::report_data`].
+    /// [`report_data`].
     #[must_use]
     pub fn bound_statement(&self, report: &[u8], binding: &Binding<'_>) -> Vec<u8> {
         self.bound(report, binding).value
@@ -185,7 +186,7 @@ impl Attester {
 
     fn bound(&self, report: &[u8], binding: &Binding<'_>) -> attester::Statement {
         let endorsements = [(kind::VEK, self.certificate.as_slice())];
-        attester::bound_statement(STATEMENT, report, &endorsements, &(*binding).into())
+        attester::bound_statement(STATEMENT, report, &endorsements, binding)
     }
 
     /// A certificate request (PKCS#10, DER) for `key` with a report that binds the key and `binding`: the
@@ -200,7 +201,7 @@ impl Attester {
         guest: &Guest,
         binding: &Binding<'_>,
     ) -> Result<Vec<u8>, DevelopmentError> {
-        let report = self.report(guest, &binding.report_data(&key.spki()))?;
+        let report = self.report(guest, &report_data(binding, &key.spki()))?;
         Ok(attester::request(key, &self.bound(&report, binding), Place::Attribute)?)
     }
 

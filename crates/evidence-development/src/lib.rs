@@ -33,8 +33,9 @@ mod error;
 mod key;
 mod root;
 
+pub use attested_request::Binding;
 pub use attester::{Attester, BOUND_STATEMENT, Guest, PRODUCT_NAME, REPORT_SIZE, STATEMENT};
-pub use binding::{Binding, published_report_data};
+pub use binding::{published_report_data, report_data};
 pub use error::DevelopmentError;
 pub use key::{Curve, Key};
 pub use root::{ROOT_NAME, Root};

@@ -17,6 +17,7 @@
 mod certificate;
 mod crl;
 mod cursor;
+mod digits;
 pub mod encode;
 mod error;
 mod key;
@@ -30,6 +31,7 @@ pub use certificate::{BasicConstraints, Certificate, Extension, KeyUsage};
 pub use crl::Crl;
 pub use cursor::{Cursor, Item, tag};
 pub use der::asn1::ObjectIdentifier;
+pub use digits::{hex, unhex};
 pub use error::PkiError;
 pub use key::{PublicKey, Signature, SignatureAlgorithm};
 pub use pem::{certificates, pem_blocks, to_pem};

@@ -3,11 +3,11 @@
 //! The rules one by one, for people: in the order in which verifying applies them, but going on.
 
 use evidence_claims::{Check, Endorsements, Outcome, SigningKey, SnpProduct, Time};
-use evidence_pki::Certificate;
+use evidence_pki::{Certificate, hex};
 
 use crate::authority::Authority;
 use crate::chain::{self, Chain, Window};
-use crate::report::{Report, TcbLayout, hex};
+use crate::report::{Report, TcbLayout};
 use crate::vek::VekExtensions;
 use crate::{Development, Part, Snp, SnpRefusal, development, offset, rules};
 

@@ -3,8 +3,9 @@
 //! A report field by field, for people.
 
 use evidence_claims::Field;
+use evidence_pki::hex;
 
-use crate::report::{Report, TcbLayout, hex, is_zero, offset, product_of_cpuid};
+use crate::report::{Report, TcbLayout, is_zero, offset, product_of_cpuid};
 use crate::{REPORT_SIZE, platform_bits, policy_bits};
 
 /// Fields as they are listed.

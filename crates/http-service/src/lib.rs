@@ -23,12 +23,14 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod addresses;
+mod answer;
 mod listening;
 mod metrics;
 mod patience;
 mod serve;
 mod tls;
 
+pub use answer::{PROBLEM, problem, typed};
 pub use listening::Listening;
 pub use metrics::{CONTENT_TYPE, HttpMetrics, Running, method, render};
 pub use serve::{Limits, Peer, Service, until_signal};

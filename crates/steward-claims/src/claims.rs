@@ -2,7 +2,7 @@
 
 //! The claims of a certificate, and their DER.
 
-use evidence_pki::{Cursor, Item, PkiError, Time, encode, tag};
+use evidence_pki::{Cursor, Item, PkiError, Time, encode, hex, tag};
 
 use crate::{Workload, WorkloadError};
 
@@ -297,8 +297,4 @@ fn is_printable(text: &str, longest: usize) -> bool {
 
 fn joined(parts: &[String]) -> Option<String> {
     if parts.is_empty() { None } else { Some(parts.join(", ")) }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -11,6 +11,7 @@ use evidence_claims::{
     Claims, Detail, Platform, QuotePlatform, SgxDetail, SigningKey, SnpDetail, TcbStatus,
     TcbVersion, TdxDetail,
 };
+use evidence_pki::hex;
 use semver::Version;
 
 use crate::policy::{CodePolicy, IntelPolicy, PlatformInfo, SgxPolicy, SnpPolicy, TdxPolicy};
@@ -428,8 +429,4 @@ pub(crate) fn tcb(tcb: &TcbVersion) -> String {
     let TcbVersion { bootloader, tee, snp, microcode, .. } = tcb;
     let _ = write!(out, "bootloader {bootloader}, tee {tee}, snp {snp}, microcode {microcode}");
     out
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

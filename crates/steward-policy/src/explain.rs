@@ -5,6 +5,8 @@
 //! What a rule means is said from the side of the Keep: what gets in. Weak spots come as warnings, each
 //! right after the section's first sentence.
 
+use evidence_pki::hex;
+
 use crate::appraise::tcb;
 use crate::flags;
 use crate::policy::{
@@ -384,10 +386,6 @@ fn short(bytes: &[u8]) -> String {
         Some(front) if bytes.len() > 16 => format!("{}…", hex(front)),
         _ => hex(bytes),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn duration(seconds: u64) -> String {

@@ -2,7 +2,7 @@
 
 //! What is demanded of a Keep.
 
-use evidence_pki::Time;
+use evidence_pki::{Time, hex};
 use steward_claims::CertificateClaims;
 
 use crate::PartyRefusal;
@@ -205,8 +205,4 @@ impl Demands {
         }
         Ok(())
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

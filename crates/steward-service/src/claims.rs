@@ -2,10 +2,9 @@
 
 //! The claims of a certificate as JSON: one form for the service and for the tools.
 
+use evidence_pki::hex;
 use serde_json::{Value, json};
 use steward_claims::CertificateClaims;
-
-use crate::hex;
 
 /// Hashes are hexadecimal digits, times as in RFC 3339, and what is not there is `null`.
 pub fn to_json(claims: &CertificateClaims) -> Value {

@@ -8,11 +8,12 @@
 use std::time::{Duration, Instant};
 
 use evidence_claims::statement;
+use evidence_pki::hex;
 use steward_core::{AttestedRequest, Fault, IssueRefusal, Issued};
 use tracing::{error, info};
 
 use crate::problem::{Http, Problem};
-use crate::{Service, clock, hex};
+use crate::{Service, clock};
 
 const LOG: &str = "steward::decision";
 

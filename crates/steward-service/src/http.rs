@@ -12,8 +12,8 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use evidence_pki::encode;
-use http_service::CONTENT_TYPE;
+use evidence_pki::{encode, hex};
+use http_service::{CONTENT_TYPE, typed};
 use serde_json::json;
 use steward_core::Issued;
 use tokio::time::timeout;
@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use crate::answer::{Form, content_type};
 use crate::limits::MAX_BODY;
 use crate::problem::Http;
-use crate::{DEVELOPMENT_WARNING, Service, claims, clock, decision, hex};
+use crate::{DEVELOPMENT_WARNING, Service, claims, clock, decision};
 
 /// The description of this interface.
 const OPENAPI: &str = include_str!("../../../docs/steward-openapi.json");
@@ -231,15 +231,7 @@ async fn counted(State(service): State<Arc<Service>>) -> Answer {
 }
 
 fn text(content_type: &'static str, body: impl Into<String>) -> Response<Body> {
-    typed(content_type, body.into().into_bytes())
-}
-
-fn typed(content_type: &'static str, body: Vec<u8>) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
+    typed(content_type, body.into())
 }
 
 #[cfg(test)]

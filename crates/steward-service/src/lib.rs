@@ -114,8 +114,3 @@ pub async fn serve(
     let service = http_service::Service { routes: http::routes(service), tls, limits, metrics };
     service.serve(listening, shutdown).await
 }
-
-/// Lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}

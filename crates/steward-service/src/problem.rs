@@ -15,9 +15,6 @@ use steward_core::{Fault, IssueRefusal};
 /// What precedes the code in a problem's type. It names the problem; nothing has to be there.
 const TYPE: &str = "https://enarx.dev/problems/";
 
-/// The media type of problem documents.
-pub(crate) const CONTENT_TYPE: &str = "application/problem+json";
-
 /// A problem document.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Problem {
@@ -207,15 +204,10 @@ impl From<&IssueRefusal> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_vec(&self).unwrap_or_default();
-        let mut response = Response::new(Body::from(body));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let document = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response = http_service::problem(self.status, document);
         if let Some((name, value)) = self.header {
-            headers.insert(name, HeaderValue::from_static(value));
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
         response
     }
@@ -244,7 +236,7 @@ mod tests {
         }
         let response = Http::Busy.into_response();
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
-        assert_eq!(response.headers()[header::CONTENT_TYPE], CONTENT_TYPE);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], http_service::PROBLEM);
     }
 
     #[test]

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use aws_lc_rs::hmac;
 use evidence_claims::Endorsements;
 use evidence_crypto::{AwsLc, Crypto};
+use evidence_pki::hex;
 use evidence_snp::Development;
 use evidence_verifier::Verifier;
 use steward_core::{Authority, Signer};
 use steward_policy::Policy;
 use zeroize::Zeroizing;
 
-use crate::{Limits, hex};
+use crate::Limits;
 
 /// What is said wherever development evidence is accepted.
 pub const DEVELOPMENT_WARNING: &str = "DEVELOPMENT: certificates are issued for evidence that \

@@ -4,7 +4,7 @@
 
 use base64ct::{Base64, Encoding as _};
 use evidence_crypto::{AwsLc, Crypto as _, Scheme};
-use evidence_pki::{Time, pem_blocks};
+use evidence_pki::{Time, hex, pem_blocks};
 use serde::Deserialize;
 
 use super::bundle::{Bundle, Entry, Proof, base64};
@@ -165,10 +165,6 @@ fn checkpoint(text: &str, log: &Log) -> Result<(u64, Vec<u8>), SignatureError> {
     let size = lines.next().and_then(|line| line.parse().ok()).ok_or(FORM)?;
     let root = lines.next().and_then(|line| Base64::decode_vec(line).ok()).ok_or(FORM)?;
     Ok((size, root))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

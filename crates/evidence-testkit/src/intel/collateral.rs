@@ -2,7 +2,7 @@
 
 //! TCB info (version 3), QE identity (version 2) and the whole of the collateral.
 
-use evidence_pki::Time;
+use evidence_pki::{Time, hex};
 use serde_json::{Value, json};
 
 use super::{Authority, Intel, PckBuilder, QuoteKind};
@@ -324,10 +324,6 @@ impl Collateral {
         })
         .to_string()
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn hex_upper(bytes: &[u8]) -> String {
