@@ -5,6 +5,8 @@
 //! A fuzzer does not find signatures. So here every signature is good ([`Gullible`]), and what lies behind
 //! the signatures is reached. Nothing may panic, overflow or take long, whatever comes.
 
+mod network;
+
 use std::sync::{Arc, LazyLock};
 
 use evidence_crypto::{BadSignature, Crypto, RustCrypto, Scheme};
@@ -16,6 +18,8 @@ use steward_core::certificate::{Profile, Template, name};
 use steward_core::key::RustCryptoKey;
 use steward_core::{Authority, Setup, Signer};
 use steward_policy::Policy;
+
+pub use network::{dns, jws, poll, sigstore, token};
 
 /// The time for which the seeds were made.
 const NOW: Time = Time::from_unix(1_800_000_000);

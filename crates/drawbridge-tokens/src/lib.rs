@@ -17,6 +17,8 @@
 mod claims;
 mod error;
 mod keys;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod token;
 mod verifier;
 

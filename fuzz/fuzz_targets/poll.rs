@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! See [`enarx_fuzz::poll`].
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| enarx_fuzz::poll(input));
