@@ -38,9 +38,9 @@ pub(crate) enum Command {
     /// Work with configuration files (Enarx.toml)
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Look at this machine
+    /// Look at this machine, and fetch what the processor's vendor says of it
     #[command(subcommand)]
-    Platform(PlatformCommand),
+    Platform(Box<crate::platform::PlatformCommand>),
     Measure(MeasureArgs),
     Deploy(Box<DeployArgs>),
     Demo(DemoArgs),
@@ -284,16 +284,6 @@ pub(crate) enum ConfigCommand {
     },
     /// Print the JSON schema of the configuration
     Schema,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum PlatformCommand {
-    /// Show for each backend whether it works here, and what to do if not
-    Info {
-        /// Print JSON
-        #[arg(long, short)]
-        json: bool,
-    },
 }
 
 /// Print the digests of the Keeps' initial images

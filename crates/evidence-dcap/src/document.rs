@@ -267,6 +267,15 @@ impl TcbInfo {
     }
 }
 
+impl TcbInfo {
+    /// The level of a platform for SGX: the first that asks for nothing which it lacks. `None` if Intel says
+    /// nothing of it.
+    #[must_use]
+    pub fn level_of(&self, pck: &crate::PckExtensions) -> Option<&TcbLevel> {
+        crate::level::of_platform(self, pck, None).ok()
+    }
+}
+
 impl QeIdentity {
     /// Reads a QE identity.
     ///

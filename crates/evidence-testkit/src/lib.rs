@@ -27,6 +27,7 @@ pub mod csr;
 pub mod der_writer;
 pub mod intel;
 pub mod keys;
+pub mod replay;
 pub mod statement;
 
 use evidence_pki::Time;

@@ -20,6 +20,7 @@ use evidence_snp::{ListFacts, ProductRoots, Snp, SnpRefusal, VekFacts};
 use vendor_fetch::{Cache, Generation, Stored, Update};
 
 use crate::identity::Identity;
+use crate::table::{Entry, Table};
 use crate::{KdsError, hex};
 
 /// The folder in the cache that a Steward can be given.
@@ -148,6 +149,49 @@ impl Store {
             true => Ok(Piece::Authority(product, authority)),
             false => Err(KdsError::Root(product.as_str())),
         }
+    }
+
+    /// What of a table is for that key: its certificate, and its issuer and a list if they are there. A root
+    /// in it has to be the one that is built in.
+    ///
+    /// # Errors
+    ///
+    /// [`KdsError::NotInTable`], [`KdsError::Root`].
+    pub fn from_table(
+        &self,
+        table: &Table<'_>,
+        identity: &Identity,
+    ) -> Result<Vec<Piece>, KdsError> {
+        let product = identity.product;
+        if table.get(Entry::Ark).is_some_and(|root| !self.snp.is_root(product, root)) {
+            return Err(KdsError::Root(product.as_str()));
+        }
+        let (entry, name) = entry_of(identity.key);
+        let vek = table.get(entry).ok_or(KdsError::NotInTable(name))?;
+        let mut pieces = vec![Piece::Vek(identity.clone(), vek.to_vec())];
+        if let Some(authority) = table.get(Entry::Ask) {
+            pieces.push(Piece::Authority(product, authority.to_vec()));
+        }
+        if let Some(list) = table.get(Entry::Crl) {
+            pieces.push(Piece::List(product, list.to_vec()));
+        }
+        Ok(pieces)
+    }
+
+    /// The table that a host gives to its guests, of what is good now.
+    ///
+    /// # Errors
+    ///
+    /// [`KdsError::Cache`].
+    pub fn table(&self, identity: &Identity, now: Time) -> Result<Vec<u8>, KdsError> {
+        let all = self.endorsements(identity, now)?;
+        let (entry, _) = entry_of(identity.key);
+        let kinds = [(entry, kind::VEK), (Entry::Ask, kind::ASK), (Entry::Crl, kind::CRL)];
+        let entries = kinds
+            .into_iter()
+            .filter_map(|(entry, kind)| all.first(kind).map(|bytes| (entry, bytes)))
+            .collect();
+        Ok(Table { entries, unknown: 0 }.to_bytes())
     }
 
     /// The certificate of a key, if it is there and good now.
@@ -341,6 +385,13 @@ impl Store {
             }
             _ => Ok(facts),
         }
+    }
+}
+
+fn entry_of(key: SigningKey) -> (Entry, &'static str) {
+    match key {
+        SigningKey::Vcek => (Entry::Vcek, "VCEK"),
+        SigningKey::Vlek => (Entry::Vlek, "VLEK"),
     }
 }
 

@@ -202,7 +202,8 @@ mod tests {
         ) {
             let entries = Entry::ALL.into_iter().zip(bodies.iter().map(Vec::as_slice)).collect();
             let table = Table { entries, unknown: 0 };
-            prop_assert_eq!(Table::parse(&table.to_bytes()), Ok(table));
+            let block = table.to_bytes();
+            prop_assert_eq!(Table::parse(&block), Ok(table));
         }
 
         #[test]

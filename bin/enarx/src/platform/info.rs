@@ -11,11 +11,9 @@ use keep_backend::{Backend, Datum};
 use serde_json::{Value, json};
 
 use crate::backends;
-use crate::cli::PlatformCommand;
 use crate::exit::Failure;
 
-pub(crate) fn run(command: &PlatformCommand) -> Result<(), Failure> {
-    let PlatformCommand::Info { json } = command;
+pub(super) fn run(json: bool) -> Result<(), Failure> {
     let probed: Vec<(Box<dyn Backend>, Vec<Datum>)> = backends::all()
         .into_iter()
         .map(|backend| {
