@@ -15,16 +15,21 @@ use tokio_rustls::client::TlsStream;
 
 use crate::{Result, tls};
 
-type Connection = TlsStream<TcpStream>;
+pub(crate) type Connection = TlsStream<TcpStream>;
 
-async fn connect(connector: &TlsConnector, address: SocketAddr) -> Result<Connection> {
+/// Opens a connection, whoever the server is.
+pub(crate) async fn connect(connector: &TlsConnector, address: SocketAddr) -> Result<Connection> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(connector.connect(ServerName::try_from("localhost")?, stream).await?)
 }
 
 /// One request and its whole answer; how long the body was.
-async fn ask(connection: &mut Connection, request: &[u8], buffer: &mut [u8]) -> Result<u64> {
+pub(crate) async fn ask(
+    connection: &mut Connection,
+    request: &[u8],
+    buffer: &mut [u8],
+) -> Result<u64> {
     connection.write_all(request).await?;
     let mut have = 0;
     let mut is_chunked = false;
@@ -67,7 +72,8 @@ async fn ask(connection: &mut Connection, request: &[u8], buffer: &mut [u8]) -> 
     Ok(length)
 }
 
-fn request(path: &str) -> Arc<[u8]> {
+/// A request for a path.
+pub(crate) fn request(path: &str) -> Arc<[u8]> {
     format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").into_bytes().into()
 }
 

@@ -9,6 +9,7 @@
 //! network-peers handshakes ADDRESS AT-ONCE SECONDS [PATH]
 //! network-peers download ADDRESS PATH
 //! network-peers idle ADDRESS CONNECTIONS SECONDS
+//! network-peers siege ADDRESS SECONDS     clients of all kinds at once
 //! network-peers transfer ADDRESS plain|tls HEADS [BODY]    the files: heads of requests, their body
 //! network-peers issuer AUDIENCE SUBJECT   an OpenID Connect issuer; prints its URL and a token
 //! network-peers certificate FOLDER        writes cert.pem and key.pem of `localhost`
@@ -22,6 +23,7 @@
 mod issuer;
 mod load;
 mod server;
+mod siege;
 mod tls;
 mod transfer;
 
@@ -57,6 +59,7 @@ fn main() -> Result {
         }
         "download" => single()?.block_on(load::download(address, path(2))),
         "idle" => many()?.block_on(load::idle(address, arg(2)?.parse()?, seconds()?)),
+        "siege" => many()?.block_on(siege::lay(address, Duration::from_secs(arg(2)?.parse()?))),
         "transfer" => {
             let body = args.get(4).map(Path::new);
             let is_tls = arg(2)? == "tls";

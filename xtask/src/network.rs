@@ -78,7 +78,7 @@ pub(crate) fn main(args: &[String]) -> Result {
 }
 
 /// Builds the load and the native servers.
-fn peers() -> Result<PathBuf> {
+pub(crate) fn peers() -> Result<PathBuf> {
     let target = host::cache()?.join("peers-target");
     let mut build = host::tool("cargo");
     build.args(["build", "--quiet", "--release", "--locked", "--manifest-path"]);

@@ -3,8 +3,11 @@
 //! `cargo xtask soak`: what takes too long or too much for an ordinary test run.
 //!
 //! A gibibyte through a Keep and back, two gibibytes touched inside of one, a thousand Keeps one
-//! after another and eight at once, signals to busy Keeps; and after each that no process, VM,
-//! temporary file or memory is left behind. Options: `--backends nil,kvm`, `--keeps N`.
+//! after another and eight at once, signals to busy Keeps, ten minutes of clients of all kinds; and after
+//! each that no process, VM, temporary file or memory is left behind. Options: `--backends nil,kvm`,
+//! `--only NAME,…` (see the table below), `--keeps N`, `--seconds N` of load.
+
+mod load;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -24,12 +27,18 @@ pub(crate) fn main(args: &[String]) -> Result {
         None => host::backends(&enarx)?,
     };
     let keeps = host::option(args, "--keeps")?.map_or(Ok(1000), str::parse)?;
+    let seconds = host::option(args, "--seconds")?.map_or(Ok(600), str::parse)?;
+    let only = host::option(args, "--only")?;
     let temporary = std::env::temp_dir().join(format!("enarx-soak-{}", std::process::id()));
     std::fs::create_dir_all(&temporary)?;
     let mut failures = 0;
     for backend in backends {
-        let soak = Soak { enarx: enarx.clone(), backend, temporary: temporary.clone(), keeps };
-        for (name, check) in CHECKS {
+        let (enarx, temporary) = (enarx.clone(), temporary.clone());
+        let soak = Soak { enarx, backend, temporary, keeps, seconds };
+        for (key, name, check) in CHECKS {
+            if only.is_some_and(|only| !only.split(',').any(|one| one == *key)) {
+                continue;
+            }
             let start = Instant::now();
             let result = check(&soak).and_then(|said| soak.nothing_is_left().map(|()| said));
             let seconds = start.elapsed().as_secs_f64();
@@ -46,17 +55,18 @@ pub(crate) fn main(args: &[String]) -> Result {
     if failures == 0 { Ok(()) } else { Err(format!("{failures} checks failed").into()) }
 }
 
-/// A name, and a check that says what it saw.
-type Check = (&'static str, fn(&Soak) -> Result<String>);
+/// A name for `--only`, one for people, and a check that says what it saw.
+type Check = (&'static str, &'static str, fn(&Soak) -> Result<String>);
 
 const CHECKS: &[Check] = &[
-    ("1 GiB through cat", cat),
-    ("2 GiB of memory touched", memory),
-    ("recursion without end", recursion),
-    ("Keeps one after another", one_after_another),
-    ("8 Keeps at once", at_once),
-    ("SIGINT to a busy Keep", |soak| soak.signal(libc::SIGINT)),
-    ("SIGTERM to a busy Keep", |soak| soak.signal(libc::SIGTERM)),
+    ("cat", "1 GiB through cat", cat),
+    ("memory", "2 GiB of memory touched", memory),
+    ("recursion", "recursion without end", recursion),
+    ("keeps", "Keeps one after another", one_after_another),
+    ("at-once", "8 Keeps at once", at_once),
+    ("sigint", "SIGINT to a busy Keep", |soak| soak.signal(libc::SIGINT)),
+    ("sigterm", "SIGTERM to a busy Keep", |soak| soak.signal(libc::SIGTERM)),
+    ("load", "HTTPS clients of all kinds", load::check),
 ];
 
 struct Soak {
@@ -64,6 +74,8 @@ struct Soak {
     backend: String,
     temporary: PathBuf,
     keeps: usize,
+    /// How long the load lasts.
+    seconds: u64,
 }
 
 impl Soak {
@@ -72,6 +84,14 @@ impl Soak {
         command.args(["run", "--quiet", "--backend", &self.backend]);
         command.arg(guests::out().join(guest)).arg("--").args(args);
         command.env("TMPDIR", &self.temporary);
+        command
+    }
+
+    /// A guest with sockets.
+    fn command(&self, guest: &str, config: &Path) -> Command {
+        let mut command = Command::new(&self.enarx);
+        command.args(["run", "--quiet", "--backend", &self.backend, "--config"]);
+        command.arg(config).arg(guests::out().join(guest)).env("TMPDIR", &self.temporary);
         command
     }
 
