@@ -234,6 +234,32 @@ mod tests {
     }
 
     #[test]
+    fn what_a_host_fetched_is_taken_as_it_is() {
+        // The names in the caches of `enarx platform`, in their folders `collateral`.
+        let folder = tempfile::tempdir().unwrap();
+        for name in [
+            "milan.crl",
+            "ask-milan.der",
+            "ask-vlek-milan.der",
+            "root-ca.crl",
+            "pck-processor.crl",
+            "pck-platform.crl",
+            "tcb-info-chain.pem",
+            "qe-identity-chain.pem",
+        ] {
+            fs::write(folder.path().join(name), [0x30, 0]).unwrap();
+        }
+        let (info, identity) = (r#"{"tcbInfo":{}}"#, r#"{"enclaveIdentity":{}}"#);
+        fs::write(folder.path().join("tcb-info.json"), info).unwrap();
+        fs::write(folder.path().join("qe-identity.json"), identity).unwrap();
+        let all = super::folder(folder.path()).unwrap();
+        let counts = KINDS.map(|kind| all.all(kind).count());
+        assert_eq!(KINDS.into_iter().zip(counts).filter(|(_, count)| *count == 0).count(), 2);
+        assert_eq!((all.all(kind::CRL).count(), all.all(kind::ASK).count()), (4, 2));
+        assert!(all.first(kind::VEK).is_none() && all.first(kind::PCK_CHAIN).is_none());
+    }
+
+    #[test]
     fn one_file_is_taken_apart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("collateral.json");

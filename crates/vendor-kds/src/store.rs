@@ -157,7 +157,7 @@ impl Store {
     /// # Errors
     ///
     /// [`KdsError::NotInTable`], [`KdsError::Root`].
-    pub fn from_table(
+    pub fn pieces_of_table(
         &self,
         table: &Table<'_>,
         identity: &Identity,

@@ -151,10 +151,28 @@ impl ServiceArgs {
 pub(super) struct Row {
     pub(super) name: String,
     pub(super) what: String,
-    pub(super) age: Duration,
+    pub(super) age: Option<Duration>,
     pub(super) valid_until: Option<Time>,
     pub(super) note: Option<String>,
     pub(super) problem: Option<String>,
+}
+
+/// A cache that cannot be read.
+pub(super) fn unreadable(error: &dyn std::error::Error) -> Row {
+    let mut problem = error.to_string();
+    let mut cause = error.source();
+    while let Some(one) = cause {
+        problem += &format!(": {one}");
+        cause = one.source();
+    }
+    Row {
+        name: "current".into(),
+        what: "cannot be read".into(),
+        age: None,
+        valid_until: None,
+        note: None,
+        problem: Some(problem),
+    }
 }
 
 /// Shows what is in a cache now.
@@ -170,7 +188,7 @@ pub(super) fn as_json(cache: &Cache, rows: &[Row]) -> Value {
         json!({
             "name": row.name,
             "what": row.what,
-            "age_seconds": row.age.as_secs(),
+            "age_seconds": row.age.map(|age| age.as_secs()),
             "valid_until": row.valid_until.map(|time| time.to_string()),
             "note": row.note,
             "problem": row.problem,
@@ -195,7 +213,10 @@ pub(super) fn as_text(cache: &Cache, rows: &[Row]) -> String {
             Some(_) => style.red("FAIL"),
         };
         let name = shortened(&row.name);
-        text += &format!("  {mark}  {name}: {}, fetched {} ago", row.what, ago(row.age));
+        text += &format!("  {mark}  {name}: {}", row.what);
+        if let Some(age) = row.age {
+            text += &format!(", fetched {} ago", ago(age));
+        }
         if let Some(until) = row.valid_until {
             text += &format!(", good until {until}");
         }

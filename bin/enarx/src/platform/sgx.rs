@@ -268,9 +268,12 @@ fn info(args: &InfoArgs) -> Result<(), Failure> {
     let (mut pck, mut status) = (None, None);
     for cache in args.cache.caches(CACHE)? {
         let store = Store::new(cache, common::crypto());
-        pck = pck.or(store.pck(now)?);
-        status = status.or(store.status(now)?);
-        caches.push((store.cache().clone(), rows(store.held(now)?)));
+        pck = pck.or(store.pck(now).unwrap_or_default());
+        status = status.or(store.status(now).unwrap_or_default());
+        // One that cannot be read is no reason to hide the other.
+        let seen =
+            store.held(now).map(rows).unwrap_or_else(|error| vec![common::unreadable(&error)]);
+        caches.push((store.cache().clone(), seen));
     }
     let fmspc = pck.as_ref().map(|pck| hex(&pck.extensions.fmspc));
     let ca = pck.as_ref().map(|pck| pck.issuer.as_str());
@@ -323,7 +326,7 @@ fn rows(held: Vec<Held>) -> Vec<Row> {
         }
         .into(),
         name: held.name,
-        age: held.age,
+        age: Some(held.age),
         valid_until: held.valid_until,
         note: held.note,
         problem: held.problem,

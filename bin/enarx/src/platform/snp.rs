@@ -213,7 +213,7 @@ fn update(args: &UpdateArgs) -> Result<(), Failure> {
         (Some(path), Some(block)) => {
             let pieces = Table::parse(block)
                 .map_err(KdsError::from)
-                .and_then(|table| store.from_table(&table, &identity));
+                .and_then(|table| store.pieces_of_table(&table, &identity));
             common::input(path, pieces)?
         }
         _ => Vec::new(),
@@ -301,7 +301,10 @@ fn info(args: &InfoArgs) -> Result<(), Failure> {
     let mut caches = Vec::new();
     for cache in args.cache.caches(CACHE)? {
         let store = Store::new(cache, common::crypto());
-        caches.push((store.cache().clone(), rows(store.held(now)?)));
+        // One that cannot be read is no reason to hide the other.
+        let seen =
+            store.held(now).map(rows).unwrap_or_else(|error| vec![common::unreadable(&error)]);
+        caches.push((store.cache().clone(), seen));
     }
     if args.json {
         let platform = match &platform {
@@ -389,7 +392,7 @@ fn rows(held: Vec<Held>) -> Vec<Row> {
         note: (held.problem.is_none() && held.what != What::List && !held.revocation_checked)
             .then(|| "without a revocation list to hold it against".into()),
         name: held.name,
-        age: held.age,
+        age: Some(held.age),
         valid_until: held.valid_until,
         problem: held.problem,
     };

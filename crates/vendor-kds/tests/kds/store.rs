@@ -163,7 +163,7 @@ fn vleks_come_out_of_a_table() {
     let table = Table::parse(&block).unwrap();
     let (_folder, store) = store();
     let identity = identity(MILAN, SigningKey::Vlek);
-    let pieces = store.from_table(&table, &identity).unwrap();
+    let pieces = store.pieces_of_table(&table, &identity).unwrap();
     assert_eq!(pieces.len(), 2);
     store.put(&pieces, NOW).unwrap();
     assert_eq!(store.vek(&identity, NOW).unwrap(), Some(vlek.clone()));
@@ -175,9 +175,9 @@ fn vleks_come_out_of_a_table() {
     assert_eq!(made.get(Entry::Ask), Some(&asvk[..]));
     // A table of another key, or with another root, is of no use.
     let vcek = crate::identity(MILAN, SigningKey::Vcek);
-    assert!(matches!(store.from_table(&table, &vcek), Err(KdsError::NotInTable("VCEK"))));
+    assert!(matches!(store.pieces_of_table(&table, &vcek), Err(KdsError::NotInTable("VCEK"))));
     let impostor = Amd::impostor().ark_der(MILAN);
     let entries = vec![(Entry::Vlek, &vlek[..]), (Entry::Ark, &impostor)];
     let table = Table { entries, unknown: 0 };
-    assert!(matches!(store.from_table(&table, &identity), Err(KdsError::Root(_))));
+    assert!(matches!(store.pieces_of_table(&table, &identity), Err(KdsError::Root(_))));
 }
