@@ -54,10 +54,10 @@ impl Incoming {
         if found != meta.length {
             return Err(StoreError::Length { expected: meta.length, found });
         }
-        let (staged, digest) = stage.finish().await?;
-        meta.digest.check(&digest)?;
+        let (staged, digests) = stage.finish().await?;
+        digests.check(&meta.digest)?;
         if let Some(also) = also {
-            also.check(&digest)?;
+            digests.check(&also)?;
         }
         let blob = BlobId::of(&meta)?;
         Ok((store, Proven { staged, length: found, blob }))
@@ -77,8 +77,8 @@ impl Store {
     ) -> Result<Incoming, StoreError> {
         BlobId::of(meta)?;
         let algorithms = meta.digest.iter().chain(also.iter().flat_map(ContentDigest::iter));
-        let hasher = drawbridge_types::Hasher::new(algorithms.map(|(algorithm, _)| algorithm));
-        let stage = Stage::new(self.0.place.staging.clone(), hasher, meta.length);
+        let algorithms = algorithms.map(|(algorithm, _)| algorithm);
+        let stage = Stage::new(self.0.place.staging.clone(), algorithms, meta.length);
         Ok(Incoming { store: self.clone(), stage, meta: meta.clone(), also })
     }
 

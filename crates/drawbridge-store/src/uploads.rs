@@ -8,7 +8,7 @@
 use std::io;
 
 use bytes::Bytes;
-use drawbridge_types::{ContentDigest, Hasher, Meta, TreePath, UserName};
+use drawbridge_types::{ContentDigest, Meta, TreePath, UserName};
 use futures_util::StreamExt as _;
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
@@ -205,9 +205,7 @@ impl Appender {
     pub async fn write(&mut self, mut bytes: Bytes) -> Result<(), StoreError> {
         while !bytes.is_empty() {
             let staging = &self.store.0.place.staging;
-            let stage = self
-                .stage
-                .get_or_insert_with(|| Stage::new(staging.clone(), Hasher::new([]), PART));
+            let stage = self.stage.get_or_insert_with(|| Stage::new(staging.clone(), [], PART));
             let room = usize::try_from(PART.saturating_sub(stage.received())).unwrap_or(0);
             let part = bytes.split_to(room.min(bytes.len()));
             let count = part.len() as u64;
