@@ -83,7 +83,7 @@ pub fn until_signal() -> io::Result<impl Future<Output = ()>> {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
         };
-        info!(signal = name, "asked to stop");
+        info!(signal = name, "stopping");
     })
 }
 
@@ -142,7 +142,6 @@ impl Service {
                 client.serve(stream, watcher).await;
             });
         }
-        info!("stopping");
         drop(listener);
         if timeout(limits.grace, graceful.shutdown()).await.is_err() {
             let seconds = limits.grace.as_secs();
