@@ -155,7 +155,7 @@ impl<const N: usize> Pages<N> {
         check_range(range)?;
         let mut at = range.start;
         for span in self.spans() {
-            if (span.start..span.end).contains(&at) {
+            if at < range.end && (span.start..span.end).contains(&at) {
                 if span.state != state {
                     return Err(PagesError::State { address: at, is: Some(span.state) });
                 }

@@ -73,8 +73,9 @@ macro_rules! save_area {
         }
 
         impl Vmsa {
-            /// Each field with its offset.
-            pub const OFFSETS: &[(&str, usize)] = &[$((stringify!($name), $at)),*];
+            /// Each field: name, offset and size in bytes.
+            pub const FIELDS: &[(&str, usize, usize)] =
+                &[$((stringify!($name), $at, size_of::<$type>())),*];
 
             /// The page.
             pub fn write(&self, page: &mut [u8; PAGE]) {

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! The channel to the firmware, with a hypervisor between that does what it likes.
+
+use proptest::prelude::*;
+use snp_guest::host::{Firmware, FirmwareError, key_answer, report_answer, secrets_page};
+use snp_guest::message::{Channel, ChannelError, Header, Kind, PAYLOAD, open, seal};
+use snp_guest::request::{KeyRequest, ReportRequest, RequestError, Root, Signer};
+use snp_guest::secrets::{Secrets, SecretsError};
+use zeroize::Zeroizing;
+
+const KEY: [u8; 32] = [7; 32];
+
+fn pair() -> (Channel, Firmware) {
+    (Channel::new(Zeroizing::new(KEY), 0), Firmware::new(Zeroizing::new(KEY)))
+}
+
+fn request() -> ReportRequest {
+    ReportRequest { report_data: [9; 64], vmpl: 0, signer: Signer::Any }
+}
+
+/// A report as the firmware would make it, without a signature.
+fn report(request: &ReportRequest) -> [u8; 1184] {
+    let mut report = [0; 1184];
+    report[0] = 3;
+    report[0x30] = request.vmpl as u8;
+    report[0x50..0x90].copy_from_slice(&request.report_data);
+    report
+}
+
+fn serve(firmware: &mut Firmware, sent: &[u8; 4096]) -> Result<[u8; 4096], FirmwareError> {
+    let mut answer = [0; 4096];
+    let reply = report_answer(&report(&request()));
+    firmware.serve(sent, &mut answer, |header, payload| {
+        assert_eq!((header.kind, header.version, header.key), (Kind::ReportRequest as u8, 1, 0));
+        assert_eq!(payload, request().to_bytes());
+        (Kind::ReportAnswer, &reply)
+    })?;
+    Ok(answer)
+}
+
+fn ask(channel: &mut Channel) -> [u8; 4096] {
+    let mut sent = [0; 4096];
+    channel.seal(Kind::ReportRequest, 1, &request().to_bytes(), &mut sent).unwrap();
+    sent
+}
+
+#[test]
+fn a_message_is_what_the_specification_says() {
+    let mut page = [0xee; 4096];
+    let header = Header { sequence: 0x0102, kind: 5, version: 1, size: 96, key: 2 };
+    seal(&KEY, header, &request().to_bytes(), &mut page).unwrap();
+    let mut expected = [0; 0x60];
+    expected[0x20..0x22].copy_from_slice(&[2, 1]);
+    expected[0x30..0x38].copy_from_slice(&[1, 1, 0x60, 0, 5, 1, 96, 0]);
+    expected[0x3c] = 2;
+    assert_eq!(page[16..0x60], expected[16..]);
+    assert!(page[0x60 + 96..].iter().all(|byte| *byte == 0));
+    assert_ne!(page[..16], [0; 16]);
+    let mut out = [0; PAYLOAD];
+    assert_eq!(open(&KEY, &page, &mut out), Ok(header));
+    assert_eq!(out[..96], request().to_bytes());
+    // Each byte that counts, flipped.
+    for at in (0..16).chain(0x20..0x28).chain(0x30..0x60 + 96) {
+        let mut bad = page;
+        bad[at] ^= 1;
+        let mut out = [5; PAYLOAD];
+        let result = open(&KEY, &bad, &mut out);
+        assert!(matches!(result, Err(ChannelError::Forged | ChannelError::Header)), "{at:#x}");
+        // Nothing of what was not authenticated is left.
+        assert!(out.iter().all(|byte| *byte == 0 || *byte == 5), "{at:#x}");
+    }
+    assert_eq!(seal(&KEY, header, &[0; 95], &mut page), Err(ChannelError::Length));
+    let long = Header { size: 4001, ..header };
+    assert_eq!(seal(&KEY, long, &[0; 4001], &mut page), Err(ChannelError::Length));
+}
+
+#[test]
+fn reports_and_keys_come_through() {
+    let (mut channel, mut firmware) = pair();
+    let mut out = [0; PAYLOAD];
+    for round in 0..3_u64 {
+        let sent = ask(&mut channel);
+        assert_eq!(Header::read(&sent).unwrap().sequence, 2 * round + 1);
+        let answer = serve(&mut firmware, &sent).unwrap();
+        assert_eq!(Header::read(&answer).unwrap().sequence, 2 * round + 2);
+        let size = channel.open(&answer, &mut out).unwrap();
+        assert_eq!(request().read(&out[..size]), Ok(&report(&request())));
+    }
+    let wanted = KeyRequest::new(Root::Chip).svn(4).mitigations(1);
+    let mut sent = [0; 4096];
+    let payload = &wanted.to_bytes()[..wanted.length()];
+    channel.seal(Kind::KeyRequest, wanted.version(), payload, &mut sent).unwrap();
+    let mut answer = [0; 4096];
+    let reply = key_answer(&[3; 32]);
+    firmware
+        .serve(&sent, &mut answer, |header, seen| {
+            assert_eq!((header.version, seen), (2, payload));
+            (Kind::KeyAnswer, &reply)
+        })
+        .unwrap();
+    let size = channel.open(&answer, &mut out).unwrap();
+    assert_eq!(*wanted.read(&out[..size]).unwrap(), [3; 32]);
+}
+
+/// What a hypervisor may do to an answer; each ends the channel, and wipes the key.
+#[test]
+fn replayed_reordered_and_changed_messages_end_the_channel() {
+    let mut out = [0; PAYLOAD];
+    // The answer to the request before.
+    let (mut channel, mut firmware) = pair();
+    let first = ask(&mut channel);
+    let old = serve(&mut firmware, &first).unwrap();
+    channel.open(&old, &mut out).unwrap();
+    let second = ask(&mut channel);
+    assert_eq!(channel.open(&old, &mut out), Err(ChannelError::Sequence { wanted: 4, got: 2 }));
+    assert!(!channel.is_alive());
+    let new = serve(&mut firmware, &second).unwrap();
+    assert_eq!(channel.open(&new, &mut out), Err(ChannelError::Dead));
+    assert_eq!(channel.seal(Kind::ReportRequest, 1, &[], &mut [0; 4096]), Err(ChannelError::Dead));
+    // The firmware does not take a request twice, nor one that leaves one out.
+    assert_eq!(serve(&mut firmware, &second), Err(FirmwareError::Sequence(3)));
+    let mut ahead = Channel::after(Zeroizing::new(KEY), 0, 10);
+    assert_eq!(serve(&mut firmware, &ask(&mut ahead)), Err(FirmwareError::Sequence(11)));
+
+    // The guest's own request, sent back; an answer of another kind or to another key.
+    let (mut channel, _) = pair();
+    let sent = ask(&mut channel);
+    assert!(matches!(channel.open(&sent, &mut out), Err(ChannelError::Sequence { .. })));
+    for header in [
+        Header { sequence: 2, kind: 4, version: 1, size: 0, key: 0 },
+        Header { sequence: 2, kind: 6, version: 2, size: 0, key: 0 },
+        Header { sequence: 2, kind: 6, version: 1, size: 0, key: 1 },
+    ] {
+        let (mut channel, _) = pair();
+        ask(&mut channel);
+        let mut page = [0; 4096];
+        seal(&KEY, header, &[], &mut page).unwrap();
+        assert_eq!(channel.open(&page, &mut out), Err(ChannelError::Header), "{header:?}");
+        assert!(!channel.is_alive());
+    }
+    // Another's key, and a page of nothing.
+    let (mut channel, _) = pair();
+    let sent = ask(&mut channel);
+    let forged = serve(&mut Firmware::new(Zeroizing::new(KEY)), &sent).unwrap();
+    let mut bad = forged;
+    bad[0x60] ^= 1;
+    assert_eq!(channel.open(&bad, &mut out), Err(ChannelError::Forged));
+    let (mut channel, _) = pair();
+    ask(&mut channel);
+    assert_eq!(channel.open(&[0; 4096], &mut out), Err(ChannelError::Header));
+    assert!(serve(&mut Firmware::new(Zeroizing::new([8; 32])), &sent).is_err());
+}
+
+#[test]
+fn no_number_is_used_twice() {
+    let (mut channel, mut firmware) = pair();
+    let sent = ask(&mut channel);
+    // While it waits nothing else is encrypted.
+    assert_eq!(channel.seal(Kind::KeyRequest, 1, &[1], &mut [0; 4096]), Err(ChannelError::Waiting));
+    let mut out = [0; PAYLOAD];
+    let answer = serve(&mut firmware, &sent).unwrap();
+    // Too little room is the caller's fault: the answer is not lost.
+    assert_eq!(channel.open(&answer, &mut out[..10]), Err(ChannelError::Length));
+    assert!(channel.open(&answer, &mut out).is_ok());
+    assert_eq!(channel.open(&answer, &mut out), Err(ChannelError::NotWaiting));
+    assert!(channel.is_alive());
+    assert!(!format!("{channel:?}").contains('7'));
+    // At the end of all numbers.
+    let mut page = [0; 4096];
+    let mut last = Channel::after(Zeroizing::new(KEY), 0, u64::MAX - 3);
+    last.seal(Kind::ReportRequest, 1, &[], &mut page).unwrap();
+    let header = Header { sequence: u64::MAX - 1, kind: 6, version: 1, size: 0, key: 0 };
+    seal(&KEY, header, &[], &mut page).unwrap();
+    last.open(&page, &mut out).unwrap();
+    let result = last.seal(Kind::ReportRequest, 1, &[], &mut page);
+    assert_eq!(result, Err(ChannelError::Exhausted));
+    assert!(!last.is_alive());
+}
+
+#[test]
+fn a_wrong_report_is_refused() {
+    let mine = request();
+    let good = report_answer(&report(&mine));
+    assert!(mine.read(&good).is_ok());
+    assert!(mine.read(&[&good[..], &[0; 32]].concat()).is_ok());
+    let other = report_answer(&report(&ReportRequest { report_data: [8; 64], ..mine }));
+    assert_eq!(mine.read(&other), Err(RequestError::WrongReport("REPORT_DATA")));
+    let other = report_answer(&report(&ReportRequest { vmpl: 1, ..mine }));
+    assert_eq!(mine.read(&other), Err(RequestError::WrongReport("VMPL")));
+    let mut refused = good;
+    refused[0] = 0x16;
+    assert_eq!(mine.read(&refused), Err(RequestError::Refused(0x16)));
+    let mut short = good;
+    short[4] = 0;
+    assert_eq!(mine.read(&short), Err(RequestError::Size(0x400)));
+    for length in [0, 31, 32, good.len() - 1] {
+        assert_eq!(mine.read(&good[..length]), Err(RequestError::Length(length)));
+    }
+}
+
+#[test]
+fn derived_keys_are_bound_to_measurement_and_policy() {
+    let plain = KeyRequest::new(Root::Chip);
+    let bytes = plain.to_bytes();
+    assert_eq!(plain.length(), 0x20);
+    assert_eq!(bytes[8..16], [0b1001, 0, 0, 0, 0, 0, 0, 0]);
+    let all = KeyRequest::new(Root::Migration)
+        .ids()
+        .svn(0x0102_0304)
+        .tcb([1, 2, 3, 4, 5, 6, 7, 8])
+        .mitigations(0xab);
+    let bytes = all.to_bytes();
+    assert_eq!((all.length(), all.version()), (0x28, 2));
+    assert_eq!(bytes[..4], [1, 0, 0, 0]);
+    assert_eq!(bytes[8..16], [0b111_1111, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(bytes[0x10..0x18], [0, 0, 0, 0, 4, 3, 2, 1]);
+    assert_eq!(bytes[0x18..0x20], [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(bytes[0x20..], [0xab, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(plain.read(&key_answer(&[0; 32])), Err(RequestError::NoKey));
+    let mut refused = key_answer(&[1; 32]);
+    refused[0] = 0x27;
+    assert_eq!(plain.read(&refused), Err(RequestError::Refused(0x27)));
+    assert_eq!(plain.read(&refused[..63]), Err(RequestError::Length(63)));
+}
+
+#[test]
+fn a_key_is_taken_once() {
+    let mut page = secrets_page(&[[1; 32], [2; 32], [3; 32], [4; 32]], 0x00a0_0f11);
+    let secrets = Secrets::take(&mut page).unwrap();
+    assert_eq!((secrets.version, secrets.signature, secrets.mitigations), (3, 0x00a0_0f11, None));
+    assert_eq!(*secrets.key, [1; 32]);
+    assert!(!format!("{secrets:?}").contains('1'));
+    assert!(page[0x20..0xa0].iter().all(|byte| *byte == 0));
+    assert_eq!(Secrets::take(&mut page).err(), Some(SecretsError::NoKey));
+    let mut page = secrets_page(&[[1; 32]; 4], 0);
+    page[0] = 4;
+    page[0x168] = 9;
+    assert_eq!(Secrets::take(&mut page).unwrap().mitigations, Some(9));
+    for (at, value, error) in
+        [(0, 1, SecretsError::Version(1)), (4, 1, SecretsError::MigrationImage)]
+    {
+        let mut page = secrets_page(&[[1; 32]; 4], 0);
+        page[at] = value;
+        assert_eq!(Secrets::take(&mut page).err(), Some(error));
+        assert!(page[0x20..0xa0].iter().all(|byte| *byte == 0));
+    }
+}
+
+proptest! {
+    /// Whatever a hypervisor does to pages on their way, the Keep gets the firmware's words in their
+    /// order, or the channel ends.
+    #[test]
+    fn a_hostile_courier_changes_nothing(
+        actions in prop::collection::vec((0_u8..6, any::<prop::sample::Index>(), any::<u8>()), 1..30),
+    ) {
+        let (mut channel, mut firmware) = pair();
+        let mut seen: Vec<[u8; 4096]> = Vec::new();
+        let mut out = [0; PAYLOAD];
+        let mut rounds = 0;
+        for (action, place, value) in actions {
+            let mut sent = [0; 4096];
+            match channel.seal(Kind::ReportRequest, 1, &request().to_bytes(), &mut sent) {
+                Ok(()) => {}
+                Err(error) => {
+                    prop_assert_eq!(error, ChannelError::Dead);
+                    break;
+                }
+            }
+            seen.push(sent);
+            let honest = serve(&mut firmware, &sent).unwrap();
+            seen.push(honest);
+            let given = match action {
+                0 => *place.get(&seen),
+                1 => {
+                    let mut changed = honest;
+                    let at = place.index(0x60 + 1216);
+                    changed[at] ^= value;
+                    changed
+                }
+                2 => [value; 4096],
+                _ => honest,
+            };
+            rounds += 1;
+            match channel.open(&given, &mut out) {
+                Ok(size) => {
+                    // Bytes that mean nothing may differ.
+                    prop_assert_eq!(&given[0x30..], &honest[0x30..]);
+                    prop_assert_eq!(request().read(&out[..size]), Ok(&report(&request())));
+                    prop_assert_eq!(Header::read(&given).unwrap().sequence, 2 * rounds);
+                }
+                Err(_) => prop_assert!(!channel.is_alive()),
+            }
+        }
+    }
+
+    #[test]
+    fn any_payload_is_read_without_a_panic(payload in prop::collection::vec(any::<u8>(), 0..1300)) {
+        let _ = request().read(&payload);
+        let _ = KeyRequest::new(Root::Chip).read(&payload);
+        let mut page = [0; 4096];
+        page[..payload.len()].copy_from_slice(&payload);
+        let _ = Header::read(&page);
+        let _ = Secrets::take(&mut page);
+    }
+}
