@@ -6,7 +6,8 @@
 //! are ready, and to wait if none is. Output streams count as always ready, because writing to
 //! them waits by itself. Files have no readiness, as in Linux. Of sockets the kernel knows what the
 //! host last told it, and asking tells it more, so it is asked now and then also when something is
-//! ready without.
+//! ready without. Who only looks, as event loops do between two tasks, is told what is known unless
+//! that is old.
 
 use alloc::vec::Vec;
 
@@ -102,7 +103,7 @@ impl<P: Platform> Kernel<P> {
                 }
                 return Ok(ready);
             }
-            let asked = answer.is_some() || ask == 0 && !self.net.is_used();
+            let asked = answer.is_some() || ask == 0 && self.is_informed();
             if asked && self.is_over(deadline) {
                 return Ok(0);
             }
@@ -185,7 +186,7 @@ impl<P: Platform> Kernel<P> {
                 return Ok(found.len() as u64);
             }
             let wait = self.time_left(deadline, false);
-            let nothing = ask == 0 && wait == 0 && !self.net.is_used();
+            let nothing = ask == 0 && wait == 0 && self.is_informed();
             answer = Some(if nothing { 0 } else { self.wait_or_fail(ask, wait) });
         }
     }

@@ -528,6 +528,11 @@ impl<P: Platform> Kernel<P> {
         }
     }
 
+    /// Whether what is known of sockets is good enough for who does not want to wait.
+    pub(super) fn is_informed(&self) -> bool {
+        !self.net.is_used() || !self.pace.is_due(P::tsc())
+    }
+
     /// Asks the host what has happened if that was not done for long.
     pub(super) fn ask_if_due(&mut self) {
         if self.net.is_used() && self.pace.is_due(P::tsc()) {
@@ -548,7 +553,7 @@ impl<P: Platform> Kernel<P> {
 
     /// Asks the host what has happened to sockets, and waits until something has, or one of the
     /// streams in `mask` is ready, or the time has passed. Answers which streams are ready.
-    pub(super) fn exchange(&mut self, mask: u64, timeout: u64) -> u64 {
+    pub(crate) fn exchange(&mut self, mask: u64, timeout: u64) -> u64 {
         self.provision(ANSWER_MAX);
         self.pace.asks(P::tsc());
         let grants = self.net.grants();
