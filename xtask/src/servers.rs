@@ -15,6 +15,7 @@
 //! | `dbus-run-session`, `gnome-keyring-daemon`, `secret-tool` | a keyring |
 //! | `wrk` | load |
 //! | `moto` | S3 as a store of a Drawbridge |
+//! | `sev-snp-measure` | launch digests of SEV-SNP, computed by others |
 
 use std::path::{Path, PathBuf};
 
@@ -37,16 +38,21 @@ const PACKAGES: &[(&str, &str)] = &[
     ("wrk", "wrk"),
 ];
 
-/// An S3 service for tests, from PyPI.
-const MOTO: &str = "moto[server]==5.2.5";
+/// From PyPI: packages, their folders in the cache, and one of the programs that they bring.
+const PYTHON: &[(&str, &str, &str)] = &[
+    ("moto[server]==5.2.5", "moto", "moto_server"),
+    ("sev-snp-measure==0.0.13", "sev-snp-measure", "sev-snp-measure"),
+];
 
 pub(crate) fn main(_args: &[String]) -> Result {
     if let Err(reason) = packages() {
         println!("servers: skipped packages: {reason}");
     }
-    match moto() {
-        Ok(path) => println!("{}", path.display()),
-        Err(reason) => println!("servers: skipped moto: {reason}"),
+    for (package, folder, program) in PYTHON {
+        match python_package(package, folder, program) {
+            Ok(path) => println!("{}", path.display()),
+            Err(reason) => println!("servers: skipped {folder}: {reason}"),
+        }
     }
     Ok(())
 }
@@ -81,16 +87,16 @@ fn packages() -> Result {
     })
 }
 
-/// Installs moto into a folder of its own.
-fn moto() -> Result<PathBuf> {
-    let folder = host::cache()?.join("moto");
-    let server = folder.join("bin/moto_server");
-    if server.is_file() {
-        return Ok(server);
+/// Installs a package of Python's into a folder of its own; gives one of its programs.
+fn python_package(package: &str, folder: &str, program: &str) -> Result<PathBuf> {
+    let folder = host::cache()?.join(folder);
+    let program = folder.join("bin").join(program);
+    if program.is_file() {
+        return Ok(program);
     }
-    eprintln!("servers: installing {MOTO}");
+    eprintln!("servers: installing {package}");
     host::run(host::tool("python3").args(["-m", "venv"]).arg(&folder))?;
     let mut pip = host::tool(folder.join("bin/pip"));
-    host::run(pip.args(["--quiet", "--disable-pip-version-check", "install", MOTO]))?;
-    Ok(server)
+    host::run(pip.args(["--quiet", "--disable-pip-version-check", "install", package]))?;
+    Ok(program)
 }
