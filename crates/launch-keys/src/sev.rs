@@ -266,7 +266,7 @@ pub struct IdSigners {
 pub fn check_id_auth(block: &IdBlock, auth: &[u8]) -> Result<IdSigners, KeyError> {
     const WHAT: KeyError = KeyError::Malformed("no authentication of an ID block");
     let part = |at: usize, length: usize| auth.get(at..).and_then(|rest| rest.get(..length));
-    let zero = |at: usize, end: usize| part(at, end - at).is_some_and(|all| is_zero(all));
+    let zero = |at: usize, end: usize| part(at, end - at).is_some_and(is_zero);
     if auth.len() != ID_AUTH || part(0, 4) != Some(&[1, 0, 0, 0]) {
         return Err(WHAT);
     }
