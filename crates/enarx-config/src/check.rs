@@ -16,6 +16,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::{Report, quoted, shortened};
+use crate::peers::socket_keys;
 use crate::values::{self, Fault};
 use crate::{
     Config, ConfigError, Connect, File, FileKind, Listen, MAX_SIZE, Peer, Prot, StewardUrl,
@@ -424,24 +425,8 @@ pub(crate) const TOP_LEVEL: [&str; 7] =
     ["steward", "args", "env", "files", "network", "http", "compiler"];
 
 /// The keys that an entry of some kind may have.
-const ENTRY_KEYS: [&str; 16] = [
-    "kind",
-    "name",
-    "prot",
-    "host",
-    "addr",
-    "port",
-    "client_auth",
-    "server_name",
-    "trust",
-    "measurements",
-    "workloads",
-    "allow_development",
-    "alpn",
-    "handshake_timeout",
-    "connect_timeout",
-    "idle_timeout",
-];
+const ENTRY_KEYS: [&str; 16] =
+    socket_keys!["kind", "name", "host", "addr", "client_auth", "server_name", "connect_timeout"];
 
 pub(crate) fn find<'t, 'i>(table: &'t DeTable<'i>, name: &str) -> Option<&'t Value<'i>> {
     table.iter().find(|(key, _)| key.get_ref() == name).map(|(_, value)| value)

@@ -36,6 +36,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::peers::socket_keys;
+
 pub use diagnostic::{ConfigError, Diagnostic};
 pub use network::{
     ClientAuth, CompilerPolicy, Connect, Http, Listen, NetworkPolicy, Peer, Prot, Root, Timeouts,
@@ -257,37 +259,10 @@ impl FileKind {
     pub(crate) fn keys(self) -> &'static [&'static str] {
         match self {
             Self::Null | Self::Stdin | Self::Stdout | Self::Stderr => &["kind", "name"],
-            Self::Listen => &[
-                "kind",
-                "prot",
-                "name",
-                "addr",
-                "port",
-                "client_auth",
-                "trust",
-                "measurements",
-                "workloads",
-                "allow_development",
-                "alpn",
-                "handshake_timeout",
-                "idle_timeout",
-            ],
-            Self::Connect => &[
-                "kind",
-                "prot",
-                "host",
-                "port",
-                "name",
-                "server_name",
-                "trust",
-                "measurements",
-                "workloads",
-                "allow_development",
-                "alpn",
-                "handshake_timeout",
-                "connect_timeout",
-                "idle_timeout",
-            ],
+            Self::Listen => &socket_keys!["kind", "name", "addr", "client_auth"],
+            Self::Connect => {
+                &socket_keys!["kind", "name", "host", "server_name", "connect_timeout"]
+            }
         }
     }
 }

@@ -31,36 +31,31 @@ pub(crate) const HTTP_KEYS: [&str; 1] = ["listen"];
 /// The keys of the table `compiler`.
 pub(crate) const COMPILER_KEYS: [&str; 3] = ["measurements", "allow_development", "accept"];
 
+/// The keys named, and those that everything has that becomes a socket.
+macro_rules! socket_keys {
+    ($($key:literal),+) => {
+        [
+            $($key,)+
+            "prot",
+            "port",
+            "trust",
+            "measurements",
+            "workloads",
+            "allow_development",
+            "alpn",
+            "handshake_timeout",
+            "idle_timeout",
+        ]
+    };
+}
+pub(crate) use socket_keys;
+
 /// The keys of an entry of `allow_connect`.
-pub(crate) const ALLOW_CONNECT_KEYS: [&str; 12] = [
-    "host",
-    "port",
-    "prot",
-    "server_name",
-    "trust",
-    "measurements",
-    "workloads",
-    "allow_development",
-    "alpn",
-    "handshake_timeout",
-    "connect_timeout",
-    "idle_timeout",
-];
+pub(crate) const ALLOW_CONNECT_KEYS: [&str; 12] =
+    socket_keys!["host", "server_name", "connect_timeout"];
 
 /// The keys of an entry of `allow_listen`.
-pub(crate) const ALLOW_LISTEN_KEYS: [&str; 11] = [
-    "port",
-    "addr",
-    "prot",
-    "client_auth",
-    "trust",
-    "measurements",
-    "workloads",
-    "allow_development",
-    "alpn",
-    "handshake_timeout",
-    "idle_timeout",
-];
+pub(crate) const ALLOW_LISTEN_KEYS: [&str; 11] = socket_keys!["addr", "client_auth"];
 
 impl Walk<'_, '_> {
     /// What a listening socket has beyond its address.
