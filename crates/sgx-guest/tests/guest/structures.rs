@@ -276,7 +276,7 @@ proptest! {
             prop_assert_eq!(info.to_bytes(), bytes);
         }
         // The same with nothing but known bits.
-        bytes[..8].copy_from_slice(&(flags & 0x3f | (flags >> 8) % 7 << 8).to_le_bytes());
+        bytes[..8].copy_from_slice(&(flags & 0x3f | ((flags >> 8) % 7) << 8).to_le_bytes());
         prop_assert_eq!(SecInfo::from_bytes(&bytes).unwrap().to_bytes(), bytes);
     }
 

@@ -83,7 +83,7 @@ fn threads_have_their_areas_in_the_enclave() {
     for bad in [
         Tcs { ssa_count: 1, ..good },
         Tcs { ssa_count: 3, ..good },
-        Tcs { ssa: u64::MAX & !0xfff, ..good },
+        Tcs { ssa: !0xfff, ..good },
         Tcs { ssa: 0xe008, ..good },
         Tcs { ssa_count: u32::MAX, ..good },
         Tcs { entry: 0x1_0000, ..good },
