@@ -9,7 +9,7 @@
 //! tables have it, the instructions are there that it needs for its security (random numbers) and
 //! that its program was compiled for, and a saved state fits where it will be saved.
 //!
-//! Layout (firmware ABI, section 8.17.2.6, tables 72 and 73; all little-endian):
+//! Layout (firmware ABI, `PAGE_TYPE_CPUID` of SNP_LAUNCH_UPDATE; all little-endian):
 //!
 //! | offset | length | field |
 //! |---|---|---|

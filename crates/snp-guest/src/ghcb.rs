@@ -4,7 +4,7 @@
 //!
 //! The page is shared. Its first half has the fields of a processor's saved state that are shown
 //! to the hypervisor, with a bitmap that says which of them are; then 2032 bytes of buffer, the
-//! version and the usage, which is 0 (GHCB specification, section 2.6, table 3). The address goes
+//! version and the usage, which is 0 (GHCB specification, "GHCB layout"). The address goes
 //! into the MSR before `VMGEXIT`.
 //!
 //! | offset | field |
@@ -42,7 +42,7 @@ pub(crate) mod field {
 /// The buffer in the page.
 pub const BUFFER: Range<usize> = 0x800..0xff0;
 
-/// Numbers of the events (GHCB specification, section 4.1, table 6).
+/// Numbers of the events (GHCB specification, "Guest non-automatic exits").
 pub mod code {
     #![allow(missing_docs, reason = "the names are those of the specification")]
     pub const IOIO: u64 = 0x7b;
@@ -62,8 +62,8 @@ pub enum GhcbError {
     /// The hypervisor wants an exception raised in the guest; `SW_EXITINFO2`. A Keep raises none
     /// for it.
     Exception(u64),
-    /// The hypervisor says that the request is malformed; its reason (GHCB specification, section
-    /// 4.1.1).
+    /// The hypervisor says that the request is malformed; its reason (GHCB specification, `SW_EXITINFO2`
+    /// after an error).
     Malformed(u64),
     /// `SW_EXITINFO1` has a value that means nothing.
     Unknown(u64),
@@ -261,7 +261,7 @@ impl<'a, W: Window> Fields<'a, W> {
         self.page.store(field::LAST, u64::from(VERSION) << 16);
     }
 
-    /// Whether the answer is none but an error (GHCB specification, section 4.1).
+    /// Whether the answer is none but an error (GHCB specification, `SW_EXITINFO1`).
     fn check(&self) -> Result<(), GhcbError> {
         // The upper half is not defined.
         match self.get(field::INFO_1)? & 0xffff_ffff {
@@ -291,7 +291,7 @@ pub enum Width {
 }
 
 impl Width {
-    /// Size in bits 4 to 6 of `SW_EXITINFO1` (APM, section 15.10.2, `EXITINFO1`).
+    /// Size in bits 4 to 6 of `SW_EXITINFO1` (APM, `EXITINFO1` of IOIO intercepts).
     fn info(self, port: u16) -> u64 {
         u64::from(port) << 16 | (self as u64) << 4
     }

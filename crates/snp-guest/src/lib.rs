@@ -18,8 +18,9 @@
 //! | [`request`] | firmware | what goes through it: reports and derived keys |
 //! | [`vmsa`] | both | a virtual processor's state, as hardware loads it |
 //!
-//! Section numbers are those of AMD's documents: the *GHCB specification* (56421, revision 2.03),
-//! the *firmware ABI* (56860, revision 1.58) and the *APM* (24593, the Programmer's Manual, volume 2).
+//! Names are those of AMD's documents: the *GHCB specification* (56421), the *firmware ABI* (56860) and
+//! the *APM* (24593, the Programmer's Manual, volume 2). Layouts were also held against what Linux
+//! declares in `asm/sev.h`, `asm/sev-common.h` and `asm/svm.h`.
 //!
 //! Each answer is read from shared memory once, checked, and only then used. An answer that no
 //! honest hypervisor gives is an error after which a Keep ends; there is nothing to retry.

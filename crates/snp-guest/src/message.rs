@@ -4,7 +4,7 @@
 //! change, drop or repeat unnoticed.
 //!
 //! A message is a header of 0x60 bytes and up to 4000 bytes that are encrypted with AES-256-GCM
-//! under a key that firmware and guest share (firmware ABI, section 8.26, table 100):
+//! under a key that firmware and guest share (firmware ABI, SNP_GUEST_REQUEST):
 //!
 //! | offset | length | field |
 //! |---|---|---|
@@ -44,7 +44,7 @@ const SEQUENCE: usize = 0x20;
 const AUTHENTICATED: core::ops::Range<usize> = 0x30..HEADER;
 const TAG: usize = 16;
 
-/// What a message is (firmware ABI, table 101).
+/// What a message is (firmware ABI, `MSG_TYPE`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 #[allow(missing_docs, reason = "the names are those of the specification")]

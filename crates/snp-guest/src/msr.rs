@@ -3,7 +3,7 @@
 //! The protocol of one word: what can be said to the hypervisor without a shared page.
 //!
 //! The word goes into the MSR `0xc001_0130`; after `VMGEXIT` the answer is there. Its lowest twelve
-//! bits say what it is (GHCB specification, section 2.3.1, table 2). Each request is a type with
+//! bits say what it is (GHCB specification, "GHCB MSR protocol"). Each request is a type with
 //! its own answer, so that the answer to one cannot be taken for the answer to another.
 
 use core::fmt;

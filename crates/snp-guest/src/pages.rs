@@ -4,7 +4,7 @@
 //!
 //! The hypervisor chooses which memory stands behind an address. What keeps it from swapping pages
 //! is that the guest validates each of them once: a page that comes in the place of another was
-//! not validated, and the processor faults (APM, section 15.36.6). That only holds if nothing is
+//! not validated, and the processor faults (APM, "SEV-SNP", page validation). That only holds if nothing is
 //! ever validated twice, so this module knows the state of all memory, refuses a second validation
 //! before the instruction, and takes the instruction's word that nothing changed for the attack
 //! that it is.

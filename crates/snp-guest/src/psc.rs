@@ -3,7 +3,7 @@
 //! Lists of page state changes.
 //!
 //! A list is a header of eight bytes and up to 253 entries of eight; it fills the buffer of a GHCB
-//! (GHCB specification, section 4.1.6, tables 9 and 10). The hypervisor advances the header's first
+//! (GHCB specification, "SNP page state change"). The hypervisor advances the header's first
 //! field over the entries and may come back before it is through; then the event is repeated. What
 //! it can say in between is checked: it must not go back, not move the end, not set what is
 //! reserved, and it has to get somewhere.

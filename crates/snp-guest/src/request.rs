@@ -63,7 +63,7 @@ pub enum Signer {
     Vlek = 2,
 }
 
-/// Asks for a report (`MSG_REPORT_REQ`; firmware ABI, section 7.3, table 22).
+/// Asks for a report (`MSG_REPORT_REQ`; firmware ABI, section 7.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReportRequest {
     /// What the report shall bind.
@@ -90,7 +90,7 @@ impl ReportRequest {
         out
     }
 
-    /// The report in an answer (`MSG_REPORT_RSP`, table 25).
+    /// The report in an answer (`MSG_REPORT_RSP`).
     ///
     /// # Errors
     ///
@@ -127,7 +127,7 @@ pub enum Root {
     Migration = 1,
 }
 
-/// Asks for a derived key (`MSG_KEY_REQ`; firmware ABI, section 7.2, table 18).
+/// Asks for a derived key (`MSG_KEY_REQ`; firmware ABI, section 7.2).
 ///
 /// **Always bound to the launch measurement and to the policy**: another image, or the same one
 /// launched so that it can be debugged, gets another key. The firmware cannot bind the workload
@@ -142,7 +142,7 @@ pub struct KeyRequest {
     mitigations: Option<u64>,
 }
 
-/// `GUEST_FIELD_SELECT` (table 19).
+/// `GUEST_FIELD_SELECT`.
 mod mix {
     pub(super) const POLICY: u64 = 1 << 0;
     pub(super) const IMAGE_ID: u64 = 1 << 1;
@@ -216,7 +216,7 @@ impl KeyRequest {
         if self.mitigations.is_some() { Self::SIZE } else { 0x20 }
     }
 
-    /// The key in an answer (`MSG_KEY_RSP`, table 20). Who has read it wipes the answer.
+    /// The key in an answer (`MSG_KEY_RSP`). Who has read it wipes the answer.
     ///
     /// # Errors
     ///

@@ -2,8 +2,8 @@
 
 //! The secrets page: what the firmware puts into a guest's private memory at its launch.
 //!
-//! Its content is not measured, and the hypervisor cannot see or choose it (firmware ABI, section
-//! 8.17.2.5, table 71):
+//! Its content is not measured, and the hypervisor cannot see or choose it (firmware ABI,
+//! `PAGE_TYPE_SECRETS` of SNP_LAUNCH_UPDATE):
 //!
 //! | offset | length | field |
 //! |---|---|---|

@@ -22,7 +22,7 @@ use crate::PAGE;
 /// Where a VMSA is said to be.
 const VMSA_ADDRESS: u64 = 0xffff_ffff_f000;
 
-/// `PAGE_TYPE` (table 58).
+/// `PAGE_TYPE` of SNP_LAUNCH_UPDATE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum PageType {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 //! What a launch says to the firmware beside the pages: `SNP_LAUNCH_START` and `SNP_LAUNCH_FINISH`
-//! (AMD 56860, sections 8.16 and 8.19).
+//! (AMD 56860).
 
 use launch_keys::{IdBlock, IdSigners, KeyError, SevSignature, check_id_auth};
 

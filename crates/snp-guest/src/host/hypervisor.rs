@@ -8,7 +8,7 @@ use crate::ghcb::{self, BUFFER, Fields, GhcbError, Width, field};
 use crate::msr::{Owner, SevInfo, VERSION, code};
 use crate::psc::{ENTRIES, Entry};
 
-/// Why a request is none; `SW_EXITINFO2` says it (GHCB specification, section 4.1.1).
+/// Why a request is none; `SW_EXITINFO2` says it (GHCB specification).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HostError {

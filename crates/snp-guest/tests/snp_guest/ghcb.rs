@@ -122,7 +122,7 @@ fn nothing_private_is_named() {
     refused(GuestRequest { answer: SHARED + 0x1001, ..good });
     refused(GuestRequest { answer: SHARED + (2 << 20), ..good });
     refused(GuestRequest { answer: good.request, ..good });
-    refused(GuestRequest { answer: u64::MAX & !0xfff, ..good });
+    refused(GuestRequest { answer: !0xfff, ..good });
     let page = Page::new();
     let extended = ExtendedGuestRequest { message: good, data: SHARED + 0x10_0000, pages: 257 };
     for pages in [0, 257, u64::MAX] {

@@ -50,7 +50,7 @@ fn only_whole_pages_are_launched() {
         (0, Update::Zero(0)),
         (0, Update::Zero(5)),
         (0x7ff, Update::Cpuid),
-        (u64::MAX & !0xfff, Update::Zero(8192)),
+        (0xffff_ffff_ffff_f000, Update::Zero(8192)),
     ] {
         let length = update.length();
         let error = DigestError::Pages { address, length };
