@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! How the image of a Keep becomes an enclave: a proposal, with the numbers that it needs.
+//! How the image of a Keep becomes an enclave: a proposal, and the plan that follows from it.
 //!
 //! The image builder (`keep-image`) lays a kernel and a program out for a virtual machine: physical runs of
 //! pages of three kinds, page tables, descriptor tables, a processor's state. An enclave needs less. Its plan
-//! can be made from the same image by another `Sink`, so that the bytes of kernel and program that are measured
-//! are the same on each backend.
+//! ([`Enclave::plan`]) is made from the same image, so that the bytes of kernel and program that are measured are
+//! the same on each backend. What the kernel lacks yet to run in such an enclave is listed below.
 //!
 //! # Addresses
 //!
@@ -56,7 +56,7 @@
 //! | 8 | 1 | thread block: its own address, saved stack pointers, whether the handler may run | R+W |
 //! | 9 | 7 | nothing | – |
 //!
-//! The first slot is in the plan, measured, after text and data. Further ones come while the Keep runs: the
+//! The first slot is in the plan, measured, after text and data ([`thread`]). Further ones come while the Keep runs: the
 //! enclave awaits and accepts the pages, writes the `TCS`, asks for `EMODT` and accepts that.
 //!
 //! # What the kernel has to have for it
@@ -74,8 +74,13 @@
 //! A page costs one `EADD` and sixteen `EEXTEND`s. What is not in the image is not measured, so a Keep of 4 MiB
 //! is about a thousand pages and 5.4 MB of SHA-256.
 
-use sgx_guest::page::PAGE;
+use keep_image::{Image, PageKind, Start};
+use keep_layout::{KERNEL_TEXT, MMAP_START, PROGRAM_START, SHARED_SIZE, SHARED_VIRT};
+use sgx_guest::page::{PAGE, Rights, SecInfo, Tcs};
 use sgx_guest::range::Elrange;
+
+use crate::plan::{Content, Plan, PlanError, Region};
+use crate::secs::Secs;
 
 /// First address of a Keep's enclave.
 pub const BASE: u64 = 0;
@@ -90,7 +95,82 @@ pub const SLOT: u64 = 16 * PAGE;
 /// More threads than that an enclave has no slots for.
 pub const MAX_THREADS: u64 = 4096;
 
+/// State save areas of a thread: for what is interrupted, and for a handler that is.
+const FRAMES: u32 = 2;
+/// Where they begin in a slot.
+const SSA: u64 = PAGE;
+/// Where the stack of entry and handler begins in a slot.
+const STACK: u64 = 4 * PAGE;
+/// Where it ends, and the thread block begins.
+const BLOCK: u64 = 8 * PAGE;
+
 const _: () = {
     assert!(Elrange::new(BASE, SIZE).is_some());
-    assert!(THREADS >= MMAP_END && THREADS + MAX_THREADS * SLOT <= BASE + SIZE);
+    assert!(BASE < PROGRAM_START && PROGRAM_START < KERNEL_TEXT && KERNEL_TEXT < MMAP_START);
+    assert!(MMAP_START < MMAP_END && MMAP_END <= THREADS);
+    assert!(THREADS + MAX_THREADS * SLOT <= BASE + SIZE);
+    assert!(BASE + SIZE <= SHARED_VIRT && SHARED_VIRT + SHARED_SIZE <= 1 << 46);
 };
+
+/// A thread of a Keep, as its `TCS` describes it.
+///
+/// The entry is the one that the processor's state names, until the kernel has one for enclaves.
+#[must_use]
+pub const fn thread(start: &Start, number: u64) -> Tcs {
+    let slot = (THREADS - BASE).saturating_add(number.saturating_mul(SLOT));
+    Tcs {
+        flags: 0,
+        ssa: slot.saturating_add(SSA),
+        ssa_count: FRAMES,
+        entry: start.rip.wrapping_sub(BASE),
+        fs: slot.saturating_add(BLOCK),
+        gs: 0,
+    }
+}
+
+/// An image with the pages that an enclave needs besides.
+#[derive(Debug, Clone)]
+pub struct Enclave<'a> {
+    image: &'a Image<'a>,
+    thread: [u8; Tcs::SIZE],
+}
+
+impl<'a> Enclave<'a> {
+    /// Of this image.
+    #[must_use]
+    pub fn new(image: &'a Image<'a>) -> Self {
+        Self { image, thread: thread(image.start(), 0).to_bytes() }
+    }
+
+    /// The plan of a Keep for a workload, whose digest is `config_id`.
+    ///
+    /// # Errors
+    ///
+    /// [`PlanError`]: no image of the builder's has one.
+    pub fn plan(&self, config_id: [u8; 64]) -> Result<Plan<'_>, PlanError> {
+        let mut plan = Plan::new(Secs::keep(BASE, SIZE, config_id)?);
+        let info = self.image.info();
+        for (run, bytes) in self.image.runs() {
+            let rights = match run.kind {
+                PageKind::Tables => continue,
+                PageKind::Text => Rights::RX,
+                PageKind::Data => Rights::RW,
+            };
+            let virt = info.text_start.wrapping_add(run.phys.wrapping_sub(info.text_phys));
+            let offset = virt.wrapping_sub(BASE);
+            plan.push(Region::measured(offset, SecInfo::reg(rights), Content::Bytes(bytes)))?;
+        }
+        let slot = THREADS - BASE;
+        let data = SecInfo::reg(Rights::RW);
+        let frames = plan.secs().frame.size() * u64::from(FRAMES);
+        for region in [
+            Region::measured(slot, SecInfo::tcs(), Content::Bytes(&self.thread)),
+            Region::measured(slot + SSA, data, Content::Zeros(frames)),
+            Region::measured(slot + STACK, data, Content::Zeros(BLOCK - STACK)),
+            Region::measured(slot + BLOCK, data, Content::Zeros(PAGE)),
+        ] {
+            plan.push(region)?;
+        }
+        Ok(plan)
+    }
+}

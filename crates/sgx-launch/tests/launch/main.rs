@@ -4,6 +4,7 @@
 
 mod create;
 mod driver;
+mod images;
 mod pages;
 mod plans;
 mod signatures;

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! Images of Keeps as enclaves: a small one made by hand, and the real one if it is there.
+
+use std::fs;
+use std::path::PathBuf;
+
+use keep_image::{Image, PageKind};
+use keep_layout::{KERNEL_DATA, KERNEL_TEXT, MMAP_START};
+use sgx_guest::page::{PageType, Rights, Tcs};
+use sgx_launch::{Content, Plan, image};
+
+#[allow(dead_code, reason = "no test uses all of it")]
+#[path = "../../../keep-image/tests/common/handmade.rs"]
+mod handmade;
+
+/// What holds for each image as an enclave.
+fn look(image: &Image<'_>) {
+    let enclave = image::Enclave::new(image);
+    let plan = enclave.plan([1; 64]).unwrap();
+    assert!(plan.is_keep());
+
+    // Every page of text and data is there, once, at the address for which it was linked, and no other.
+    let info = image.info();
+    let mut expected = Vec::new();
+    for (run, bytes) in image.runs() {
+        let at = info.text_start + (run.phys - info.text_phys);
+        match run.kind {
+            PageKind::Tables => continue,
+            PageKind::Text => {
+                assert!(info.text_start <= at && at + run.len <= KERNEL_DATA);
+                expected.push((at, Rights::RX, bytes));
+            }
+            PageKind::Data => {
+                assert!(KERNEL_DATA <= at && at + run.len <= info.data_end);
+                assert!(info.data_end <= MMAP_START);
+                expected.push((at, Rights::RW, bytes));
+            }
+        }
+    }
+    let (loaded, thread) = plan.regions().split_at(expected.len());
+    for (region, (at, rights, bytes)) in loaded.iter().zip(&expected) {
+        assert_eq!((region.offset, region.info.rights), (*at, *rights));
+        assert_eq!(region.content, Content::Bytes(bytes));
+    }
+    let tables: u64 = image.runs().filter(|(run, _)| run.kind == PageKind::Tables).map(|r| r.0.len).sum();
+    let slot: u64 = thread.iter().map(|region| region.content.len()).sum();
+    assert_eq!(plan.measured_bytes(), image.size() - tables + slot);
+    assert_eq!(slot, 8 * 4096);
+
+    // The thread enters the kernel's text, and what it needs is its own.
+    let Content::Bytes(tcs) = thread[0].content else { panic!("a thread has bytes") };
+    let tcs = Tcs::from_bytes(tcs.try_into().unwrap()).unwrap();
+    assert_eq!(thread[0].info.page_type, PageType::Tcs);
+    assert!((KERNEL_TEXT..KERNEL_DATA).contains(&tcs.entry));
+    assert_eq!(tcs.ssa, thread[1].offset);
+    assert_eq!(tcs.fs, thread[3].offset);
+    let frames = u64::from(tcs.ssa_count) * plan.secs().frame.size();
+    assert_eq!(thread[1].content.len(), frames);
+    assert!(thread[2].offset > thread[1].offset + frames, "a guard is below the stack");
+    assert_eq!(image::thread(image.start(), 3).ssa, tcs.ssa + 3 * image::SLOT);
+
+    // The workload does not count, and the image that travels measures as the one that was built.
+    let measured = plan.measure();
+    assert_eq!(enclave.plan([2; 64]).unwrap().measure(), measured);
+    let encoded = image.encode();
+    let decoded = Image::decode(&encoded).unwrap();
+    assert_eq!(image::Enclave::new(&decoded).plan([1; 64]).map(|plan| plan.measure()), Ok(measured));
+}
+
+#[test]
+fn an_image_becomes_an_enclave() {
+    let kernel = handmade::kernel(&handmade::kernel_header());
+    let program = handmade::program(&handmade::program_segments());
+    let image = Image::build(&kernel, &program).unwrap();
+    look(&image);
+    // One bit of the program counts.
+    let mut encoded = image.encode();
+    let place = encoded.windows(4).rposition(|bytes| bytes.iter().all(|byte| *byte != 0)).unwrap();
+    encoded[place] ^= 1;
+    if let Ok(other) = Image::decode(&encoded) {
+        let measure = |image: &Image<'_>| {
+            image::Enclave::new(image).plan([0; 64]).map(|plan: Plan<'_>| plan.measure())
+        };
+        assert_ne!(measure(&other), measure(&image));
+    }
+}
+
+#[test]
+fn the_real_image_becomes_an_enclave() {
+    let Some(folder) = std::env::var_os("ENARX_KEEP_PROGRAMS").map(PathBuf::from) else {
+        println!("skipped: ENARX_KEEP_PROGRAMS names no folder with the programs of Keeps");
+        return;
+    };
+    let file = |name| fs::read(folder.join(name)).unwrap();
+    let image = Image::build(&file("keep-kernel"), &file("keep-runtime")).unwrap();
+    look(&image);
+}
