@@ -111,7 +111,7 @@ fn a_recorded_vlek_serves_while_it_is_valid() {
     let scratch = tempfile::tempdir().unwrap();
     let store = Store::new(Cache::new(scratch.path()), Arc::new(AwsLc));
     let vek = Piece::Vek(identity.clone(), std::fs::read(case.join("vek.der")).unwrap());
-    assert!(store.put(&[vek.clone()], NOW.parse().unwrap()).is_err());
+    assert!(store.put(std::slice::from_ref(&vek), NOW.parse().unwrap()).is_err());
     let then: Time = "2025-06-01T00:00:00Z".parse().unwrap();
     store.put(&[vek], then).unwrap();
     assert!(store.endorsements(&identity, then).unwrap().first(kind::VEK).is_some());
