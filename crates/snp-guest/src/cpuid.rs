@@ -203,12 +203,48 @@ impl<'a> Table<'a> {
         found.map(|entry| entry.answer)
     }
 
-    /// What a `cpuid` instruction shall answer: zeros for what the page does not know. Functions
+    /// What the page says to a `cpuid` instruction: zeros for what it does not know. Functions
     /// without subleaves answer the same for each.
     #[must_use]
     pub fn answer(&self, function: u32, index: u32) -> Answer {
         let index = if has_subleaves(function) { index } else { 0 };
         self.get(function, index).unwrap_or_default()
+    }
+
+    /// What a `cpuid` instruction shall answer on a processor: what the page says, but for what
+    /// depends on the processor and its registers, which the page cannot know.
+    #[must_use]
+    pub fn answer_on(&self, function: u32, index: u32, processor: &Processor) -> Answer {
+        let mut answer = self.answer(function, index);
+        let Processor { apic_id, xcr0 } = *processor;
+        match (function, index) {
+            (1, _) => {
+                answer.ebx = answer.ebx & 0x00ff_ffff | apic_id << 24;
+                // XSAVE, and with it OSXSAVE.
+                answer.ecx = answer.ecx & !(1 << 27) | (answer.ecx >> 26 & 1) << 27;
+            }
+            (0xb, _) => answer.edx = apic_id,
+            (0xd, 0) => answer.ebx = self.state_size(xcr0, false),
+            (0xd, 1) => answer.ebx = self.state_size(xcr0, true),
+            (0x8000_001e, _) => answer.eax = apic_id,
+            _ => {}
+        }
+        answer
+    }
+
+    /// Bytes that `xsave` takes for these components, at their places or one behind the other.
+    fn state_size(&self, xcr0: u64, compact: bool) -> u32 {
+        let mut end = 576_u32;
+        for number in (2..63).filter(|number| xcr0 >> number & 1 != 0) {
+            let Answer { eax: size, ebx: at, ecx: flags, .. } = self.answer(0xd, number);
+            let at = match (compact, flags & 2 != 0) {
+                (false, _) => at,
+                (true, false) => end,
+                (true, true) => end.saturating_add(63) & !63,
+            };
+            end = end.max(at.saturating_add(size));
+        }
+        end
     }
 
     fn need(&self, function: u32) -> Result<Answer, CpuidError> {
@@ -335,6 +371,15 @@ impl Feature {
         // A larger number would shift too far.
         Self { function, index: 0, register, bit: bit & 31, name }
     }
+}
+
+/// A processor, as far as answers depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Processor {
+    /// Its APIC id.
+    pub apic_id: u32,
+    /// The extended state that it has switched on (`XCR0`).
+    pub xcr0: u64,
 }
 
 /// What a page has to say.

@@ -12,10 +12,12 @@
 //! | [`ghcb`] | hypervisor | the protocol of one page: I/O, guest requests, page states, processors |
 //! | [`psc`] | hypervisor | lists of page state changes, which may take several exits |
 //! | [`pages`] | both | which pages are private, validated or shared; nothing is validated twice |
+//! | [`memory`] | both | the two together: memory that changes hands |
 //! | [`cpuid`] | firmware | the CPUID page, and what must be in it |
 //! | [`secrets`] | firmware | the secrets page: keys of the channel to the firmware |
 //! | [`message`] | firmware | the channel: AES-256-GCM, sequence numbers |
 //! | [`request`] | firmware | what goes through it: reports and derived keys |
+//! | [`firmware`] | both | a question to the firmware, all the way |
 //! | [`vmsa`] | both | a virtual processor's state, as hardware loads it |
 //!
 //! Names are those of AMD's documents: the *GHCB specification* (56421), the *firmware ABI* (56860) and
@@ -33,9 +35,11 @@
 
 mod bytes;
 pub mod cpuid;
+pub mod firmware;
 pub mod ghcb;
 #[cfg(feature = "host")]
 pub mod host;
+pub mod memory;
 pub mod message;
 pub mod msr;
 pub mod pages;

@@ -3,7 +3,7 @@
 //! CPUID pages: what an honest host gives, and each way to lie.
 
 use proptest::prelude::*;
-use snp_guest::cpuid::{Answer, CpuidError, ENTRIES, Entry, Feature, Rules, Table};
+use snp_guest::cpuid::{Answer, CpuidError, ENTRIES, Entry, Feature, Processor, Rules, Table};
 
 fn entry(function: u32, index: u32, [eax, ebx, ecx, edx]: [u32; 4]) -> Entry {
     Entry { function, index, answer: Answer { eax, ebx, ecx, edx }, ..Entry::default() }
@@ -58,6 +58,27 @@ fn an_honest_page_is_believed() {
     assert_eq!(table.answer(1, 5).eax, 0x00a0_0f11);
     assert_eq!(table.answer(7, 1), Answer::default());
     assert_eq!(table.answer(0x33, 0), Answer::default());
+}
+
+#[test]
+fn what_depends_on_the_processor_is_the_processors() {
+    let mut entries = with(1, 0, [0x00a0_0f11, 0xaa01_0800, 1 << 26, 0]);
+    entries.push(entry(0xd, 9, [8, 832, 2, 0]));
+    entries.push(entry(0xb, 1, [4, 8, 0x201, 0xff]));
+    let page = page(&entries);
+    let table = Table::new(&page).unwrap();
+    let on =
+        |function, index, xcr0| table.answer_on(function, index, &Processor { apic_id: 3, xcr0 });
+    assert_eq!(on(1, 0, 7).ebx, 0x0301_0800);
+    assert_eq!(on(1, 0, 7).ecx, 0b11 << 26);
+    assert_eq!(on(0xb, 1, 7).edx, 3);
+    assert_eq!([3, 7, 0x203, 0x207].map(|xcr0| on(0xd, 0, xcr0).ebx), [576, 832, 840, 840]);
+    assert_eq!([3, 7, 0x203, 0x207].map(|xcr0| on(0xd, 1, xcr0).ebx), [576, 832, 584, 840]);
+    assert_eq!(on(7, 0, 7), table.answer(7, 0));
+    // Without XSAVE there is no OSXSAVE.
+    let page = self::page(&with(1, 0, [0, 0, 1 << 27, 0]));
+    let table = Table::new(&page).unwrap();
+    assert_eq!(table.answer_on(1, 0, &Processor { apic_id: 0, xcr0: 7 }).ecx, 0);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod channel;
 mod cpuid;
+mod firmware;
 mod ghcb;
 mod msr;
 mod pages;

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! Keep, hypervisor and firmware together: questions to the firmware, memory that changes hands.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use sallyport::Window as _;
+use snp_guest::firmware::{AskError, Courier, SharedPage};
+use snp_guest::ghcb::{Ghcb, GhcbError, SharedArea};
+use snp_guest::host::{Firmware, GhcbAnswer, GhcbRequest, PageList, report_answer};
+use snp_guest::memory::{MemoryError, acquire, release};
+use snp_guest::message::{Channel, ChannelError, Kind, PAYLOAD};
+use snp_guest::msr::Owner;
+use snp_guest::pages::{Pages, PagesError, Pvalidate, State};
+use snp_guest::request::{REPORT_VERSION, ReportRequest, Signer};
+use zeroize::Zeroizing;
+
+use crate::Page;
+
+const SHARED: u64 = 0x20_0000_0000;
+
+/// The machine around a Keep.
+struct Host {
+    ghcb: Page,
+    request: Page,
+    answer: Page,
+    firmware: RefCell<Firmware>,
+}
+
+impl Host {
+    fn new() -> Self {
+        let firmware = RefCell::new(Firmware::new(Zeroizing::new([7; 32])));
+        Self { ghcb: Page::new(), request: Page::new(), answer: Page::new(), firmware }
+    }
+
+    fn ghcb(&self) -> Ghcb<&Page> {
+        let area = SharedArea::new(SHARED, 2 << 20).unwrap();
+        Ghcb::new(&self.ghcb, SHARED + 0x3000, area).unwrap()
+    }
+
+    /// An honest exit.
+    fn serve(&self) {
+        let Ok(GhcbRequest::Guest(event)) = GhcbRequest::read(&self.ghcb) else { panic!("what?") };
+        assert_eq!((event.request, event.answer), (SHARED + 0x4000, SHARED + 0x5000));
+        let mut report = [0; 1184];
+        let mut request = [0; 4096];
+        let mut answer = [0; 4096];
+        self.request.read(0, &mut request);
+        let mut reply = [0; ReportRequest::ANSWER];
+        self.firmware
+            .borrow_mut()
+            .serve(&request, &mut answer, |_, payload| {
+                report[0x50..0x90].copy_from_slice(&payload[..64]);
+                reply = report_answer(&report);
+                (Kind::ReportAnswer, &reply)
+            })
+            .unwrap();
+        self.answer.write(0, &answer);
+        GhcbAnswer::Done(0).write(&self.ghcb);
+    }
+
+    fn ask(
+        &self,
+        channel: &mut Channel,
+        exit: impl FnMut(),
+        wait: impl FnMut() -> bool,
+    ) -> Result<(), AskError> {
+        let request = ReportRequest { report_data: [9; 64], vmpl: 0, signer: Signer::Vcek };
+        let ghcb = self.ghcb();
+        let courier = Courier {
+            ghcb: &ghcb,
+            request: SharedPage { window: &self.request, address: SHARED + 0x4000 },
+            answer: SharedPage { window: &self.answer, address: SHARED + 0x5000 },
+        };
+        let mut out = [0; PAYLOAD];
+        let message = (Kind::ReportRequest, REPORT_VERSION, &request.to_bytes()[..]);
+        let size = courier.ask(channel, message, &mut [0; 4096], &mut out, exit, wait)?;
+        assert!(request.read(&out[..size]).is_ok());
+        Ok(())
+    }
+}
+
+fn channel() -> Channel {
+    Channel::new(Zeroizing::new([7; 32]), 0)
+}
+
+fn never() -> bool {
+    panic!("nothing to wait for")
+}
+
+#[test]
+fn reports_come_through_and_busy_hosts_get_the_same_bytes_again() {
+    let host = Host::new();
+    let mut channel = channel();
+    host.ask(&mut channel, || host.serve(), never).unwrap();
+
+    let sent = RefCell::new(Vec::new());
+    let mut waits = 0;
+    let exit = || {
+        let mut request = vec![0; 4096];
+        host.request.read(0, &mut request);
+        sent.borrow_mut().push(request);
+        // The host spoils its copy; the Keep has another one.
+        if sent.borrow().len() < 3 {
+            host.request.write(0x60, &[0xee; 100]);
+            GhcbAnswer::Done(2 << 32).write(&host.ghcb);
+        } else {
+            host.serve();
+        }
+    };
+    let wait = || {
+        waits += 1;
+        true
+    };
+    host.ask(&mut channel, exit, wait).unwrap();
+    let sent = sent.into_inner();
+    assert_eq!((sent.len(), waits), (3, 2));
+    assert!(sent.iter().all(|bytes| *bytes == sent[0]));
+    host.ask(&mut channel, || host.serve(), never).unwrap();
+}
+
+#[test]
+fn whatever_is_no_answer_ends_the_channel() {
+    let host = Host::new();
+    let dead = |exit: &dyn Fn(), error: AskError| {
+        let mut channel = channel();
+        assert_eq!(host.ask(&mut channel, exit, || false), Err(error));
+        assert!(!channel.is_alive());
+        let again = host.ask(&mut channel, || panic!("asked"), never);
+        assert_eq!(again, Err(AskError::Channel(ChannelError::Dead)));
+    };
+    dead(&|| GhcbAnswer::Done(2 << 32).write(&host.ghcb), AskError::Busy);
+    dead(&|| GhcbAnswer::Done(0x16).write(&host.ghcb), AskError::Refused(0x16));
+    dead(&|| GhcbAnswer::Done(1 << 32).write(&host.ghcb), AskError::Refused(1 << 32));
+    dead(&|| GhcbAnswer::Exception(13).write(&host.ghcb), AskError::Ghcb(GhcbError::Exception(13)));
+    // "Answered", with nothing there.
+    dead(&|| GhcbAnswer::Done(0).write(&host.ghcb), AskError::Channel(ChannelError::Header));
+}
+
+/// What the processor keeps about pages: assigned to the guest, and validated.
+#[derive(Default)]
+struct Table(RefCell<HashMap<u64, (bool, bool)>>);
+
+impl Table {
+    fn pvalidate(&self, at: u64, large: bool, validate: bool) -> Pvalidate {
+        // The host has everything in small pages.
+        if large {
+            return Pvalidate { code: Pvalidate::SIZE_MISMATCH, unchanged: false };
+        }
+        let mut table = self.0.borrow_mut();
+        let (assigned, validated) = table.entry(at).or_default();
+        assert!(*assigned, "the guest would hang on a page that is not its own");
+        let unchanged = *validated == validate;
+        *validated = validate;
+        Pvalidate { code: 0, unchanged }
+    }
+
+    fn change(&self, host: &Host) {
+        let Ok(GhcbRequest::ChangePages(scratch)) = GhcbRequest::read(&host.ghcb) else {
+            panic!("what?")
+        };
+        let mut list = PageList::read(&host.ghcb, SHARED + 0x3000, scratch).unwrap();
+        while let Some(entry) = list.next(&host.ghcb).unwrap() {
+            for at in (entry.address..entry.address + entry.size()).step_by(4096) {
+                let mut table = self.0.borrow_mut();
+                let (assigned, validated) = table.entry(at).or_default();
+                assert!(!*validated, "the host would take a page that the guest relies on");
+                *assigned = entry.to == Owner::Private;
+            }
+        }
+        list.write(&host.ghcb);
+        GhcbAnswer::Done(0).write(&host.ghcb);
+    }
+}
+
+#[test]
+fn memory_changes_hands_in_the_safe_order() {
+    let (host, table) = (Host::new(), Table::default());
+    let ghcb = host.ghcb();
+    let mut pages = Pages::<16>::new();
+    pages.declare(0..0x80_0000, State::Shared).unwrap();
+    let exit = || table.change(&host);
+    let validate = |at, large| table.pvalidate(at, large, true);
+    let rescind = |at, large| table.pvalidate(at, large, false);
+    acquire(&mut pages, &ghcb, 0x1f_f000..0x60_1000, exit, validate).unwrap();
+    assert_eq!(pages.check(&(0x1f_f000..0x60_1000), State::Validated), Ok(()));
+    assert_eq!(table.0.borrow().values().filter(|is| **is == (true, true)).count(), 1026);
+    let again = acquire(&mut pages, &ghcb, 0x20_0000..0x20_1000, || panic!("asked"), validate);
+    assert!(matches!(again, Err(MemoryError::Pages(PagesError::State { .. }))));
+    release(&mut pages, &ghcb, 0x20_0000..0x20_2000, exit, rescind).unwrap();
+    assert_eq!(pages.state(0x20_1000), Some(State::Shared));
+    assert_eq!(table.0.borrow()[&0x20_1000], (false, false));
+    acquire(&mut pages, &ghcb, 0x20_0000..0x20_1000, exit, validate).unwrap();
+
+    // The host moves a page that was validated to another address.
+    table.0.borrow_mut().insert(0x70_0000, (true, true));
+    let lie = || {
+        table.0.borrow_mut().insert(0x70_0000, (true, false));
+        table.change(&host);
+        table.0.borrow_mut().insert(0x70_0000, (true, true));
+    };
+    let moved = acquire(&mut pages, &ghcb, 0x70_0000..0x70_1000, lie, validate);
+    assert_eq!(moved, Err(MemoryError::Pages(PagesError::Unchanged(0x70_0000))));
+}
