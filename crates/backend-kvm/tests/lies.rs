@@ -30,8 +30,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// How many requests the host has answered, and the answers: see `sallyport`.
 const COMPLETED: usize = 0x2000;
-const ANSWERS: usize = 0x2400;
-const ENTRIES: u64 = 32;
+const ANSWERS: usize = 0x6000;
+const ENTRIES: u64 = 128;
 
 fn entry(number: u64) -> usize {
     ANSWERS + (number % ENTRIES) as usize * 32

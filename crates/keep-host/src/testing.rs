@@ -14,18 +14,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use keep_backend::{BackendError, EvidenceSource, NetworkLimits};
 use keep_launch::{Evidence, MAX_REPORT};
+
 use sallyport::testing::{Block, Bytes};
 use sallyport::{
-    Call, DATA, Handle, RawWindow, Request, SHARED_SIZE, SocketFlags, SocketKind, SocketOption,
-    Stream, Window,
+    Call, DATA, ENTRIES, Handle, RawWindow, Request, SHARED_SIZE, SocketFlags, SocketKind,
+    SocketOption, Stream, Window,
 };
 
 use crate::{Agent, Ended, Memory, Server, Stop, Streams};
 
 const SUBMITTED: usize = 0x1000;
-const REQUESTS: usize = 0x1400;
+const REQUESTS: usize = 0x4000;
+
 /// Between rings and data there is nothing that the server may write, nor before the completions.
-const UNTOUCHED: [(usize, usize); 2] = [(0, 0x1000), (0x3000, DATA)];
+const UNTOUCHED: [(usize, usize); 3] = [(0, 0x1000), (0x3000, 0x4000), (0x7000, DATA)];
 const CANARY: &[u8] = b"nobody was given this descriptor";
 
 /// A file that exists only in memory.
@@ -157,7 +159,7 @@ fn submit(window: RawWindow, bytes: &mut Bytes<'_>, submitted: &mut u64) {
         kind => u64::from(kind % 40),
     };
     for n in 0..count {
-        let at = REQUESTS + (submitted.wrapping_add(n) % 32) as usize * 64;
+        let at = REQUESTS + (submitted.wrapping_add(n) % ENTRIES) as usize * 64;
         let mut words = if bytes.byte() < 200 {
             sound(bytes).encode()
         } else {
@@ -295,7 +297,8 @@ mod tests {
                             }
                         }
                     };
-                    let at = REQUESTS + (x as usize >> 8) % 32 * 64 + place as usize * 8;
+                    let at =
+                        REQUESTS + (x as usize >> 8) % ENTRIES as usize * 64 + place as usize * 8;
                     window.store(at, word);
                 }
             });
@@ -305,8 +308,8 @@ mod tests {
                 for at in [SUBMITTED, 0x2000] {
                     window.store(at, 0);
                 }
-                for n in 0..32 {
-                    window.store(0x2400 + n * 32 + 8, u64::MAX);
+                for n in 0..ENTRIES as usize {
+                    window.store(0x6000 + n * 32 + 8, u64::MAX);
                 }
                 let streams = Streams {
                     stdio: [None, None, None],
@@ -322,8 +325,8 @@ mod tests {
                 for round in 1..50 {
                     window.store(SUBMITTED, round * 8);
                     let outcome = server.doorbell();
-                    let status = |n: usize| window.load(0x2400 + n * 32 + 8);
-                    served += (0..32).filter(|&n| status(n) == 0).count();
+                    let status = |n: usize| window.load(0x6000 + n * 32 + 8);
+                    served += (0..ENTRIES as usize).filter(|&n| status(n) == 0).count();
                     match outcome {
                         Ok(None) => {}
                         Ok(Some(ended)) => {

@@ -15,9 +15,10 @@ use common::{keep, null, streams};
 use keep_backend::BackendError;
 use keep_host::{Ended, Streams};
 use keep_launch::Report;
-use sallyport::{
-    ClockId, ExitKind, FOREVER, HostErrno, MAX_TRANSFER, SLOT, SLOT_COUNT, Stream, Window,
-};
+use sallyport::{ClockId, ENTRIES, ExitKind, FOREVER, HostErrno, MAX_TRANSFER, Stream, Window};
+
+/// Bytes of one write.
+const PIECE: usize = 64 << 10;
 
 fn pipe() -> (File, File) {
     let mut fds = [0; 2];
@@ -259,9 +260,9 @@ fn a_finished_keep_has_its_report() {
 #[test]
 fn a_report_is_bounded_and_must_be_sound() {
     let mut kept = keep(streams());
-    let chunk = vec![1; SLOT];
-    let fitting = (0..100).take_while(|_| kept.port.write(Stream::Report, &chunk) == Ok(Ok(SLOT)));
-    assert_eq!(fitting.count(), keep_launch::MAX_REPORT / SLOT);
+    let chunk = vec![1; PIECE];
+    let fitting = (0..100).take_while(|_| kept.port.write(Stream::Report, &chunk) == Ok(Ok(PIECE)));
+    assert_eq!(fitting.count(), keep_launch::MAX_REPORT / PIECE);
     assert!(matches!(kept.server.report(), Err(BackendError::Keep { .. })));
     let none = keep(streams());
     assert!(matches!(none.server.report(), Err(BackendError::Keep { .. })));
@@ -290,7 +291,7 @@ fn a_breach_ends_all_service() {
     let mut out = tempfile::tempfile().unwrap();
     let mut keep =
         keep(Streams { stdio: [None, Some(out.try_clone().unwrap()), None], ..streams() });
-    keep.window.store(0x1000, 33);
+    keep.window.store(0x1000, ENTRIES + 1);
     let breach = keep.server.doorbell();
     assert!(matches!(breach, Err(BackendError::Keep { .. })), "{breach:?}");
     keep.window.store(0x1000, 0);
@@ -302,7 +303,7 @@ fn a_breach_ends_all_service() {
 fn a_reader_that_stops_holds_up_the_writer() {
     let (mut reader, writer) = pipe();
     let mut keep = keep(Streams { stdio: [None, Some(writer), None], ..streams() });
-    let total = (SLOT_COUNT + 4) * SLOT;
+    let total = 20 * PIECE;
     let drain = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(50));
         let mut got = Vec::new();

@@ -10,7 +10,7 @@ use keep_layout::{CHUNK, IMAGE_PHYS, SHARED_PHYS};
 use crate::{Lie, Unchecked, Window};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"allyport");
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 const FLAG_SEEDS: u64 = 1;
 const FLAG_OUTPUT: u64 = 2;
 const FLAG_EVENTS: u64 = 4;

@@ -3,25 +3,28 @@
 //! The Keep's end: one method per host call, each of which checks its answer.
 //!
 //! A call that has an answer waits for it. Writes need not: [`Port::write_later`] copies the bytes
-//! into a slot of the shared block, shows the request to the host (ringing if the host sleeps) and
-//! goes on; only the *waiting* is left out, never the showing. Its slots are bounded, so a reader
+//! into the outbox of the shared block, shows the request to the host (ringing if the host sleeps) and
+//! goes on; only the *waiting* is left out, never the showing. The outbox is bounded, so a reader
 //! that stops holds up the workload after 1 MiB, and its error is told to the next write on that
 //! stream. At most one request that is waited for exists, and it is always the last.
 //!
-//! Sends to sockets are put off further: they are collected in a slot, and shown to the host only
+//! Sends to sockets are put off further: they are collected there, and shown to the host only
 //! with the next call that is, since a program that has answered one request commonly waits for
 //! another, and one exit then does for both. Whoever uses a [`Port`] sees to it that this does not
 //! take long: see [`Port::is_deferred`] and [`Port::show`].
 
-use core::net::SocketAddr;
+mod outbox;
+mod socket;
 
 use keep_layout::CHUNK;
 
+use self::outbox::{LEAST, Outbox};
+use self::socket::{Sending, Staged};
+
 use crate::{
     ANSWER_WORDS, ANSWERS, BULK, COMPLETED, Call, ClockId, ENTRIES, Events, ExitKind, GRANTS,
-    Grant, HANDLES, HOST_AWAKE, Handle, HostErrno, Lie, MAX_DATAGRAM, MAX_MESSAGE, MAX_TRANSFER,
-    MESSAGE, REQUEST_WORDS, REQUESTS, Request, SEND_WINDOW, SLOT, SLOT_COUNT, SLOTS, SUBMITTED,
-    SocketEvent, SocketFlags, SocketKind, SocketOption, Stream, Unchecked, Window, entry,
+    Grant, HANDLES, HOST_AWAKE, Handle, HostErrno, Lie, MAX_MESSAGE, MAX_TRANSFER, MESSAGE,
+    REQUEST_WORDS, REQUESTS, Request, SUBMITTED, Stream, Unchecked, Window, entry,
 };
 
 /// How often to look for an answer while the host is awake before ringing nevertheless: some tens
@@ -48,6 +51,8 @@ pub type Outcome<T> = Result<Result<T, HostErrno>, Lie>;
 struct Flight {
     call: Call,
     kind: Kind,
+    /// What it gives back to the outbox.
+    cost: usize,
 }
 
 /// What an answer is for.
@@ -63,40 +68,11 @@ enum Kind {
     Ignored,
 }
 
-/// What is known of the bytes that were sent to a socket.
-#[derive(Debug, Clone, Copy)]
-struct Sending {
-    /// Bytes whose SEND is not answered yet, or not even submitted.
-    in_flight: u32,
-    /// Bytes that the host had not got rid of when it last said.
-    queued: u32,
-    /// Why a SEND failed.
-    error: Option<HostErrno>,
-    /// Which of the sockets that had this handle it is.
-    life: u32,
-}
-
-/// A slot that is being filled with bytes for a socket.
-#[derive(Debug, Clone, Copy)]
-struct Staged {
-    handle: Handle,
-    at: usize,
-    len: usize,
-    life: u32,
-}
-
 /// The answer to the request that was waited for.
 #[derive(Debug, Clone, Copy)]
 struct Answer {
     error: Option<HostErrno>,
     value: Unchecked,
-}
-
-impl Staged {
-    /// Whether more bytes of this socket can be put behind these.
-    fn goes_on(&self, handle: Handle, life: u32) -> bool {
-        (self.handle, self.life) == (handle, life) && self.len < SLOT
-    }
 }
 
 /// The Keep's end of the rings in one shared block.
@@ -110,13 +86,12 @@ pub struct Port<W, D, const N: usize = HANDLES> {
     completed: u64,
     flights: [Flight; ENTRIES as usize],
     answer: Option<Answer>,
-    /// The slot that the next write gets; slots are freed in the order in which they are taken.
-    next_slot: usize,
-    slots_used: usize,
+    /// Room for bytes that are not waited for.
+    outbox: Outbox,
     /// Errors of writes that nobody waited for, by stream.
     errors: [Option<HostErrno>; Stream::ALL.len()],
     sending: [Sending; N],
-    /// Bytes for a socket that are not submitted yet: their slot counts as used.
+    /// Bytes for a socket that are not submitted yet, at the end of the outbox.
     staged: Option<Staged>,
     /// What the host was last shown of `submitted`.
     shown: u64,
@@ -137,10 +112,9 @@ impl<W: Window, D: Doorbell, const N: usize> Port<W, D, N> {
             doorbell,
             submitted: 0,
             completed: 0,
-            flights: [Flight { call: Call::Exit, kind: Kind::Ignored }; ENTRIES as usize],
+            flights: [Flight { call: Call::Exit, kind: Kind::Ignored, cost: 0 }; ENTRIES as usize],
             answer: None,
-            next_slot: 0,
-            slots_used: 0,
+            outbox: Outbox::new(),
             errors: [None; Stream::ALL.len()],
             sending: [Sending { in_flight: 0, queued: 0, error: None, life: 0 }; N],
             staged: None,
@@ -185,7 +159,7 @@ impl<W: Window, D: Doorbell, const N: usize> Port<W, D, N> {
     }
 
     /// Gives bytes to the host to write and does not wait; answers how many it took, at least one
-    /// of those offered. Waits only while all slots are in use. An error of an earlier write on
+    /// of those offered. Waits only while there is no room for them. An error of an earlier write on
     /// this stream is answered instead, once.
     ///
     /// # Errors
@@ -194,21 +168,24 @@ impl<W: Window, D: Doorbell, const N: usize> Port<W, D, N> {
     pub fn write_later(&mut self, stream: Stream, bytes: &[u8]) -> Outcome<usize> {
         self.reap()?;
         self.seal()?;
-        if self.slots_used == SLOT_COUNT && !bytes.is_empty() {
-            self.free_slot()?;
-        }
+        let mut place = match bytes.len() {
+            0 => None,
+            len => Some(self.outbox_room(len.min(LEAST))?),
+        };
         if let Some(errno) = self.take_error(stream) {
             return Ok(Err(errno));
         }
         let mut taken = 0;
-        for part in bytes.chunks(SLOT).take(SLOT_COUNT - self.slots_used) {
-            let at = SLOTS + self.next_slot * SLOT;
+        while let Some((at, room)) = place {
+            let rest = &bytes[taken..];
+            let part = &rest[..rest.len().min(room)];
             self.window.write(at, part);
-            self.next_slot = (self.next_slot + 1) % SLOT_COUNT;
-            self.slots_used += 1;
             let kind = Kind::Write(stream, part.len() as u64);
-            self.submit(&Request::Write { stream, at, len: part.len() }, kind)?;
+            let cost = self.outbox.take(part.len());
+            self.submit(&Request::Write { stream, at, len: part.len() }, kind, cost)?;
             taken += part.len();
+            let rest = bytes.len() - taken;
+            place = if rest == 0 { None } else { self.outbox.room(rest.min(LEAST)) };
         }
         if taken > 0 {
             self.show()?;
@@ -284,224 +261,6 @@ impl<W: Window, D: Doorbell, const N: usize> Port<W, D, N> {
         Ok(Ok((ready.subset_of(mask)?, Events { at: BULK, end: BULK + len })))
     }
 
-    /// The next of the events that [`Port::exchange`] answered. What follows
-    /// [`SocketEvent::Data`] is to be had by [`Port::payload`] before the next event is asked for.
-    ///
-    /// # Errors
-    ///
-    /// A [`Lie`] if it is none, or says what the host cannot know.
-    pub fn next_event(&mut self, events: &mut Events) -> Result<Option<SocketEvent>, Lie> {
-        let Some((event, _)) = events.next(|at| self.window.load(at))? else { return Ok(None) };
-        if let SocketEvent::Room { handle, queued } = event {
-            let known = &mut self.sending[handle.index()].queued;
-            // All SENDs before the POLL are answered: it cannot have got more.
-            let limit = u64::from(*known);
-            Unchecked::new("number of unsent bytes", queued as u64).at_most(limit)?;
-            *known = queued as u32;
-        }
-        Ok(Some(event))
-    }
-
-    /// Copies the bytes of the last [`SocketEvent::Data`]. `into` is as long as that said.
-    ///
-    /// # Errors
-    ///
-    /// A [`Lie`] if the events end before the bytes do.
-    pub fn payload(&mut self, events: &mut Events, into: &mut [u8]) -> Result<(), Lie> {
-        let (left, len) = ((events.end - events.at) as u64, into.len() as u64);
-        let lie = Lie::Value { what: "number of received bytes", value: len };
-        let padded = len.checked_next_multiple_of(8).filter(|padded| *padded <= left).ok_or(lie)?;
-        self.window.read(events.at, into);
-        events.at += padded as usize;
-        Ok(())
-    }
-
-    /// Makes a socket at an address; answers its port.
-    ///
-    /// # Errors
-    ///
-    /// A [`Lie`] if that is none, or not the one that was asked for.
-    pub fn bind(
-        &mut self,
-        handle: Handle,
-        flags: SocketFlags,
-        address: SocketAddr,
-    ) -> Outcome<u16> {
-        self.begin(handle);
-        Ok(match self.call(Request::Bind { handle, flags, address })?.done() {
-            Ok(port) => {
-                let asked = address.port();
-                let range =
-                    if asked == 0 { 1..=u16::MAX.into() } else { asked.into()..=asked.into() };
-                Ok(port.multiple_of(1, range)? as u16)
-            }
-            Err(errno) => Err(errno),
-        })
-    }
-
-    /// Lets a bound socket accept connections.
-    ///
-    /// # Errors
-    ///
-    /// A [`Lie`] if the answer is not zero.
-    pub fn listen(&mut self, handle: Handle, backlog: u32) -> Outcome<()> {
-        let backlog = backlog.min(crate::call::MAX_BACKLOG);
-        self.nothing(Request::Listen { handle, backlog })
-    }
-
-    /// Begins to connect a socket, which is made first unless it was bound.
-    ///
-    /// # Errors
-    ///
-    /// A [`Lie`] if the answer is not zero.
-    pub fn connect(
-        &mut self,
-        handle: Handle,
-        flags: SocketFlags,
-        address: SocketAddr,
-    ) -> Outcome<()> {
-        self.begin(handle);
-        self.nothing(Request::Connect { handle, flags, address })
-    }
-
-    /// A handle has come to stand for a new socket.
-    pub fn begin(&mut self, handle: Handle) {
-        let sending = &mut self.sending[handle.index()];
-        let life = sending.life.wrapping_add(1);
-        *sending = Sending { in_flight: 0, queued: 0, error: None, life };
-    }
-
-    /// How many bytes can be sent to a socket now.
-    pub fn room(&self, handle: Handle) -> usize {
-        let Sending { in_flight, queued, .. } = self.sending[handle.index()];
-        SEND_WINDOW.saturating_sub(in_flight as usize + queued as usize)
-    }
-
-    /// Takes the error of an earlier send.
-    pub fn send_error(&mut self, handle: Handle) -> Option<HostErrno> {
-        self.sending[handle.index()].error.take()
-    }
-
-    /// Takes bytes for a socket, as many as there is room for, and does not wait; answers how many.
-    /// Datagrams are taken whole, or, without room, dropped.
-    ///
-    /// # Errors
-    ///
-    /// A [`Lie`] found in the answers to earlier requests.
-    pub fn send(&mut self, handle: Handle, kind: SocketKind, bytes: &[u8]) -> Result<usize, Lie> {
-        self.reap()?;
-        let room = self.room(handle);
-        if kind == SocketKind::Datagram {
-            if bytes.len() <= room.min(MAX_DATAGRAM) {
-                self.stage(handle, bytes)?;
-            }
-            self.seal()?;
-            return Ok(bytes.len());
-        }
-        let bytes = &bytes[..bytes.len().min(room)];
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let taken = self.stage(handle, rest)?;
-            rest = &rest[taken..];
-        }
-        // A host that is awake can begin at once.
-        if self.host_awake() {
-            self.show()?;
-        }
-        Ok(bytes.len())
-    }
-
-    /// Whether there is anything that the host was not shown yet.
-    pub const fn is_deferred(&self) -> bool {
-        self.staged.is_some() || self.shown != self.submitted
-    }
-
-    /// Puts bytes behind those that are staged, or into a new slot; answers how many. An empty
-    /// datagram takes a slot as well.
-    fn stage(&mut self, handle: Handle, bytes: &[u8]) -> Result<usize, Lie> {
-        let life = self.sending[handle.index()].life;
-        let staged = match self.staged {
-            Some(staged) if staged.goes_on(handle, life) => staged,
-            _ => {
-                self.seal()?;
-                if self.slots_used == SLOT_COUNT {
-                    self.free_slot()?;
-                }
-                let at = SLOTS + self.next_slot * SLOT;
-                self.next_slot = (self.next_slot + 1) % SLOT_COUNT;
-                self.slots_used += 1;
-                Staged { handle, at, len: 0, life }
-            }
-        };
-        let taken = bytes.len().min(SLOT - staged.len);
-        self.window.write(staged.at + staged.len, &bytes[..taken]);
-        self.sending[handle.index()].in_flight += taken as u32;
-        self.staged = Some(Staged { len: staged.len + taken, ..staged });
-        Ok(taken)
-    }
-
-    /// Submits what is staged.
-    fn seal(&mut self) -> Result<(), Lie> {
-        let Some(Staged { handle, at, len, life }) = self.staged.take() else { return Ok(()) };
-        let kind = Kind::Send(handle, len as u32, life);
-        self.submit(&Request::Send { handle, at, len }, kind)
-    }
-
-    /// Waits until a slot is free. Nothing is staged then.
-    fn free_slot(&mut self) -> Result<(), Lie> {
-        while self.slots_used == SLOT_COUNT {
-            self.publish();
-            self.wait_for(self.completed + 1)?;
-        }
-        Ok(())
-    }
-
-    /// Says that no more bytes will be sent; does not wait.
-    ///
-    /// # Errors
-    ///
-    /// A [`Lie`] found in the answers to earlier requests.
-    pub fn shutdown(&mut self, handle: Handle) -> Result<(), Lie> {
-        self.put_off(Request::Shutdown { handle })
-    }
-
-    /// Ends a socket; does not wait. The handle is free.
-    ///
-    /// # Errors
-    ///
-    /// A [`Lie`] found in the answers to earlier requests.
-    pub fn close(&mut self, handle: Handle) -> Result<(), Lie> {
-        self.put_off(Request::Close { handle })?;
-        self.begin(handle);
-        Ok(())
-    }
-
-    /// Sets an option, to its largest value at most; does not wait.
-    ///
-    /// # Errors
-    ///
-    /// A [`Lie`] found in the answers to earlier requests.
-    pub fn option(&mut self, handle: Handle, option: SocketOption, value: u64) -> Result<(), Lie> {
-        self.put_off(Request::Option { handle, option, value: value.min(option.limit()) })
-    }
-
-    fn put_off(&mut self, request: Request) -> Result<(), Lie> {
-        self.reap()?;
-        self.seal()?;
-        self.submit(&request, Kind::Ignored)
-    }
-
-    /// A call whose answer is nothing but that it was done.
-    fn nothing(&mut self, request: Request) -> Outcome<()> {
-        Ok(match self.call(request)?.done() {
-            Ok(value) => {
-                value.at_most(0)?;
-                Ok(())
-            }
-            Err(errno) => Err(errno),
-        })
-    }
-
     /// The host's time in nanoseconds, at most `i64::MAX`. It may be any time at all, also one
     /// before the last: whoever shows it must see to it that no clock runs backwards.
     ///
@@ -543,18 +302,29 @@ impl<W: Window, D: Doorbell, const N: usize> Port<W, D, N> {
         let message = &message[..message.len().min(MAX_MESSAGE)];
         self.window.write(MESSAGE, message);
         if let Some(Staged { handle, at, len, .. }) = self.staged.take() {
-            self.put(&Request::Send { handle, at, len }, Kind::Ignored);
+            self.put(&Request::Send { handle, at, len }, Kind::Ignored, 0);
         }
-        self.put(&Request::Exit { kind, at: MESSAGE, len: message.len() }, Kind::Ignored);
+        self.put(&Request::Exit { kind, at: MESSAGE, len: message.len() }, Kind::Ignored, 0);
         self.publish();
         self.doorbell.ring();
+    }
+
+    /// Where there is room for a piece of `least` bytes, and how much; waits until there is.
+    fn outbox_room(&mut self, least: usize) -> Result<(usize, usize), Lie> {
+        loop {
+            if let Some((at, room)) = self.outbox.room(least) {
+                return Ok((at, room));
+            }
+            self.publish();
+            self.wait_for(self.completed + 1)?;
+        }
     }
 
     /// Asks and waits for the answer.
     fn call(&mut self, request: Request) -> Result<Answer, Lie> {
         self.seal()?;
         self.answer = None;
-        self.submit(&request, Kind::Awaited)?;
+        self.submit(&request, Kind::Awaited, 0)?;
         // Ringing is left to the wait: a host that is awake may be quicker than the doorbell.
         self.publish();
         self.wait_for(self.submitted)?;
@@ -563,17 +333,17 @@ impl<W: Window, D: Doorbell, const N: usize> Port<W, D, N> {
 
     /// Writes a request into the ring, after waiting for room if there is too little. Some is left
     /// for [`Port::post_exit`], which cannot wait.
-    fn submit(&mut self, request: &Request, kind: Kind) -> Result<(), Lie> {
+    fn submit(&mut self, request: &Request, kind: Kind, cost: usize) -> Result<(), Lie> {
         while self.submitted - self.completed >= ENTRIES - 2 {
             self.publish();
             self.wait_for(self.completed + 1)?;
         }
-        self.put(request, kind);
+        self.put(request, kind, cost);
         Ok(())
     }
 
     /// Writes a request into the ring, unless it is full.
-    fn put(&mut self, request: &Request, kind: Kind) {
+    fn put(&mut self, request: &Request, kind: Kind, cost: usize) {
         if self.submitted - self.completed >= ENTRIES {
             return;
         }
@@ -581,7 +351,8 @@ impl<W: Window, D: Doorbell, const N: usize> Port<W, D, N> {
         for (n, word) in request.encode().into_iter().enumerate() {
             self.window.store(at + n * 8, word);
         }
-        self.flights[(self.submitted % ENTRIES) as usize] = Flight { call: request.call(), kind };
+        self.flights[(self.submitted % ENTRIES) as usize] =
+            Flight { call: request.call(), kind, cost };
         self.submitted += 1;
     }
 
@@ -644,7 +415,7 @@ impl<W: Window, D: Doorbell, const N: usize> Port<W, D, N> {
             if got != self.completed {
                 return Err(Lie::Sequence { expected: self.completed, got });
             }
-            let Flight { call, kind } = self.flights[(self.completed % ENTRIES) as usize];
+            let Flight { call, kind, cost } = self.flights[(self.completed % ENTRIES) as usize];
             let error = match (status, HostErrno::from_number(status)) {
                 (0, _) => None,
                 (_, Some(errno)) if errno.may_answer(call) => Some(errno),
@@ -652,17 +423,16 @@ impl<W: Window, D: Doorbell, const N: usize> Port<W, D, N> {
             };
             let answer = Answer { error, value: Unchecked::new(call.answer_name(), value) };
             self.completed += 1;
+            self.outbox.give_back(cost);
             match kind {
                 Kind::Awaited => self.answer = Some(answer),
                 Kind::Write(stream, len) => {
-                    self.slots_used -= 1;
                     answer.written(len)?;
                     if error.is_some() {
                         self.errors[stream as usize] = error;
                     }
                 }
                 Kind::Send(handle, len, life) => {
-                    self.slots_used -= 1;
                     let sending = &mut self.sending[handle.index()];
                     // The socket may be closed, and another one have its handle.
                     if sending.life == life {

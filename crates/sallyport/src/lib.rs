@@ -23,7 +23,7 @@
 //! ```text
 //! 0x00000  header, written by the host before the Keep starts, read once by the Keep
 //!   +0x00    magic           0x74726f70796c6c61 ("allyport")
-//!   +0x08    version         2
+//!   +0x08    version         3
 //!   +0x10    ram             bytes of private memory at the start, a multiple of 2 MiB
 //!   +0x18    ram_limit       bytes of private memory that GROW may reach, likewise
 //!   +0x20    tsc_khz         frequency of the time stamp counter, 0: do not use it
@@ -31,26 +31,26 @@
 //!   +0x30    launch_len      bytes that can be read from the stream `launch`
 //!   +0x38    flags           there are: bit 0: seeds to read; 1: an output; 2: a reader of events;
 //!                            3: a source of evidence; 4: sockets
-//! 0x01000  submissions
+//! 0x01000  heads of the rings
 //!   +0x000   submitted       how many requests the Keep has made, ever (Keep writes)
 //!   +0x040   host_awake      1 while a host thread watches `submitted`, else 0 (host writes)
-//!   +0x400   32 entries of 64 bytes; request n is in entry n modulo 32 (Keep writes)
+//! 0x02000
+//!   +0x000   completed       how many requests the host has answered, ever (host writes)
+//! 0x04000  submissions: 128 entries of 64 bytes; request n is in entry n modulo 128 (Keep writes)
 //!     +0x00    call            see [`Call`]
 //!     +0x08    object          a [`Stream`] or a socket's [`Handle`]; 0 where the call has none
 //!     +0x10    a, +0x18 b, ... +0x38 f   arguments, see [`Request`]; zero where there are none
-//! 0x02000  completions
-//!   +0x000   completed       how many requests the host has answered, ever (host writes)
-//!   +0x400   32 entries of 32 bytes; the answer to request n is in entry n modulo 32
+//! 0x06000  completions: 128 entries of 32 bytes; the answer to request n is in entry n modulo 128
 //!     +0x00    sequence        n
 //!     +0x08    status          0, or why it failed: see [`HostErrno`]
 //!     +0x10    value           the answer; if WRITE failed, bytes written before that
 //!     +0x18    zero
-//! 0x03000  unused
+//! 0x07000  unused
 //! 0x10000  data: the only place where the arguments of a call may point
 //!   0x010000  16 KiB          message of EXIT
 //!   0x014000  16 KiB          grants of POLL: see [`Grant`]
 //!   0x020000  896 KiB         buffer of the one call that is waited for; events of POLL
-//!   0x100000  16 × 64 KiB     buffers of writes and sends that are not waited for
+//!   0x100000  1 MiB           outbox: bytes of writes and sends that are not waited for
 //! 0x200000  end
 //! ```
 //!
@@ -94,34 +94,30 @@ pub use window::{RawWindow, Window};
 /// Bytes in the shared block.
 pub const SHARED_SIZE: usize = keep_layout::SHARED_SIZE as usize;
 /// Entries in each ring, and so the most requests that can be unanswered at a time.
-pub const ENTRIES: u64 = 32;
+pub const ENTRIES: u64 = 128;
 /// First byte of the data area; it ends with the block.
 pub const DATA: usize = 0x10000;
 
 /// Most bytes that one [`Port::read`] or [`Port::write`] moves.
-pub const MAX_TRANSFER: usize = SLOTS - BULK;
-/// Most bytes in one request of [`Port::write_later`].
-pub const SLOT: usize = 0x10000;
-/// How many requests of [`Port::write_later`] can be unanswered at a time.
-pub const SLOT_COUNT: usize = (SHARED_SIZE - SLOTS) / SLOT;
+pub const MAX_TRANSFER: usize = OUTBOX - BULK;
 /// Longest message of [`Port::exit`]; the rest is cut off.
 pub const MAX_MESSAGE: usize = 4096;
 
 // The places in the block, as in the table above.
 const SUBMITTED: usize = 0x1000;
 const HOST_AWAKE: usize = 0x1040;
-const REQUESTS: usize = 0x1400;
+const REQUESTS: usize = 0x4000;
 const REQUEST_WORDS: usize = 8;
 const COMPLETED: usize = 0x2000;
-const ANSWERS: usize = 0x2400;
+const ANSWERS: usize = 0x6000;
 const ANSWER_WORDS: usize = 4;
 const MESSAGE: usize = DATA;
 const GRANTS: usize = 0x14000;
 const BULK: usize = 0x20000;
-const SLOTS: usize = 0x100000;
+const OUTBOX: usize = 0x100000;
 
 /// Where entry `n` of a ring is.
 fn entry(ring: usize, words: usize, n: u64) -> usize {
-    // The remainder is below 32, so nothing is lost by the conversion.
+    // The remainder is below 128, so nothing is lost by the conversion.
     ring + (n % ENTRIES) as usize * words * 8
 }

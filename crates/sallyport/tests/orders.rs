@@ -18,9 +18,9 @@ use sallyport::{ClockId, Doorbell, HostEnd, Port, Request, Stream, Watch, Window
 const SUBMITTED: usize = 0x1000;
 const HOST_AWAKE: usize = 0x1040;
 const COMPLETED: usize = 0x2000;
-/// As many entries of the rings as the longest model uses, and the first words of two slots.
+/// As many entries of the rings as the longest model uses, and the first words of two pieces of the outbox.
 const PLAIN: [(usize, usize); 4] =
-    [(0x1400, 3 * 8), (0x2400, 3 * 4), (0x10_0000, 1), (0x11_0000, 1)];
+    [(0x4000, 3 * 8), (0x6000, 3 * 4), (0x10_0000, 1), (0x10_0040, 1)];
 
 struct Block {
     atomics: HashMap<usize, AtomicU64>,

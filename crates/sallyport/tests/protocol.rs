@@ -39,7 +39,8 @@ fn each_word_of_the_header_is_bounded() {
         (0x00, 0),
         (0x08, 0),
         (0x08, 1),
-        (0x08, 3),
+        (0x08, 2),
+        (0x08, 4),
         (0x10, 0),
         (0x10, (8 << 20) + 4096),
         (0x10, 8 << 30),
@@ -120,7 +121,7 @@ impl Doorbell for Scripted<'_> {
         let submitted = self.window.load(0x1000);
         while self.answered.get() < submitted {
             let n = self.answered.get();
-            let at = 0x2400 + (n % 32) as usize * 32;
+            let at = 0x6000 + (n % ENTRIES) as usize * 32;
             for (word, value) in [n, self.status, self.value].into_iter().enumerate() {
                 self.window.store(at + word * 8, value);
             }
@@ -142,8 +143,8 @@ fn a_request_stands_where_the_documentation_says() {
     port.write_later(Stream::Log, b"abc").unwrap().unwrap();
     let words = |at: usize| -> [u64; 8] { core::array::from_fn(|n| window.load(at + n * 8)) };
     assert_eq!(window.load(0x1000), 2);
-    assert_eq!(words(0x1400), [1, 4, 0x20000, 3, 0, 0, 0, 0]);
-    assert_eq!(words(0x1440), [2, 8, 0x100000, 3, 0, 0, 0, 0]);
+    assert_eq!(words(0x4000), [1, 4, 0x20000, 3, 0, 0, 0, 0]);
+    assert_eq!(words(0x4040), [2, 8, 0x100000, 3, 0, 0, 0, 0]);
     let mut got = [0; 3];
     window.read(0x100000, &mut got);
     assert_eq!(&got, b"abc");
@@ -215,7 +216,7 @@ fn sends_are_collected_and_put_off() {
     port.show().unwrap();
     assert!(!port.is_deferred());
     assert_eq!(window.load(0x1000), 1);
-    let words: [u64; 8] = core::array::from_fn(|n| window.load(0x1400 + n * 8));
+    let words: [u64; 8] = core::array::from_fn(|n| window.load(0x4000 + n * 8));
     assert_eq!(words, [10, 5, 0x100000, 300, 0, 0, 0, 0]);
     port.flush().unwrap();
     assert_eq!(port.room(made(5)), SEND_WINDOW);
@@ -236,10 +237,10 @@ fn no_more_is_sent_than_the_window_holds() {
     impl Doorbell for Keeps<'_> {
         fn ring(&mut self) {
             while self.1 < self.0.load(0x1000) {
-                let (n, ring) = (self.1, (self.1 % 32) as usize);
-                self.2 += self.0.load(0x1400 + ring * 64 + 24);
+                let (n, ring) = (self.1, (self.1 % ENTRIES) as usize);
+                self.2 += self.0.load(0x4000 + ring * 64 + 24);
                 for (word, value) in [n, 0, self.2].into_iter().enumerate() {
-                    self.0.store(0x2400 + ring * 32 + word * 8, value);
+                    self.0.store(0x6000 + ring * 32 + word * 8, value);
                 }
                 self.1 += 1;
                 self.0.store(0x2000, self.1);
@@ -324,8 +325,8 @@ fn an_answer_must_be_to_the_request_it_stands_for() {
         let window = MemoryWindow::default();
         Port::new(&window, Tampering(&window, at, word)).read(Stream::Input, &mut [0; 8])
     };
-    assert_eq!(read(0x2410, 8), Ok(Ok(8)));
-    assert_eq!(read(0x2400, 1), Err(Lie::Sequence { expected: 0, got: 1 }));
+    assert_eq!(read(0x6010, 8), Ok(Ok(8)));
+    assert_eq!(read(0x6000, 1), Err(Lie::Sequence { expected: 0, got: 1 }));
     assert_eq!(read(0x2000, 2), Err(Lie::Completed(2)));
     assert_eq!(read(0x2000, u64::MAX), Err(Lie::Completed(u64::MAX)));
 }
@@ -343,7 +344,7 @@ fn a_stream_goes_one_way() {
 
 /// A host that is awake and slow: it answers one request each time that the Keep looks in vain.
 #[test]
-fn writes_wait_for_a_slot_only_when_all_are_taken() {
+fn writes_wait_only_when_the_ring_is_full() {
     struct Slow<'a>(Scripted<'a>, &'a Cell<u32>);
     impl Doorbell for Slow<'_> {
         fn ring(&mut self) {
@@ -362,7 +363,9 @@ fn writes_wait_for_a_slot_only_when_all_are_taken() {
     let waits = Cell::new(0);
     let host = Scripted { window: &window, answered: Cell::new(0), status: 0, value: 1 };
     let mut port = Port::new(&window, Slow(host, &waits));
-    for _ in 0..SLOT_COUNT {
+    // Two entries are left for the end of the Keep.
+    let full = ENTRIES as u32 - 2;
+    for _ in 0..full {
         assert_eq!(port.write_later(Stream::Stdout, b"x"), Ok(Ok(1)));
     }
     assert_eq!(waits.get(), 0);
@@ -371,7 +374,7 @@ fn writes_wait_for_a_slot_only_when_all_are_taken() {
         assert_eq!(waits.get(), n, "one more is answered for each that is taken");
     }
     port.flush().unwrap();
-    assert_eq!(waits.get(), 99 + SLOT_COUNT as u32);
+    assert_eq!(waits.get(), 99 + full);
 }
 
 /// Bytes that went out before an error count; the error is told by the next write.
