@@ -5,9 +5,11 @@
 //! A [`Plan`] says which pages an enclave begins with, in which order. [`Plan::load`] hands it to a [`Sink`]:
 //! a driver, a stand-in, or the [`Measurer`], so that a launch and an offline measurement cannot drift.
 //! [`sign`] says what of it a signature covers, and holds a signature against it before the processor does;
-//! [`einit()`] does what the processor does. [`epcm`] knows which changes to pages of a running enclave are
-//! possible, and who has to accept them. [`driver`] has the numbers and structures of Linux's
-//! `/dev/sgx_enclave`, [`cpuid`] what a processor offers, [`image`] how the image of a Keep becomes such a plan.
+//! [`einit()`] does what the processor does.
+//!
+//! Of a running enclave, [`epcm`] knows which changes to its pages are possible and who has to accept them, and
+//! [`keys`] what its keys and reports depend on. [`driver`] has the numbers and structures of Linux's
+//! `/dev/sgx_enclave`, [`cpuid`] what a processor offers, [`image`] how the image of a Keep becomes a plan.
 //!
 //! No line of this crate talks to a device; none of it has run on hardware yet.
 //!
@@ -32,6 +34,7 @@ pub mod driver;
 mod einit;
 pub mod epcm;
 pub mod image;
+pub mod keys;
 mod measure;
 mod plan;
 mod secs;

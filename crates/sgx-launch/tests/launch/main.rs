@@ -7,6 +7,7 @@ mod driver;
 mod images;
 mod pages;
 mod plans;
+mod secrets;
 mod signatures;
 
 use sgx_guest::page::{Rights, SecInfo, Tcs};
