@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use keep_image::Image;
+use launch_keys::{IdBlock, IdSigners, SevKey, check_id_auth, id_auth, sign_id_key};
 use sev::measurement::snp::{SnpMeasurementArgs, calc_snp_ovmf_hash, snp_calc_launch_digest};
 use sev::measurement::vcpu_types::CpuType;
 use sev::measurement::vmsa::{GuestFeatures, VMMType};
@@ -414,4 +415,36 @@ fn both_programs_give_the_same_digest_for_firmware() {
     }
     let Some(theirs) = work.run() else { return };
     assert_eq!(ours, theirs);
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits = |at| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+    (0..text.len()).step_by(2).map(digits).collect()
+}
+
+#[test]
+fn sev_snp_measure_signs_what_we_take_in_the_form_that_we_sign() {
+    let (author, id) = (SevKey::generate().unwrap(), SevKey::generate().unwrap());
+    let mut work = Work::default();
+    for (name, key) in [("author.pem", &author), ("id.pem", &id)] {
+        work.files.push((name.into(), key.to_pem().unwrap().as_bytes().to_vec()));
+    }
+    let measurement: [u8; 48] = *Numbers(4).bytes(48).first_chunk().unwrap();
+    work.line(&format!("id {} id.pem author.pem", hex(&measurement)));
+    let Some(theirs) = work.run() else { return };
+    let parts: Vec<Vec<u8>> = theirs[0].split(' ').map(unhex).collect();
+    let [block, auth, id_digest, author_digest] = &parts[..] else { panic!("{theirs:?}") };
+
+    let ours = IdBlock { measurement, family: [0; 16], image: [0; 16], svn: 0, policy: 0x30000 };
+    assert_eq!(ours.to_bytes(), *block);
+    assert_eq!(IdBlock::from_bytes(block).as_ref(), Ok(&ours));
+    assert_eq!((&id.digest()[..], &author.digest()[..]), (&id_digest[..], &author_digest[..]));
+    let signers = IdSigners { id_key: id.digest(), author_key: Some(author.digest()) };
+    assert_eq!(check_id_auth(&ours, auth), Ok(signers));
+    // All but the signatures, which differ each time.
+    let mut again = id_auth(&ours, &id, &sign_id_key(&author, &id).unwrap()).unwrap();
+    for signature in [0x40..0x40 + 144, 0x680..0x680 + 144] {
+        again[signature.clone()].copy_from_slice(&auth[signature]);
+    }
+    assert_eq!(again, *auth);
 }

@@ -5,13 +5,15 @@
 # Lines of `list`: `fields`; `area [NAME VALUE | NAME SELECTOR ATTRIBUTES LIMIT BASE]...`, fields
 # separated by semicolons; `digest`, followed by `TYPE ADDRESS LENGTH` for each part, whose content is
 # in `content`, one after the other, and by `end`; `reset EIP FEATURES SIGNATURE`; `firmware FILE CPUS
-# SIGNATURE FEATURES`, a launch by all of the program's own steps.
+# SIGNATURE FEATURES`, a launch by all of the program's own steps; `id MEASUREMENT ID_KEY AUTHOR_KEY`,
+# an ID block, its authentication and both keys' digests.
 
+import base64
 import ctypes
 import pathlib
 import sys
 
-from sevsnpmeasure import guest, sev_mode, vmsa
+from sevsnpmeasure import guest, id_block, sev_mode, vmsa
 from sevsnpmeasure.gctx import GCTX
 
 folder = pathlib.Path(sys.argv[1])
@@ -77,5 +79,14 @@ for line in lines:
         print(guest.calc_launch_digest(
             sev_mode.SevMode.SEV_SNP, int(cpus), int(signature), str(folder / file), "", "", "",
             int(features)).hex())
+    elif what == "id":
+        measurement, id_key, author_key = rest.split()
+        keys = (str(folder / id_key), str(folder / author_key))
+        text = id_block.snp_calc_id_block(bytes.fromhex(measurement), *keys)
+        blocks, id_digest, author_digest = text.splitlines()
+        block, auth = blocks.split(",")
+        parts = [block.removeprefix("id-block="), auth.removeprefix("id-auth=")]
+        parts += [digest.split(": ")[1] for digest in (id_digest, author_digest)]
+        print(" ".join(base64.b64decode(part).hex() for part in parts))
     else:
         raise ValueError(line)
