@@ -10,7 +10,7 @@
 //! for a tag before it, a registry for an upload; neither counts. The Drawbridge checks the token of a user
 //! and all digests that are sent; the registry lets everybody in and knows SHA-256 alone.
 //!
-//! Options: `--quick` (one round of 8 MiB), `--write FILE`. The server is `DRAWBRIDGE` in the environment,
+//! Options: `--quick` (one round of 8 MiB), `--rounds N`, `--write FILE`. The server is `DRAWBRIDGE` in the environment,
 //! or the newest build of it.
 
 use std::fs::File;
@@ -45,7 +45,11 @@ pub(crate) fn main(args: &[String]) -> Result {
     };
     let is_quick = args.iter().any(|arg| arg == "--quick");
     let bench = Bench::new(registry, if is_quick { 8 } else { 100 })?;
-    let rounds = if is_quick { 1 } else { 7 };
+    let rounds = match host::option(args, "--rounds")? {
+        Some(rounds) => rounds.parse::<usize>()?.max(1),
+        None if is_quick => 1,
+        None => 7,
+    };
     let text = format!(
         "Medians of {rounds}, both sides in turn in one run.\n\n\
          | what | `docker-registry` | Drawbridge | ratio | bar | result |\n\
