@@ -30,7 +30,10 @@ pub(super) fn check(soak: &Soak) -> Result<String> {
              handshake_timeout = 5 }},\n]\n"
         ),
     )?;
-    let mut keep = Running(soak.command("http-server.wasm", &config).spawn()?);
+    let mut command = soak.command("http-server.wasm", &config);
+    // It has a word to say about each client that breaks off.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut keep = Running(command.spawn()?);
     let start = Instant::now();
     while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
         if let Some(status) = keep.0.try_wait()? {

@@ -198,11 +198,8 @@ async fn without_a_steward_no_compiler_is_believed() {
         )
         .await
     };
-    let launch = Deploy {
-        compiler: Some(address),
-        steward: None,
-        ..world.launch(&steward, &server)
-    };
+    let launch =
+        Deploy { compiler: Some(address), steward: None, ..world.launch(&steward, &server) };
     let error = deploy(&launch, world.host.as_ref(), &TestLoader).await.unwrap_err();
     assert!(matches!(error, DeployError::UnprovenCompiler), "{error:?}");
     assert_eq!(error.refusal(), Refusal::Compiler);
