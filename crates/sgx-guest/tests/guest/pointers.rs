@@ -38,6 +38,23 @@ fn an_enclave_is_a_power_of_two_at_a_multiple_of_it() {
     assert!(last.inside(last.base(), 0x2000) && !last.outside(last.end(), 1));
 }
 
+#[test]
+fn nothing_is_somewhere_too() {
+    let enclave = Elrange::new(0x10000, 0x10000).unwrap();
+    for (address, inside, outside) in [
+        (0, false, true),
+        (0xffff, false, true),
+        (0x10000, true, true),
+        (0x10001, true, false),
+        (0x1ffff, true, false),
+        (0x20000, true, true),
+        (0x20001, false, true),
+        (u64::MAX, false, false),
+    ] {
+        assert_eq!((enclave.inside(address, 0), enclave.outside(address, 0)), (inside, outside));
+    }
+}
+
 proptest! {
     #[test]
     fn ranges_are_as_in_wider_numbers(address in near(), length in near()) {

@@ -167,6 +167,8 @@ fn a_page_becomes_a_thread() {
     let mut epcm = running();
     epcm.emodt(DATA, PageType::Tcs).unwrap();
     assert_eq!(epcm.enter(DATA), FAULT, "not accepted yet");
+    let untracked = epcm.eaccept(DATA, SecInfo::modified(PageType::Tcs));
+    assert_eq!(untracked, error(NotTracked), "though no thread is inside");
     epcm.etrack().unwrap();
     epcm.eaccept(DATA, SecInfo::modified(PageType::Tcs)).unwrap();
     epcm.enter(DATA).unwrap();
