@@ -40,7 +40,10 @@ pub(crate) fn main(args: &[String]) -> Result {
                 continue;
             }
             let start = Instant::now();
-            let result = check(&soak).and_then(|said| soak.nothing_is_left().map(|()| said));
+            let result = check(&soak).and_then(|said| match soak.nothing_is_left() {
+                Ok(()) => Ok(said),
+                Err(error) => Err(format!("{said}, but {error}").into()),
+            });
             let seconds = start.elapsed().as_secs_f64();
             match result {
                 Ok(said) => println!("{}: {name}: ok, {said} ({seconds:.1} s)", soak.backend),
@@ -104,11 +107,31 @@ impl Soak {
         if !files.is_empty() {
             return Err(format!("temporary files are left: {files:?}").into());
         }
-        let machines = virtual_machines();
+        let machines = self.virtual_machines();
         if !machines.is_empty() {
             return Err(format!("virtual machines are left: {}", machines.join(", ")).into());
         }
         Ok(())
+    }
+
+    /// Processes of ours that hold a KVM virtual machine. Others may run Keeps on this machine, too; ours have
+    /// this folder in their environment.
+    fn virtual_machines(&self) -> Vec<String> {
+        let ours = format!("TMPDIR={}", self.temporary.display());
+        let mut found = Vec::new();
+        for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let descriptors = std::fs::read_dir(process.path().join("fd"));
+            let links = descriptors.into_iter().flatten().flatten();
+            let is_ours = || {
+                let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
+                environment.split(|byte| *byte == 0).any(|variable| variable == ours.as_bytes())
+            };
+            let mut targets = links.filter_map(|fd| std::fs::read_link(fd.path()).ok());
+            if targets.any(|t| t == Path::new("anon_inode:kvm-vm")) && is_ours() {
+                found.push(process.file_name().to_string_lossy().into_owned());
+            }
+        }
+        found
     }
 
     fn signal(&self, number: i32) -> Result<String> {
@@ -134,24 +157,6 @@ impl Soak {
 
 fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
-}
-
-/// Processes other than this one that hold a KVM virtual machine.
-fn virtual_machines() -> Vec<String> {
-    let mut found = Vec::new();
-    for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let descriptors = std::fs::read_dir(process.path().join("fd"));
-        let links = descriptors.into_iter().flatten().flatten();
-        let is_ours = || {
-            let name = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            name.starts_with("enarx")
-        };
-        let mut targets = links.filter_map(|fd| std::fs::read_link(fd.path()).ok());
-        if targets.any(|t| t == Path::new("anon_inode:kvm-vm")) && is_ours() {
-            found.push(process.file_name().to_string_lossy().into_owned());
-        }
-    }
-    found
 }
 
 /// An endless stream that is the same every time and has no short period.
@@ -261,7 +266,7 @@ fn at_once(soak: &Soak) -> Result<String> {
             return Err(format!("Keep {i} answered {line:?}").into());
         }
     }
-    let all = virtual_machines().len();
+    let all = soak.virtual_machines().len();
     for (_, mut child) in children {
         drop(child.stdin.take());
         process::finish(child, Instant::now(), LIMIT)?.good()?;
