@@ -24,7 +24,7 @@ pub const ID_SIZE: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// Another processor.
-    #[error("the processor is not one of AMD's EPYC 7003, 9004, 8004 and 9005 ({0})")]
+    #[error("the processor is not an EPYC 7003, 8004, 9004 or 9005 of AMD ({0})")]
     Cpu(String),
     /// The device is not there, or not ours to open.
     #[error("cannot open {path}")]
@@ -123,7 +123,8 @@ impl Platform {
     }
 }
 
-/// Family and model in the words of `CPUID` leaf 1, `EAX` (AMD 24594): base and extended parts together.
+/// Family and model in the words of `CPUID` leaf 1, `EAX` (AMD 24594): base and extended parts together. The
+/// extended model also counts for family 6, which is Intel's.
 #[must_use]
 pub fn family_and_model(eax: u32) -> (u8, u8) {
     let part = |at: u32, bits: u32| (eax >> at & ((1 << bits) - 1)) as u8;
@@ -131,6 +132,7 @@ pub fn family_and_model(eax: u32) -> (u8, u8) {
     let (base_model, extended_model) = (part(4, 4), part(16, 4));
     match base_family {
         0xf => (base_family.wrapping_add(extended_family), extended_model << 4 | base_model),
+        6 => (base_family, extended_model << 4 | base_model),
         _ => (base_family, base_model),
     }
 }

@@ -41,12 +41,12 @@ pub(crate) struct RegisterArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     manifest: Option<PathBuf>,
 
-    #[command(flatten)]
-    pcs: PcsArgs,
-
     /// Print JSON
     #[arg(long, short)]
     json: bool,
+
+    #[command(flatten)]
+    pcs: PcsArgs,
 }
 
 /// Fetch the revocation lists of Intel's root and of those that issue PCK certificates
@@ -56,14 +56,14 @@ pub(crate) struct CacheCrlArgs {
     #[arg(long, value_name = "CA", value_parser = PossibleValuesParser::new(["processor", "platform"]))]
     ca: Option<String>,
 
+    /// Print JSON
+    #[arg(long, short)]
+    json: bool,
+
     #[command(flatten)]
     pcs: PcsArgs,
     #[command(flatten)]
     cache: CacheArgs,
-
-    /// Print JSON
-    #[arg(long, short)]
-    json: bool,
 }
 
 /// Fetch the certificate of the platform's key (PCK)
@@ -78,14 +78,14 @@ pub(crate) struct CachePckArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     quote: Option<PathBuf>,
 
+    /// Print JSON
+    #[arg(long, short)]
+    json: bool,
+
     #[command(flatten)]
     pcs: PcsArgs,
     #[command(flatten)]
     cache: CacheArgs,
-
-    /// Print JSON
-    #[arg(long, short)]
-    json: bool,
 }
 
 /// Fetch TCB information of this kind of platform, and the identity of Intel's quoting enclave
@@ -95,25 +95,25 @@ pub(crate) struct CacheTcbArgs {
     #[arg(long, value_name = "HEX", value_parser = fmspc)]
     fmspc: Option<Fmspc>,
 
+    /// Print JSON
+    #[arg(long, short)]
+    json: bool,
+
     #[command(flatten)]
     pcs: PcsArgs,
     #[command(flatten)]
     cache: CacheArgs,
-
-    /// Print JSON
-    #[arg(long, short)]
-    json: bool,
 }
 
 /// Show what Intel says of this platform, and what the cache holds
 #[derive(Debug, Args)]
 pub(crate) struct InfoArgs {
-    #[command(flatten)]
-    cache: CacheArgs,
-
     /// Print JSON
     #[arg(long, short)]
     json: bool,
+
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 #[derive(Debug, Clone, Copy)]

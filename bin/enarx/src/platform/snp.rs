@@ -37,9 +37,6 @@ pub(crate) enum SnpCommand {
 /// the cache stays as it was.
 #[derive(Debug, Args)]
 pub(crate) struct UpdateArgs {
-    #[command(flatten)]
-    key: KeyArgs,
-
     /// Take certificates from the table that the host keeps for its guests, in place of asking for them
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     certificates: Option<PathBuf>,
@@ -52,14 +49,16 @@ pub(crate) struct UpdateArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     table: Option<PathBuf>,
 
+    /// Print JSON
+    #[arg(long, short)]
+    json: bool,
+
+    #[command(flatten)]
+    key: KeyArgs,
     #[command(flatten)]
     kds: KdsArgs,
     #[command(flatten)]
     cache: CacheArgs,
-
-    /// Print JSON
-    #[arg(long, short)]
-    json: bool,
 }
 
 /// Print the certificate of the key that signs reports of this machine
@@ -67,9 +66,6 @@ pub(crate) struct UpdateArgs {
 /// It comes out of the cache if it is there and good, and else from AMD, and is kept then.
 #[derive(Debug, Args)]
 pub(crate) struct VcekArgs {
-    #[command(flatten)]
-    key: KeyArgs,
-
     /// The new file; without it, stdout
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: Option<PathBuf>,
@@ -78,6 +74,8 @@ pub(crate) struct VcekArgs {
     #[arg(long)]
     pem: bool,
 
+    #[command(flatten)]
+    key: KeyArgs,
     #[command(flatten)]
     kds: KdsArgs,
     #[command(flatten)]
@@ -91,25 +89,25 @@ pub(crate) struct CacheCrlArgs {
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(PRODUCTS))]
     product: Option<String>,
 
+    /// Print JSON
+    #[arg(long, short)]
+    json: bool,
+
     #[command(flatten)]
     kds: KdsArgs,
     #[command(flatten)]
     cache: CacheArgs,
-
-    /// Print JSON
-    #[arg(long, short)]
-    json: bool,
 }
 
 /// Show what processor and firmware say of themselves, and what the cache holds
 #[derive(Debug, Args)]
 pub(crate) struct InfoArgs {
-    #[command(flatten)]
-    cache: CacheArgs,
-
     /// Print JSON
     #[arg(long, short)]
     json: bool,
+
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 /// Which key it is about.
