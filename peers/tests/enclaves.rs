@@ -418,3 +418,43 @@ fn numbers_are_theirs() {
         ErrorCode::PageAttributesMismatch.number()
     );
 }
+
+/// An enclave that others made, signed and published with `sgx`: the file that its own tests use.
+#[test]
+fn a_published_enclave_is_taken() {
+    let metadata = std::process::Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
+        .args(["metadata", "--format-version=1", "--locked", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let package = packages.iter().find(|package| package["name"] == "sgx").unwrap();
+    let manifest = std::path::Path::new(package["manifest_path"].as_str().unwrap());
+    let file = |name| std::fs::read(manifest.with_file_name("tests").join(name)).unwrap();
+    let (bytes, signature) = (file("encl.bin"), Sigstruct::from_bytes(&file("encl.ss")).unwrap());
+
+    assert!(signature.is_well_formed());
+    assert_eq!(signature.verify(), Ok(()));
+    let key = SgxKey::from_pem(std::str::from_utf8(&file("encl.pem")).unwrap()).unwrap();
+    assert_eq!(signature.mrsigner(), key.mrsigner());
+    // A thread, and pages with all rights: no plan of a Keep's, but an enclave.
+    let size = (bytes.len() as u64).next_power_of_two();
+    let secs = Secs::keep(0, size, [0; 64]).unwrap();
+    let mut measurer = sgx_launch::Measurer::default();
+    measurer.ecreate(&secs);
+    for (number, page) in bytes.chunks(4096).enumerate() {
+        let offset = number as u64 * 4096;
+        let info = if number == 0 { SecInfo::tcs() } else { SecInfo::reg(Rights::RWX) };
+        measurer.eadd(offset, info);
+        for (offset, chunk) in (offset..).step_by(256).zip(page.as_chunks().0) {
+            measurer.eextend(offset, chunk);
+        }
+    }
+    let measurement = measurer.mrenclave();
+    assert_eq!(signature.enclave().measurement, measurement);
+    let identity = sgx_launch::einit(&secs, &measurement, &signature, None).unwrap();
+    assert_eq!(identity.signer, key.mrsigner());
+    // Its signer left everything open: the reason for which it would not be launched here.
+    assert_eq!(signature.enclave().attributes.1, [0; 16]);
+}

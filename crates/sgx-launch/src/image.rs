@@ -12,7 +12,8 @@
 //! The image is linked for fixed addresses and stays there: an enclave's addresses are `[0, 2^45)`
 //! ([`BASE`], [`SIZE`]). Everything that a Keep maps lies in it, from the text at `0x1000_0000` on; so does
 //! address 0, which makes a null pointer one into the enclave, where the host cannot put anything. A process of
-//! Linux has its own mappings above `2^46`, where they do not meet the enclave's. The processor has to offer
+//! Linux has its own mappings above `2^46`, where they do not meet the enclave's, if its program is
+//! position-independent, as `enarx` is. The processor has to offer
 //! enclaves that large (`CPUID.12H.0:EDX[15:8]` at least 45: server processors with flexible launch control
 //! say 56). Only pages that exist cost anything; the driver reserves no memory for the rest.
 //!
@@ -72,7 +73,7 @@
 //! # Sizes
 //!
 //! A page costs one `EADD` and sixteen `EEXTEND`s. What is not in the image is not measured, so a Keep of 4 MiB
-//! is about a thousand pages and 5.4 MB of SHA-256.
+//! is about a thousand pages and 5.3 MB of SHA-256.
 
 use keep_image::{Image, PageKind, Start};
 use keep_layout::{KERNEL_TEXT, MMAP_START, PROGRAM_START, SHARED_SIZE, SHARED_VIRT};
