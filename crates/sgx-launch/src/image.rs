@@ -13,9 +13,11 @@
 //! ([`BASE`], [`SIZE`]). Everything that a Keep maps lies in it, from the text at `0x1000_0000` on; so does
 //! address 0, which makes a null pointer one into the enclave, where the host cannot put anything. A process of
 //! Linux has its own mappings above `2^46`, where they do not meet the enclave's, if its program is
-//! position-independent, as `enarx` is. The processor has to offer
-//! enclaves that large (`CPUID.12H.0:EDX[15:8]` at least 45: server processors with flexible launch control
-//! say 56). Only pages that exist cost anything; the driver reserves no memory for the rest.
+//! position-independent, as `enarx` is.
+//!
+//! The processor has to offer enclaves that large (`CPUID.12H.0:EDX[15:8]` at least 45), which
+//! [`Secs::check`] says before anything is tried; where it does not, `SIZE` and `MMAP_END` have to shrink
+//! together. Only pages that exist take memory. None of this was tried on hardware.
 //!
 //! | `keep-layout` | in a virtual machine | in an enclave |
 //! |---|---|---|
