@@ -5,9 +5,11 @@
 //! To these, the guest is the attacker: whatever it writes is decoded in full or refused.
 
 mod firmware;
+mod hostile;
 mod hypervisor;
 
 pub use firmware::{Firmware, FirmwareError, key_answer, report_answer, secrets_page};
+pub use hostile::{HostPage, hostile};
 pub use hypervisor::{
     GhcbAnswer, GhcbRequest, HostError, MsrAnswer, MsrRequest, PageList, read_entry,
 };

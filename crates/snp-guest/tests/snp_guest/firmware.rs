@@ -31,7 +31,7 @@ struct Host {
 impl Host {
     fn new() -> Self {
         let firmware = RefCell::new(Firmware::new(Zeroizing::new([7; 32])));
-        Self { ghcb: Page::new(), request: Page::new(), answer: Page::new(), firmware }
+        Self { ghcb: Page::default(), request: Page::default(), answer: Page::default(), firmware }
     }
 
     fn ghcb(&self) -> Ghcb<&Page> {

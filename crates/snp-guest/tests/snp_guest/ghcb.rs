@@ -29,7 +29,7 @@ fn with(page: &Page) -> Ghcb<&Page> {
 
 /// What the hypervisor saw, and what the guest made of its answer.
 fn ask<E: Event>(event: &E, answer: GhcbAnswer) -> (GhcbRequest, Result<E::Answer, GhcbError>) {
-    let page = Page::new();
+    let page = Page::default();
     let mut seen = None;
     let result = with(&page).call(event, || {
         seen = Some(GhcbRequest::read(&&page).unwrap());
@@ -40,7 +40,7 @@ fn ask<E: Event>(event: &E, answer: GhcbAnswer) -> (GhcbRequest, Result<E::Answe
 
 #[test]
 fn an_event_is_what_the_specification_says_byte_for_byte() {
-    let page = Page::new();
+    let page = Page::default();
     page.write(0, &[0xee; 4096]);
     let out = Out { port: 0x510, width: Width::Four, value: 0xabcd_1234 };
     with(&page)
@@ -99,7 +99,7 @@ fn errors_are_not_answers() {
     // A port's content that is not said to be there.
     assert_eq!(ask(&input, GhcbAnswer::Done(0)).1, Err(GhcbError::Missing(0x1f8)));
 
-    let page = Page::new();
+    let page = Page::default();
     let unknown = with(&page).call(&out, || page.store(0x398, 7));
     assert_eq!(unknown, Err(GhcbError::Unknown(7)));
     let nothing = with(&page).call(&out, || page.store(0x3f8, 0));
@@ -110,7 +110,7 @@ fn errors_are_not_answers() {
 fn nothing_private_is_named() {
     let good = GuestRequest { request: SHARED, answer: SHARED + 0x1000 };
     let refused = |message: GuestRequest| {
-        let page = Page::new();
+        let page = Page::default();
         let result = with(&page).call(&message, || panic!("the hypervisor was asked"));
         assert!(
             matches!(result, Err(GhcbError::Scratch { .. } | GhcbError::Argument)),
@@ -123,7 +123,7 @@ fn nothing_private_is_named() {
     refused(GuestRequest { answer: SHARED + (2 << 20), ..good });
     refused(GuestRequest { answer: good.request, ..good });
     refused(GuestRequest { answer: !0xfff, ..good });
-    let page = Page::new();
+    let page = Page::default();
     let extended = ExtendedGuestRequest { message: good, data: SHARED + 0x10_0000, pages: 257 };
     for pages in [0, 257, u64::MAX] {
         let event = ExtendedGuestRequest { pages, ..extended };
@@ -142,7 +142,7 @@ fn nothing_private_is_named() {
 
 #[test]
 fn a_guest_that_lies_is_told_so() {
-    let page = Page::new();
+    let page = Page::default();
     let out = Out { port: 1, width: Width::One, value: 0 };
     let read_after = |change: &dyn Fn()| {
         let mut seen = None;
@@ -164,7 +164,7 @@ fn a_guest_that_lies_is_told_so() {
 
 /// Pages that a hypervisor changed.
 fn change(range: std::ops::Range<u64>, to: Owner, at_once: usize) -> Vec<Entry> {
-    let page = Page::new();
+    let page = Page::default();
     let done = RefCell::new(Vec::new());
     let exits = RefCell::new(0);
     let entries = Entries::new(range, to).unwrap();
@@ -214,7 +214,7 @@ fn a_hypervisor_that_breaks_a_list_is_refused() {
     let entries = || Entries::new(0..0x3000, Owner::Private).unwrap();
     // Beyond the end, another end, reserved bits.
     for header in [0x2_0004, 0x1_0001, 0x3_0001, 1 << 32 | 0x2_0003] {
-        let page = Page::new();
+        let page = Page::default();
         let result = with(&page).change_pages(entries(), || {
             page.store(0x800, header);
             GhcbAnswer::Done(0).write(&&page);
@@ -222,7 +222,7 @@ fn a_hypervisor_that_breaks_a_list_is_refused() {
         assert_eq!(result, Err(ListError::Header(header)));
     }
     // Back again.
-    let page = Page::new();
+    let page = Page::default();
     let mut headers = [0x2_0002, 0x2_0001].into_iter();
     let result = with(&page).change_pages(entries(), || {
         page.store(0x800, headers.next().unwrap());
@@ -248,7 +248,7 @@ proptest! {
         words in prop::collection::vec((0_usize..512, any::<u64>()), 0..40),
         known in prop::sample::select(vec![0x7b_u64, 0x8000_0010, 0x8000_0011, 0x8000_0013]),
     ) {
-        let page = Page::new();
+        let page = Page::default();
         page.store(0x3f0, u64::MAX);
         page.store(0x3f8, u64::MAX);
         page.store(0xff8, 2 << 16);

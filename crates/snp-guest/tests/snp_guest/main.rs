@@ -11,30 +11,15 @@ mod pages;
 mod reports;
 mod vmsa;
 
-use std::cell::RefCell;
-
-use sallyport::Window;
+use proptest::prelude::*;
 
 /// A page that both sides see.
-struct Page(RefCell<[u8; 4096]>);
+type Page = snp_guest::host::HostPage;
 
-impl Page {
-    fn new() -> Self {
-        Self(RefCell::new([0; 4096]))
-    }
-}
-
-impl Window for Page {
-    fn load(&self, at: usize) -> u64 {
-        u64::from_le_bytes(self.0.borrow()[at..at + 8].try_into().unwrap())
-    }
-    fn store(&self, at: usize, word: u64) {
-        self.0.borrow_mut()[at..at + 8].copy_from_slice(&word.to_le_bytes());
-    }
-    fn read(&self, at: usize, into: &mut [u8]) {
-        into.copy_from_slice(&self.0.borrow()[at..at + into.len()]);
-    }
-    fn write(&self, at: usize, from: &[u8]) {
-        self.0.borrow_mut()[at..at + from.len()].copy_from_slice(from);
+proptest! {
+    /// What the fuzz target of the same name does for longer.
+    #[test]
+    fn a_hostile_hypervisor_gets_nowhere(input in prop::collection::vec(any::<u8>(), 0..600)) {
+        snp_guest::host::hostile(&input);
     }
 }
