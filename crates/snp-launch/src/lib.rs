@@ -38,7 +38,7 @@
 //!   instruction runs with paging on, and memory without that bit is the hypervisor's. A kernel
 //!   finds the bit in the entry of its own top-level table.
 //! - Two pages of the window of page tables are taken. A kernel must not make page tables of them.
-//! - The processor's state is the hardware's [`Vmsa`](snp_guest::vmsa::Vmsa), with what KVM changes
+//! - The processor's state is the hardware's [`Vmsa`], with what KVM changes
 //!   in what it is given: see [`vmsa_of`].
 //!
 //! What that asks of a kernel, beside what [`snp_guest`] does for it: the C-bit in every entry that it
