@@ -5,8 +5,8 @@
 //! Both sides of a row are up at the same time and are asked in turn, so that a machine that slows down
 //! slows both; what counts is the ratio of medians. A bar that is missed stays in the table.
 //!
-//! Options: `--only PART,…` (`requests`, `handshakes`, `download`, `idle`), `--quick`, `--backend NAME`,
-//! `--write FILE`.
+//! Options: `--only PART,…` (`requests`, `handshakes`, `download`, `idle`), `--quick`, `--backend NAME,…`
+//! (`kvm,nil`), `--write FILE`.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -40,9 +40,9 @@ type Part = (&'static str, fn(&Bench) -> Result<String>);
 
 pub(crate) fn main(args: &[String]) -> Result {
     guests::main(&[])?;
-    let bench = Bench {
+    let mut bench = Bench {
         enarx: host::enarx()?,
-        backend: host::option(args, "--backend")?.unwrap_or("kvm").to_owned(),
+        backend: String::new(),
         peers: peers()?,
         folder: host::cache()?.join("network"),
         quick: args.iter().any(|arg| arg == "--quick"),
@@ -55,19 +55,24 @@ pub(crate) fn main(args: &[String]) -> Result {
         ("download", download),
         ("idle", idle),
     ];
+    let rounds = bench.rounds();
     let mut text = format!(
-        "Backend `{}`, both sides in turn in one run.\n\n\
-         | what | native | Keep | ratio | bar | result |\n|---|---|---|---|---|---|\n",
-        bench.backend
+        "Medians of {rounds}, both sides in turn in one run.\n\n\
+         | what | backend | native | Keep | ratio | bar | result |\n|---|---|---|---|---|---|---|\n",
     );
-    for (name, part) in parts {
-        if only.is_some_and(|only| !only.split(',').any(|one| one == name)) {
-            continue;
-        }
-        eprintln!("network: {name}");
-        match part(&bench) {
-            Ok(row) => text.push_str(&row),
-            Err(error) => text.push_str(&format!("| {name} | | | | | failed: {error} |\n")),
+    for backend in host::option(args, "--backend")?.unwrap_or("kvm,nil").split(',') {
+        bench.backend = backend.to_owned();
+        for (name, part) in parts {
+            if only.is_some_and(|only| !only.split(',').any(|one| one == name)) {
+                continue;
+            }
+            eprintln!("network: {name}, {backend}");
+            match part(&bench) {
+                Ok(row) => text.push_str(&row),
+                Err(error) => {
+                    text.push_str(&format!("| {name} | `{backend}` | | | | | failed: {error} |\n"));
+                }
+            }
         }
     }
     println!("{text}");
@@ -140,9 +145,8 @@ impl Bench {
         native: &[&str],
         keep: &[&str],
     ) -> Result<String> {
-        let rounds = if self.quick { 1 } else { 7 };
         let (mut left, mut right) = (Vec::new(), Vec::new());
-        for _ in 0..rounds {
+        for _ in 0..self.rounds() {
             left.push(self.measure(native)?);
             right.push(self.measure(keep)?);
         }
@@ -150,14 +154,19 @@ impl Bench {
         let ratio = right / left;
         let result = if ratio >= bar { "met" } else { "**missed**" };
         Ok(format!(
-            "| {what} | {} | {} | {ratio:.2} × | ≥ {bar} × | {result} |\n",
+            "| {what} | `{}` | {} | {} | {ratio:.2} × | ≥ {bar} × | {result} |\n",
+            self.backend,
             unit(left),
             unit(right)
         ))
     }
 
+    fn rounds(&self) -> usize {
+        if self.quick { 1 } else { 7 }
+    }
+
     fn seconds(&self) -> &'static str {
-        if self.quick { "1" } else { "5" }
+        if self.quick { "1" } else { "3" }
     }
 }
 
