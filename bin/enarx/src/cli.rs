@@ -15,7 +15,8 @@ use command_line::manual::ManualCommand;
 
 use crate::backends::NAMES;
 use crate::exit::Code;
-use crate::units::{self, Dir, EnvVar};
+use crate::hardware::{self, SnpArgs};
+use crate::units::{self, Dir, EnvVar, ProgramName};
 
 /// Run WebAssembly applications in Keeps.
 ///
@@ -59,8 +60,7 @@ pub(crate) enum Command {
     /// Make keys that sign tags, and images of Keeps
     #[command(subcommand)]
     Key(crate::key::KeyCommand),
-    #[command(hide = true)]
-    Sign(crate::sign::SignArgs),
+    Sign(Box<crate::sign::SignArgs>),
     /// Work with the cache of compiled modules
     #[command(subcommand)]
     Cache(CacheCommand),
@@ -288,13 +288,25 @@ pub(crate) enum ConfigCommand {
 
 /// Print the digests of the Keeps' initial images
 ///
-/// They are computed by the code that builds the images of real launches, on any machine.
+/// They are computed by the code that builds the images of real launches, on any machine. For SEV-SNP and SGX,
+/// which have to be named, that is the launch digest and MRENCLAVE.
 #[derive(Debug, Args)]
 pub(crate) struct MeasureArgs {
     /// Only for this kind of Keep
     #[arg(long, env = "ENARX_BACKEND", value_name = "NAME")]
-    #[arg(value_parser = PossibleValuesParser::new(NAMES))]
+    #[arg(value_parser = PossibleValuesParser::new(NAMES.into_iter().chain(hardware::NAMES)))]
     pub(crate) backend: Option<String>,
+
+    /// Only of this program: runtime or compiler
+    #[arg(long, value_name = "NAME", value_parser = units::program)]
+    pub(crate) program: Option<ProgramName>,
+
+    #[command(flatten)]
+    pub(crate) snp: SnpArgs,
+
+    /// Check the signatures of `enarx sign` as a launch would, and say who signed
+    #[arg(long, value_name = "FILE", requires = "program", value_hint = ValueHint::FilePath)]
+    pub(crate) signatures: Option<PathBuf>,
 
     /// Print JSON
     #[arg(long, short)]

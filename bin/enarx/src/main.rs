@@ -21,6 +21,7 @@ mod deploy;
 mod dev;
 mod dirs;
 mod exit;
+mod hardware;
 mod key;
 mod login;
 mod measure;

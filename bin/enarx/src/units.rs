@@ -8,6 +8,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use command_line::unhex;
+use keep_backend::Program;
+
 /// Reads a size such as `64KiB`, `512M` or `4GiB` into bytes.
 ///
 /// `K`, `M`, `G` and `T` count in 1024 with or without `iB`, and in 1000 with `B`.
@@ -70,6 +73,49 @@ fn split_number(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, rest) = text.split_at(end);
     Some((number.parse().ok()?, rest))
+}
+
+/// One of the programs that run in Keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ProgramName(pub(crate) Program);
+
+/// Reads `runtime` or `compiler`.
+pub(crate) fn program(text: &str) -> Result<ProgramName, String> {
+    let found = Program::ALL.into_iter().find(|program| program.name() == text);
+    found.map(ProgramName).ok_or_else(|| "expected runtime or compiler".into())
+}
+
+/// Reads flags such as `0x30133`.
+pub(crate) fn flags(text: &str) -> Result<u64, String> {
+    const HELP: &str = "expected a hexadecimal number such as 0x30133";
+    let digits = text.strip_prefix("0x").ok_or(HELP)?;
+    if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(HELP.into());
+    }
+    u64::from_str_radix(digits, 16).map_err(|_| HELP.into())
+}
+
+/// Reads 16 bytes in hexadecimal digits.
+pub(crate) fn id(text: &str) -> Result<[u8; 16], String> {
+    let bytes = unhex(text).and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| "expected 32 hexadecimal digits".into())
+}
+
+/// Reads a day such as `2026-03-31`, in the form that a SIGSTRUCT has.
+pub(crate) fn day(text: &str) -> Result<u32, String> {
+    const HELP: &str = "expected a day such as 2026-03-31";
+    let mut parts = text.split('-').map(|part| {
+        let is_number = part.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| part.parse::<u16>().ok()).flatten()
+    });
+    let mut part = || parts.next().flatten();
+    let (Some(year), Some(month), Some(day), None) = (part(), part(), part(), part()) else {
+        return Err(HELP.into());
+    };
+    let (Ok(month), Ok(day)) = (u8::try_from(month), u8::try_from(day)) else {
+        return Err(HELP.into());
+    };
+    launch_keys::sigstruct_date(year, month, day).ok_or_else(|| HELP.into())
 }
 
 /// A size for a person.
@@ -185,6 +231,26 @@ mod tests {
         assert_eq!(show_size(1536), "1.5 KiB");
         assert_eq!(show_size(2 << 30), "2.0 GiB");
         assert_eq!(show_size(3 << 40), "3.0 TiB");
+    }
+
+    #[test]
+    fn what_is_signed() {
+        assert_eq!(program("runtime"), Ok(ProgramName(Program::Runtime)));
+        assert_eq!(program("compiler"), Ok(ProgramName(Program::Compiler)));
+        assert!(program("Runtime").is_err());
+        assert_eq!(flags("0x30133"), Ok(0x30133));
+        for text in ["30133", "0x", "0x+1", "0x1_0", "0x10000000000000000"] {
+            assert!(flags(text).is_err(), "{text}");
+        }
+        assert_eq!(id("000102030405060708090a0B0c0d0e0f").unwrap()[11], 11);
+        assert!(id("00").is_err() && id(&"0".repeat(33)).is_err());
+        assert_eq!(day("2026-03-31"), Ok(0x2026_0331));
+        assert_eq!(day("2024-02-29"), Ok(0x2024_0229));
+        for text in
+            ["", "2026-02-29", "2026-13-01", "2026-1", "2026-03-31-", "+2026-03-31", "2026-03-257"]
+        {
+            assert!(day(text).is_err(), "{text}");
+        }
     }
 
     #[test]

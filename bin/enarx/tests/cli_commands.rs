@@ -167,7 +167,57 @@ mod measure {
 
     #[test]
     fn is_the_same_each_time() {
-        assert_eq!(ok(&["measure", "--json"]), ok(&["measure", "--json"]));
+        for more in [&[][..], &["--backend", "snp"], &["--backend", "sgx"]] {
+            let arguments = [&["measure", "--json"], more].concat();
+            assert_eq!(ok(&arguments), ok(&arguments));
+        }
+    }
+
+    fn lines(arguments: &[&str]) -> Vec<serde_json::Value> {
+        let arguments = [&["measure", "--json", "--backend"], arguments].concat();
+        let json: serde_json::Value = serde_json::from_str(&ok(&arguments)).unwrap();
+        json["measurements"].as_array().unwrap().clone()
+    }
+
+    #[test]
+    fn hardware_measures_the_image_of_the_virtual_machine() {
+        for (hardware, algorithm, digits) in
+            [("snp", "sha384/snp-launch-digest", 96), ("sgx", "sha256/mrenclave", 64)]
+        {
+            let found = lines(&[hardware]);
+            assert_eq!(found.len(), 2);
+            assert_ne!(found[0]["digest"], found[1]["digest"]);
+            for line in &found {
+                assert_eq!(
+                    (&line["backend"], &line["algorithm"]),
+                    (&hardware.into(), &algorithm.into())
+                );
+                assert_eq!(line["digest"].as_str().unwrap().len(), digits);
+                assert!(line["size"].as_u64().unwrap() > 1 << 20);
+                assert!(line["signed"].is_null());
+            }
+            if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+                for (line, machine) in found.iter().zip(lines(&["kvm"])) {
+                    let (algorithm, digest) = (&machine["algorithm"], &machine["digest"]);
+                    let image = [algorithm, digest].map(|text| text.as_str().unwrap()).join(":");
+                    assert_eq!(line["image"], image);
+                }
+            }
+            let text = ok(&["measure", "--backend", hardware]);
+            assert!(found.iter().all(|line| text.contains(line["digest"].as_str().unwrap())));
+        }
+    }
+
+    #[test]
+    fn processors_and_c_bit_count() {
+        let digest = |more: &[&str]| {
+            let mut line = lines(&[&["snp", "--program", "runtime"], more].concat()).remove(0);
+            line["digest"].take()
+        };
+        let first = digest(&[]);
+        assert_eq!(digest(&["--processors", "1", "--c-bit", "51"]), first);
+        let others = [digest(&["--processors", "2"]), digest(&["--c-bit", "47"])];
+        assert!(others[0] != others[1] && !others.contains(&first), "{first} {others:?}");
     }
 }
 

@@ -89,6 +89,14 @@ impl Parameters {
         Self { policy: Policy::KEEP, gosvw: [0; 16], host_data: workload, id: None }
     }
 
+    /// For a workload with that digest and a signed image. The policy is the one that was signed, for the
+    /// firmware refuses any other; [`Parameters::check`] says whether it is one for a Keep.
+    #[must_use]
+    pub fn signed(workload: [u8; 32], id: SignedId) -> Self {
+        let policy = Policy::new(id.block.policy);
+        Self { policy, id: Some(id), ..Self::new(workload) }
+    }
+
     /// Checks what the firmware will check, for a launch digest; gives who signed, as reports will
     /// name them.
     ///

@@ -45,7 +45,8 @@ fn a_signed_image_is_launched_for_those_who_signed_it() {
     let signature = SevSignature { id_block: block().to_bytes(), id_auth: auth.clone() };
     let signed = SignedId::new(&signature).unwrap();
     assert_eq!(signed.block, block());
-    let good = Parameters { id: Some(signed.clone()), ..Parameters::new([9; 32]) };
+    let good = Parameters::signed([9; 32], signed.clone());
+    assert_eq!((good.policy, good.host_data), (Policy::new(block().policy), [9; 32]));
     let signers = IdSigners { id_key: id.digest(), author_key: Some(author.digest()) };
     assert_eq!(good.check(&[7; 48]), Ok(Some(signers)));
     assert_eq!(Parameters::new([9; 32]).check(&[8; 48]), Ok(None));
