@@ -104,14 +104,12 @@ pub(crate) fn id(text: &str) -> Result<[u8; 16], String> {
 /// Reads a day such as `2026-03-31`, in the form that a SIGSTRUCT has.
 pub(crate) fn day(text: &str) -> Result<u32, String> {
     const HELP: &str = "expected a day such as 2026-03-31";
-    let mut parts = text.split('-').map(|part| {
+    let number = |part: &str| {
         let is_number = part.bytes().all(|byte| byte.is_ascii_digit());
         is_number.then(|| part.parse::<u16>().ok()).flatten()
-    });
-    let mut part = || parts.next().flatten();
-    let (Some(year), Some(month), Some(day), None) = (part(), part(), part(), part()) else {
-        return Err(HELP.into());
     };
+    let parts: Option<Vec<u16>> = text.split('-').map(number).collect();
+    let Some(&[year, month, day]) = parts.as_deref() else { return Err(HELP.into()) };
     let (Ok(month), Ok(day)) = (u8::try_from(month), u8::try_from(day)) else {
         return Err(HELP.into());
     };

@@ -101,7 +101,7 @@ codes! {
     SignatureInvalid = "signature.invalid", BAD_REQUEST, "The signature does not count",
         "sign with a key, or as an identity, that the repository names";
     SignatureRequired = "signature.required", FORBIDDEN, "The repository demands a signature",
-        "sign the tag (`enarx sign`) with a key, or as an identity, that the repository names";
+        "sign the tag (`enarx package publish --sign`) with a key, or as an identity, that the repository names";
     DigestMissing = "digest.missing", BAD_REQUEST, "The Content-Digest header is missing or malformed",
         "send Content-Digest: sha-256=:…: as RFC 9530 defines it";
     DigestMismatch = "digest.mismatch", BAD_REQUEST, "The content is not the one of this digest",
