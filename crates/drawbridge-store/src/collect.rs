@@ -14,6 +14,7 @@ use tokio::task::spawn_blocking;
 
 use crate::keys::{self, NodeName};
 use crate::record::Revision;
+use crate::stage::Staging;
 use crate::uploads::UploadId;
 use crate::{BlobId, Store, StoreError, TagId, TagState};
 
@@ -217,13 +218,16 @@ impl Store {
         Ok(count)
     }
 
-    /// Removes files of unfinished writes, which are in no list of the store.
+    /// Removes files of unfinished writes, which are in no list of the store. Only in the store's own folder:
+    /// elsewhere nothing is the store's because of its name.
     async fn collect_files(&self, grace: Duration) -> Result<u64, StoreError> {
         let place = self.0.place.clone();
         let work = spawn_blocking(move || {
             let before = SystemTime::now().checked_sub(grace).unwrap_or(UNIX_EPOCH);
-            let mut count =
-                remove_old(&place.staging, before, &|name| name.starts_with("drawbridge-"));
+            let mut count = 0;
+            if let Staging::Own(staging) = &place.staging {
+                count += remove_old(staging, before, &|name| name.starts_with("drawbridge-"));
+            }
             if let Some(folder) = &place.folder {
                 // The object store's own, beside what they were to become.
                 count += remove_old(folder, before, &|name| {

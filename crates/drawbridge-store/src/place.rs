@@ -13,6 +13,7 @@ use object_store::prefix::PrefixStore;
 use url::Url;
 
 use crate::StoreError;
+use crate::stage::Staging;
 
 /// The store's objects, and for a folder that folder: what is large goes in and out of it as files.
 #[derive(Debug, Clone)]
@@ -20,7 +21,7 @@ pub(crate) struct Place {
     pub(crate) objects: Arc<dyn ObjectStore>,
     pub(crate) folder: Option<PathBuf>,
     /// Where content is written while it comes in; on the store's own file system if it is a folder.
-    pub(crate) staging: PathBuf,
+    pub(crate) staging: Staging,
 }
 
 impl Place {
@@ -49,7 +50,7 @@ impl Place {
         let staging = folder.join("staging");
         make_private(&staging)?;
         let files = LocalFileSystem::new_with_prefix(&folder)?.with_fsync(true);
-        Ok(Self { objects: Arc::new(files), folder: Some(folder), staging })
+        Ok(Self { objects: Arc::new(files), folder: Some(folder), staging: Staging::Own(staging) })
     }
 
     fn bucket(url: &str) -> Result<Self, StoreError> {
@@ -70,7 +71,7 @@ impl Place {
         } else {
             Arc::new(PrefixStore::new(s3, prefix))
         };
-        Ok(Self { objects, folder: None, staging: std::env::temp_dir() })
+        Ok(Self { objects, folder: None, staging: Staging::Shared(std::env::temp_dir()) })
     }
 
     /// The file behind a name, if the store is a folder.

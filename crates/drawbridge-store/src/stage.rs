@@ -4,8 +4,9 @@
 //! not at all.
 //!
 //! The file lies in the store's own folder, so that it is renamed into its place; for a bucket it lies in
-//! the system's folder for such files, so that no client, however slow, holds memory. A file that was left
-//! by a killed process is removed by the next collection of garbage.
+//! the system's folder for such files, so that no client, however slow, holds memory. What a killed process
+//! leaves in the store's folder is removed by the next collection of garbage; in a folder that others use
+//! too, nothing is ever looked for, because the files have no names there.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -28,6 +29,15 @@ const BATCH: usize = 128 << 10;
 /// more than one that does not.
 const PARTS: usize = 1024;
 
+/// Where content is written while it comes in.
+#[derive(Debug, Clone)]
+pub(crate) enum Staging {
+    /// A folder of the store's own, on the file system where files get their names in the end.
+    Own(PathBuf),
+    /// A folder that others use too.
+    Shared(PathBuf),
+}
+
 /// A file that vanishes with the value, unless it is kept.
 #[derive(Debug)]
 pub(crate) struct Staged {
@@ -36,7 +46,8 @@ pub(crate) struct Staged {
 }
 
 impl Staged {
-    fn new(folder: &FsPath) -> io::Result<Self> {
+    fn new(staging: &Staging) -> io::Result<Self> {
+        let (Staging::Own(folder) | Staging::Shared(folder)) = staging;
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let next = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -45,7 +56,13 @@ impl Staged {
         options.read(true).write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        Ok(Self { file: options.open(&path)?, path: Some(path) })
+        let mut staged = Self { file: options.open(&path)?, path: Some(path) };
+        if cfg!(unix) && matches!(staging, Staging::Shared(_)) {
+            // The file stays as long as it is open.
+            staged.path.as_ref().map_or(Ok(()), std::fs::remove_file)?;
+            staged.path = None;
+        }
+        Ok(staged)
     }
 
     /// Makes it durable, and gives it its name, in place of what had it.
@@ -199,13 +216,13 @@ pub(crate) struct Stage {
 impl Stage {
     /// Takes in at most `most` bytes, and reckons their digests by these algorithms.
     pub(crate) fn new(
-        folder: PathBuf,
+        staging: Staging,
         algorithms: impl IntoIterator<Item = Algorithm>,
         most: u64,
     ) -> Self {
         let (hasher, others) = lanes(algorithms);
         let first =
-            spawn_blocking(move || Ok(Lane { staged: Some(Staged::new(&folder)?), hasher }));
+            spawn_blocking(move || Ok(Lane { staged: Some(Staged::new(&staging)?), hasher }));
         let others = others
             .into_iter()
             .map(|hasher| spawn_blocking(move || Ok(Lane { staged: None, hasher })));
@@ -280,7 +297,7 @@ mod tests {
     }
 
     async fn staged(folder: &FsPath, parts: &[Bytes]) -> (Vec<u8>, Digests) {
-        let mut stage = Stage::new(folder.to_path_buf(), Algorithm::ALL, 1 << 30);
+        let mut stage = Stage::new(Staging::Own(folder.to_path_buf()), Algorithm::ALL, 1 << 30);
         for part in parts {
             stage.write(part.clone()).await.unwrap();
         }
@@ -308,7 +325,8 @@ mod tests {
     #[tokio::test]
     async fn single_bytes_are_written_before_there_are_many() {
         let folder = tempfile::tempdir().unwrap();
-        let mut stage = Stage::new(folder.path().to_path_buf(), Algorithm::ALL, 1 << 20);
+        let mut stage =
+            Stage::new(Staging::Own(folder.path().to_path_buf()), Algorithm::ALL, 1 << 20);
         for _ in 0..10 * PARTS {
             stage.write(Bytes::from_static(b"x")).await.unwrap();
             assert!(stage.batch.len() < PARTS);
@@ -317,11 +335,26 @@ mod tests {
         assert!(staged.read(1 << 20).unwrap() == vec![b'x'; 10 * PARTS]);
     }
 
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_folder_that_others_use_shows_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let staging = Staging::Shared(folder.path().to_path_buf());
+        let mut stage = Stage::new(staging, Algorithm::ALL, 1 << 20);
+        stage.write(Bytes::from_static(b"content")).await.unwrap();
+        stage.flush().await.unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        let (mut staged, _) = stage.finish().await.unwrap();
+        assert_eq!(staged.read(1 << 20).unwrap(), b"content");
+        // It never gets a name.
+        assert!(!staged.link(&folder.path().join("name")).unwrap());
+    }
+
     #[tokio::test]
     async fn nobody_goes_on_after_a_failure() {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("missing");
-        let mut stage = Stage::new(missing, Algorithm::ALL, 1 << 20);
+        let mut stage = Stage::new(Staging::Own(missing), Algorithm::ALL, 1 << 20);
         assert!(stage.flush().await.is_err());
         stage.write(Bytes::from_static(b"x")).await.unwrap();
         assert!(stage.finish().await.is_err());
