@@ -404,14 +404,21 @@ async fn two_servers_on_one_bucket() {
     let answer = one.request(Method::DELETE, "/alice/shop/_tag/2.0.0").send().await.unwrap();
     assert_eq!(answer.status(), 204);
     assert_eq!(two.get("/alice/shop/_tag/2.0.0/tree").await.0, 404);
+    // The folder for temporary files is everybody's.
+    let shared = home.folder.path().join("shared");
+    let others = ["drawbridge-notes", "a/drawbridge-api.md"].map(|name| shared.join(name));
+    fs::create_dir_all(shared.join("a")).unwrap();
+    others.iter().for_each(|path| fs::write(path, "somebody else's").unwrap());
     sleep(Duration::from_millis(2100)).await;
     let out = Command::new(PROGRAM)
         .args(["gc", "--store", store, "--grace", "0", "--json"])
         .envs(variables.iter().map(|(name, value)| (*name, value)))
+        .env("TMPDIR", &shared)
         .output()
         .unwrap();
     let out: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!((&out["contents"], &out["kept"]), (&1.into(), &1.into()), "{out}");
+    assert!(others.iter().all(|path| path.exists()), "it removed what is not its own");
     assert!(two.get(&tree).await.1 == module);
     check(store, &variables);
 }
