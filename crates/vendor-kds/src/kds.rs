@@ -3,11 +3,11 @@
 //! AMD's Key Distribution Service (AMD 57230, "VCEK Certificate and KDS Interface Specification").
 
 use evidence_claims::{SigningKey, SnpProduct};
-use evidence_pki::{Certificate, Crl, pem_blocks};
+use evidence_pki::{Certificate, Crl, hex, pem_blocks};
 use vendor_fetch::{Fetcher, Url};
 
+use crate::KdsError;
 use crate::identity::Identity;
-use crate::{KdsError, hex};
 
 /// AMD's own.
 pub const DEFAULT_URL: &str = "https://kdsintf.amd.com/";

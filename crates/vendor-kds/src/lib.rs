@@ -85,8 +85,3 @@ impl KdsError {
             || matches!(self, Self::Cache(CacheError::Busy(_)))
     }
 }
-
-/// Lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}

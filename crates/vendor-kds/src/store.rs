@@ -16,12 +16,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use evidence_claims::{Endorsements, SigningKey, SnpProduct, Time, kind};
 use evidence_crypto::Crypto;
+use evidence_pki::hex;
 use evidence_snp::{ListFacts, ProductRoots, Snp, SnpRefusal, VekFacts};
 use vendor_fetch::{Cache, Generation, Stored, Update};
 
+use crate::KdsError;
 use crate::identity::Identity;
 use crate::table::{Entry, Table};
-use crate::{KdsError, hex};
 
 /// The folder in the cache that a Steward can be given.
 pub const COLLATERAL: &str = "collateral";

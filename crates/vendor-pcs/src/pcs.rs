@@ -6,12 +6,12 @@
 //! Documents come in a body, and the certificates of who signed them in a header, percent-encoded.
 
 use evidence_dcap::PckCa;
-use evidence_pki::{Certificate, Crl, to_pem};
+use evidence_pki::{Certificate, Crl, hex, to_pem, unhex};
 use vendor_fetch::{Answer, Fetcher, Url};
 
+use crate::PcsError;
 use crate::platform::PlatformId;
 use crate::store::Piece;
-use crate::{PcsError, hex, unhex};
 
 /// Intel's own.
 pub const DEFAULT_URL: &str = "https://api.trustedservices.intel.com/";

@@ -4,7 +4,7 @@
 //!
 //! Only an enclave of Intel's can find them out, so this program does not: it reads the file.
 
-use crate::unhex;
+use evidence_pki::unhex;
 
 /// Why a file does not name a platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

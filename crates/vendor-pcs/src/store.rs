@@ -22,10 +22,11 @@ use evidence_crypto::Crypto;
 use evidence_dcap::{
     DcapRefusal, Document, ListFacts, Parts, PckCa, PckFacts, QeIdentity, Signed, TcbInfo, Tee,
 };
+use evidence_pki::hex;
 use vendor_fetch::{Cache, Stored};
 
+use crate::PcsError;
 use crate::platform::PlatformId;
-use crate::{PcsError, hex};
 
 /// The folder in the cache that a Steward can be given.
 pub const COLLATERAL: &str = "collateral";
