@@ -15,12 +15,13 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::network::{peers, port};
 use crate::{Result, host};
 
 const AUDIENCE: &str = "https://drawbridge.test/";
@@ -461,21 +462,6 @@ fn program() -> Result<PathBuf> {
     } else {
         Err(format!("{} is missing: run `cargo build --release` first", path.display()).into())
     }
-}
-
-/// Builds the client.
-fn peers() -> Result<PathBuf> {
-    let target = host::cache()?.join("peers-target");
-    let mut build = host::tool("cargo");
-    build.args(["build", "--quiet", "--release", "--locked", "--manifest-path"]);
-    build.arg(host::root().join("benches/Cargo.toml")).env("CARGO_TARGET_DIR", &target);
-    host::run(&mut build)?;
-    Ok(target.join("release/network-peers"))
-}
-
-/// A port that nobody listens on now.
-fn port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// Bytes that nothing can make smaller.

@@ -248,6 +248,6 @@ fn address(port: u16) -> String {
 }
 
 /// A port that nobody listens on now.
-fn port() -> Result<u16> {
+pub(crate) fn port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
