@@ -12,7 +12,7 @@ use object::elf;
 use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _, SectionHeader as _};
 
 use crate::error::{BuildError, Part};
-use crate::functions;
+use crate::functions::{self, Functions};
 
 /// No address in a file may lie beyond this.
 const LIMIT: u64 = 1 << 32;
@@ -48,10 +48,24 @@ pub(crate) struct Elf<'a> {
     pub(crate) segments: Vec<Segment<'a>>,
     /// Sections with code; empty if the file has no section headers.
     pub(crate) code: Vec<Range<u64>>,
-    /// Functions, as far as they are known: ascending, without overlap.
-    pub(crate) functions: Vec<Range<u64>>,
+    /// What the tables for unwinding say.
+    pub(crate) functions: Functions,
     /// The dynamic section's entries.
     dynamic: Vec<(i64, u64)>,
+    /// Where the dynamic section is.
+    dynamic_start: u64,
+}
+
+/// The relocations of one table that need nothing but the program's base.
+#[derive(Debug)]
+pub(crate) struct Relative {
+    /// They are the first of the table, and these its bytes.
+    pub(crate) table: Range<u64>,
+    /// Where an address goes, and which, in the program's own addresses.
+    pub(crate) words: Vec<(u64, u64)>,
+    /// What the dynamic section has to say of the table without them: where, and the value in the
+    /// program's own addresses.
+    pub(crate) dynamic: Vec<(u64, u64)>,
 }
 
 impl<'a> Elf<'a> {
@@ -89,6 +103,7 @@ impl<'a> Elf<'a> {
         let mut segments: Vec<Segment<'a>> = Vec::new();
         let mut offsets = Vec::new();
         let mut dynamic = Vec::new();
+        let mut dynamic_start = 0;
         let mut frames = None;
         let headers = header.program_headers(endian, file).map_err(broken)?;
         for ph in headers {
@@ -124,6 +139,7 @@ impl<'a> Elf<'a> {
                     frames = Some(ph.p_vaddr(endian)).filter(|at| *at <= LIMIT);
                 }
                 elf::PT_DYNAMIC => {
+                    dynamic_start = ph.p_vaddr(endian);
                     if let Some(entries) = ph.dynamic(endian, file).map_err(broken)? {
                         let entry =
                             |d: &elf::Dyn64<LittleEndian>| (d.d_tag(endian), d.d_val(endian));
@@ -166,8 +182,9 @@ impl<'a> Elf<'a> {
             phnum: headers.len() as u64,
             segments,
             code: Vec::new(),
-            functions: Vec::new(),
+            functions: Functions::default(),
             dynamic,
+            dynamic_start,
         };
         if part == Part::Program && this.phdr == 0 {
             return Err(wrong("its program headers are not loaded"));
@@ -299,5 +316,46 @@ impl<'a> Elf<'a> {
             return Err(wrong("it has relocations in its text"));
         }
         Ok(found)
+    }
+    /// Those relocations of the main table that whoever knows the program's base can apply: the
+    /// first ones, which linkers sort so. `None` if there are none, or if the dynamic section is
+    /// not one of which they could be taken out.
+    pub(crate) fn relative(&self) -> Option<Relative> {
+        let entry = |tag: i64| {
+            let mut found =
+                self.dynamic.iter().zip((self.dynamic_start.checked_add(8)?..).step_by(16));
+            let one = found.find(|(entry, _)| entry.0 == tag).map(|(entry, at)| (at, entry.1));
+            // Of two with one tag nobody says which one counts.
+            one.filter(|_| !found.any(|(entry, _)| entry.0 == tag))
+        };
+        let (rela, size) = (entry(elf::DT_RELA)?, entry(elf::DT_RELASZ)?);
+        let bytes = self.find(rela.1..rela.1.checked_add(size.1)?, false)?;
+        let mut words = Vec::new();
+        for relocation in bytes.as_chunks::<24>().0 {
+            let [at, kind, to] = [0, 8, 16].map(|at| {
+                relocation.iter().skip(at).take(8).rev().fold(0, |w, b| w << 8 | u64::from(*b))
+            });
+            let inside =
+                |s: &Segment<'_>| s.writable && s.start <= at && at <= s.end.saturating_sub(8);
+            if kind != u64::from(elf::R_X86_64_RELATIVE) || !self.segments.iter().any(inside) {
+                break;
+            }
+            words.push((at, to));
+        }
+        let taken = 24 * words.len() as u64;
+        let table = rela.1..rela.1 + taken;
+        let mut dynamic = vec![(rela.0, table.end), (size.0, size.1 - taken)];
+        if let Some((at, _)) = entry(elf::DT_RELACOUNT) {
+            dynamic.push((at, 0));
+        }
+        let data = |at: &u64| {
+            self.find(*at..at.saturating_add(8), true).is_some()
+                && self.find(*at..*at + 8, false).is_none()
+        };
+        (!words.is_empty() && dynamic.iter().all(|(at, _)| data(at))).then_some(Relative {
+            table,
+            words,
+            dynamic,
+        })
     }
 }

@@ -7,6 +7,8 @@
 //! them away. Their format is that of the Linux Standard Base, "Exception Frames"; only the
 //! encodings that linkers write for x86-64 are read. Whatever is not understood is left out, which
 //! makes a function unknown and its `syscall`s stay.
+//!
+//! Once they are read here the tables have served: see [`settle`](crate::settle).
 
 use std::ops::Range;
 
@@ -17,21 +19,40 @@ use crate::elf::Elf;
 /// table).
 const HEADER: [u8; 4] = [1, 0x1b, 0x03, 0x3b];
 
-/// The functions whose descriptions begin at `table` (`PT_GNU_EH_FRAME`): ascending, without
-/// overlap.
-pub(crate) fn read(program: &Elf<'_>, table: u64) -> Vec<Range<u64>> {
+/// What the tables for unwinding say, and where they are.
+#[derive(Debug, Default)]
+pub(crate) struct Functions {
+    /// The functions: ascending, without overlap.
+    pub(crate) known: Vec<Range<u64>>,
+    /// The index, and all descriptions that it leads to with their parents.
+    pub(crate) tables: Vec<Range<u64>>,
+}
+
+/// Reads the tables whose index begins at `table` (`PT_GNU_EH_FRAME`).
+pub(crate) fn read(program: &Elf<'_>, table: u64) -> Functions {
     let word = |at: u64| -> Option<u32> {
         let bytes = program.bytes(at..at.checked_add(4)?)?;
         Some(u32::from_le_bytes(bytes.try_into().ok()?))
     };
     let relative =
         |at: u64, to: u64| Some(to.wrapping_add_signed(i64::from(word(at)?.cast_signed())));
+    // A description, or a parent: its length, not counting these four bytes, and so many more.
+    let whole = |at: u64| -> Option<Range<u64>> {
+        let range = at..at.checked_add(4)?.checked_add(u64::from(word(at)?))?;
+        program.bytes(range.clone()).map(|_| range)
+    };
 
+    let mut functions = Functions::default();
     if word(table) != Some(u32::from_le_bytes(HEADER)) {
-        return Vec::new();
+        return functions;
     }
-    let count = word(table + 8).unwrap_or(0);
-    let mut functions: Vec<Range<u64>> = Vec::new();
+    let count = u64::from(word(table + 8).unwrap_or(0));
+    let index = table..table + 12 + 8 * count;
+    if program.bytes(index.clone()).is_none() {
+        return functions;
+    }
+    functions.tables.push(index);
+    let mut last_parent = None;
     for entry in (table + 12..).step_by(8).take(count as usize) {
         let (Some(start), Some(frame)) = (relative(entry, table), relative(entry + 4, table))
         else {
@@ -42,22 +63,30 @@ pub(crate) fn read(program: &Elf<'_>, table: u64) -> Vec<Range<u64>> {
         if frame.checked_add(16).is_none() || relative(frame + 8, frame + 8) != Some(start) {
             continue;
         }
-        // The parent's distance, and behind its length, its number and its version the letters
-        // of what it adds. An S marks the return from signals, which is described from one byte
-        // before its first.
-        let letters = word(frame + 4).and_then(|distance| {
-            let at = (frame + 4).checked_sub(u64::from(distance))?.checked_add(9)?;
+        let Some(parent) =
+            word(frame + 4).and_then(|distance| (frame + 4).checked_sub(u64::from(distance)))
+        else {
+            continue;
+        };
+        functions.tables.extend(whole(frame));
+        if last_parent.replace(parent) != Some(parent) {
+            functions.tables.extend(whole(parent));
+        }
+        // Behind the parent's length, its number and its version stand the letters of what it
+        // adds. An S marks the return from signals, which is described from one byte before its
+        // first.
+        let letters = parent.checked_add(9).and_then(|at| {
             program.bytes(at..at.checked_add(8)?)?.split(|letter| *letter == 0).next()
         });
         if letters.is_none_or(|letters| letters.iter().any(|letter| !b"zRPL".contains(letter))) {
             continue;
         }
         let Some(len) = word(frame + 12) else { continue };
-        functions.push(start..start + u64::from(len));
+        functions.known.push(start..start + u64::from(len));
     }
-    functions.sort_by_key(|function| function.start);
-    let starts: Vec<u64> = functions.iter().skip(1).map(|function| function.start).collect();
-    for (function, next) in functions.iter_mut().zip(starts) {
+    functions.known.sort_by_key(|function| function.start);
+    let starts: Vec<u64> = functions.known.iter().skip(1).map(|function| function.start).collect();
+    for (function, next) in functions.known.iter_mut().zip(starts) {
         function.end = function.end.min(next);
     }
     functions

@@ -19,8 +19,9 @@ use crate::cpu::{self, Start};
 use crate::elf::Elf;
 use crate::error::BuildError;
 use crate::measure::Measurer;
-use crate::place::{Place, check_kernel, page_down};
+use crate::place::{Place, check_kernel, page_down, page_up};
 use crate::rewrite::{Plan, Syscalls};
+use crate::settle::Settlement;
 use crate::tables::Tables;
 
 /// What a page is for. The page tables say what can be done with it.
@@ -118,6 +119,7 @@ impl Image<'static> {
         memory.load(&kernel, 0);
         memory.load(&program, place.base);
         memory.forget_sections(&program, place.base);
+        memory.settle(&program, place.base);
         plan.apply(place.base, &header, |at, bytes| {
             memory.put(at, PageKind::Text, bytes);
         });
@@ -245,6 +247,23 @@ impl<'a> Memory<'a> {
         for (offset, len) in [(0x28, 8), (0x3a, 6)] {
             if let Some(header) = program.loaded_header() {
                 self.put(base.wrapping_add(header + offset), PageKind::Text, &[0; 8][..len]);
+            }
+        }
+    }
+
+    /// Applies relocations, and takes out what nobody reads.
+    fn settle(&mut self, program: &Elf<'_>, base: u64) {
+        let settlement = Settlement::new(program, base);
+        for (at, word) in settlement.words {
+            self.put(base.wrapping_add(at), PageKind::Data, &word.to_le_bytes());
+        }
+        for dead in settlement.dead {
+            let start = self.place.phys(base.wrapping_add(dead.start));
+            let end = start + (dead.end - dead.start);
+            self.put_phys(start, PageKind::Text, &vec![0; (end - start) as usize]);
+            // Nobody reads a page that is all of this, so that it need not even be zero.
+            for page in (page_up(start)..page_down(end)).step_by(PAGE as usize) {
+                self.pages.remove(&page);
             }
         }
     }

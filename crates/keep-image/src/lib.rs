@@ -21,6 +21,7 @@ mod image;
 mod measure;
 mod place;
 mod rewrite;
+mod settle;
 mod tables;
 
 pub use cpu::Start;

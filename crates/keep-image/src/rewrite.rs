@@ -255,10 +255,10 @@ fn survey(program: &Elf<'_>) -> Result<Survey, BuildError> {
 
     let mut tables = Vec::new();
     for section in &program.code {
-        let first = program.functions.partition_point(|f| f.start < section.start);
-        let last = program.functions.partition_point(|f| f.end <= section.end).max(first);
+        let first = program.functions.known.partition_point(|f| f.start < section.start);
+        let last = program.functions.known.partition_point(|f| f.end <= section.end).max(first);
         let mut at = section.start;
-        for function in &program.functions[first..last] {
+        for function in &program.functions.known[first..last] {
             survey.code(program, at..function.start, false, &mut tables);
             survey.code(program, function.clone(), true, &mut tables);
             at = function.end;

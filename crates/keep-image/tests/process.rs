@@ -103,3 +103,58 @@ fn a_program_without_room_for_the_kernel_is_refused() {
     let error = Image::build(&kernel, &std::fs::read(program).unwrap()).unwrap_err();
     assert!(error.to_string().contains("-z max-page-size=0x200000"), "{error}");
 }
+
+#[test]
+fn what_nobody_reads_is_not_in_the_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let relocations = [LAYOUTS[1], &["-Wl,-z,nopack-relative-relocs"]].concat();
+    let Some(program) = build_program(folder.path(), CHATTY, &relocations) else { return };
+    let file = std::fs::read(&program).unwrap();
+    let readelf = Command::new("readelf").arg("-SW").arg(&program).output().unwrap().stdout;
+    let readelf = String::from_utf8(readelf).unwrap();
+    let section = |name: &str| {
+        let line = readelf.lines().find(|line| line.contains(&format!(" {name} "))).unwrap();
+        let words: Vec<&str> = line.split_once(name).unwrap().1.split_whitespace().collect();
+        let [address, offset, len] =
+            [1, 2, 3].map(|at| u64::from_str_radix(words[at], 16).unwrap());
+        (address, &file[offset as usize..][..len as usize])
+    };
+    let image = Image::build(&build_kernel(folder.path()), &file).unwrap();
+    let info = image.info();
+    let byte = |address: u64| {
+        let phys = info.text_phys + info.program_base.wrapping_add(address) - info.text_start;
+        let run = image.runs().find(|(run, _)| (run.phys..run.phys + run.len).contains(&phys));
+        run.map(|(run, bytes)| bytes[(phys - run.phys) as usize])
+    };
+    let word = |address: u64| {
+        u64::from_le_bytes(std::array::from_fn(|at| byte(address + at as u64).unwrap()))
+    };
+
+    // Unwinding tables are all but gone; a few bytes between them may be left.
+    let (address, bytes) = section(".eh_frame");
+    let left = (address..).zip(bytes).filter(|(at, _)| byte(*at).is_some_and(|byte| byte != 0));
+    assert!(left.count() * 50 < bytes.len() && bytes.len() > 8192);
+    let pages = (address..address + bytes.len() as u64).step_by(4096);
+    assert!(pages.filter(|at| byte(*at).is_none()).count() >= 2, "pages of it are left out");
+
+    // Relocations that only add the base are applied, and the program is not told of them.
+    let (address, table) = section(".rela.dyn");
+    let words: Vec<[u64; 3]> = table
+        .chunks(24)
+        .map(|one| [0, 8, 16].map(|at| u64::from_le_bytes(one[at..at + 8].try_into().unwrap())))
+        .collect();
+    let relative = words.iter().take_while(|[_, kind, _]| *kind == 8).count();
+    assert!(relative > 100, "{relative} of {}", words.len());
+    for [at, _, to] in &words[..relative] {
+        assert_eq!(word(*at), info.program_base.wrapping_add(*to), "at {at:#x}");
+    }
+    let (dynamic, entries) = section(".dynamic");
+    let value = |tag: u64| {
+        let mut places = (dynamic..dynamic + entries.len() as u64).step_by(16);
+        places.find(|at| word(*at) == tag).map(|at| word(at + 8))
+    };
+    let (rela, relasz, relacount) = (7, 8, 0x6fff_fff9);
+    assert_eq!(value(rela), Some(address + relative as u64 * 24));
+    assert_eq!(value(relasz), Some((words.len() - relative) as u64 * 24));
+    assert_eq!(value(relacount), Some(0));
+}
