@@ -7,8 +7,9 @@
 //! library: a [`Scheme`] names curve, hash and encoding of the signature together, and nothing that a
 //! peer sends can choose another combination.
 //!
-//! There are two implementations. [`AwsLc`] is several times faster and is what a native service uses;
-//! [`RustCrypto`] is Rust alone and is what builds for WebAssembly. Tests run both against each other.
+//! There are three implementations. [`AwsLc`] is what a native service uses; [`RustCrypto`] is Rust
+//! alone, several times slower, and is what builds for WebAssembly; [`Graviola`] is what a Keep has for TLS
+//! already. Tests run them against each other.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -17,11 +18,15 @@ extern crate alloc;
 
 #[cfg(feature = "aws-lc-rs")]
 mod aws_lc;
+#[cfg(feature = "graviola")]
+mod graviola;
 #[cfg(feature = "rustcrypto")]
 mod rust_crypto;
 
 #[cfg(feature = "aws-lc-rs")]
 pub use aws_lc::AwsLc;
+#[cfg(feature = "graviola")]
+pub use graviola::Graviola;
 #[cfg(feature = "rustcrypto")]
 pub use rust_crypto::RustCrypto;
 
@@ -79,7 +84,7 @@ pub struct BadSignature;
 impl Scheme {
     /// Whether a key has the form that this scheme takes. Points are uncompressed only: a library
     /// would take compressed ones too, and then one key would have two encodings.
-    #[cfg(any(feature = "aws-lc-rs", feature = "rustcrypto"))]
+    #[cfg(any(feature = "aws-lc-rs", feature = "graviola", feature = "rustcrypto"))]
     fn has_key_of(self, key: &[u8]) -> bool {
         match self {
             Self::P256Der | Self::P256Fixed => key.len() == 65 && key.first() == Some(&4),

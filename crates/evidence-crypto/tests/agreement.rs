@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! The two libraries against each other: what one accepts the other accepts, and nothing else.
+//! The libraries against each other: what one accepts the others accept, and nothing else.
 
 #![cfg(all(feature = "aws-lc-rs", feature = "rustcrypto"))]
 
@@ -12,6 +12,8 @@ use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
     self, EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair, RSA_PSS_SHA384, RsaKeyPair,
 };
+#[cfg(feature = "graviola")]
+use evidence_crypto::Graviola;
 use evidence_crypto::{AwsLc, BadSignature, Crypto, RustCrypto, Scheme};
 use proptest::prelude::*;
 
@@ -50,18 +52,23 @@ fn pkcs1(pair: &RsaKeyPair) -> Vec<u8> {
     raw
 }
 
-fn both(scheme: Scheme, key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+fn all(scheme: Scheme, key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
     let fast = AwsLc.verify(scheme, key, message, signature);
     let plain = RustCrypto.verify(scheme, key, message, signature);
     assert_eq!(fast, plain, "{scheme:?}: {key:02x?} {signature:02x?}");
+    #[cfg(feature = "graviola")]
+    if graviola::util::is_cpu_supported() {
+        let keep = Graviola.verify(scheme, key, message, signature);
+        assert_eq!(fast, keep, "{scheme:?}: {key:02x?} {signature:02x?}");
+    }
     fast
 }
 
 #[test]
 fn good_signatures_verify() {
     for one in &*SIGNED {
-        both(one.scheme, &one.key, MESSAGE, &one.signature).unwrap();
-        both(one.scheme, &one.key, b"something else", &one.signature).unwrap_err();
+        all(one.scheme, &one.key, MESSAGE, &one.signature).unwrap();
+        all(one.scheme, &one.key, b"something else", &one.signature).unwrap_err();
     }
 }
 
@@ -70,8 +77,8 @@ fn a_scheme_takes_only_its_own_keys_and_signatures() {
     for one in &*SIGNED {
         for other in &*SIGNED {
             if one.scheme != other.scheme {
-                both(one.scheme, &other.key, MESSAGE, &one.signature).unwrap_err();
-                both(one.scheme, &one.key, MESSAGE, &other.signature).unwrap_err();
+                all(one.scheme, &other.key, MESSAGE, &one.signature).unwrap_err();
+                all(one.scheme, &one.key, MESSAGE, &other.signature).unwrap_err();
             }
         }
     }
@@ -84,13 +91,13 @@ fn keys_have_one_form() {
         let parity = 2 + (one.key[2 * half] & 1);
         let compressed: Vec<u8> =
             std::iter::once(parity).chain(one.key[1..=half].iter().copied()).collect();
-        both(one.scheme, &compressed, MESSAGE, &one.signature).unwrap_err();
+        all(one.scheme, &compressed, MESSAGE, &one.signature).unwrap_err();
         let mut hybrid = one.key.clone();
         hybrid[0] = 4 + parity;
-        both(one.scheme, &hybrid, MESSAGE, &one.signature).unwrap_err();
+        all(one.scheme, &hybrid, MESSAGE, &one.signature).unwrap_err();
         let zero = vec![0; one.key.len()];
-        both(one.scheme, &zero, MESSAGE, &one.signature).unwrap_err();
-        both(one.scheme, &[0], MESSAGE, &one.signature).unwrap_err();
+        all(one.scheme, &zero, MESSAGE, &one.signature).unwrap_err();
+        all(one.scheme, &[0], MESSAGE, &one.signature).unwrap_err();
     }
 }
 
@@ -98,12 +105,12 @@ fn keys_have_one_form() {
 fn a_signature_of_zeros_does_not_verify() {
     for one in &*SIGNED {
         for length in [0, 1, 64, 96, 256, one.signature.len()] {
-            both(one.scheme, &one.key, MESSAGE, &vec![0; length]).unwrap_err();
+            all(one.scheme, &one.key, MESSAGE, &vec![0; length]).unwrap_err();
         }
         let mut longer = one.signature.clone();
         longer.push(0);
-        both(one.scheme, &one.key, MESSAGE, &longer).unwrap_err();
-        both(one.scheme, &one.key, MESSAGE, &one.signature[1..]).unwrap_err();
+        all(one.scheme, &one.key, MESSAGE, &longer).unwrap_err();
+        all(one.scheme, &one.key, MESSAGE, &one.signature[1..]).unwrap_err();
     }
 }
 
@@ -113,14 +120,19 @@ fn small_rsa_keys_are_refused() {
     let mut key = vec![0x30, 0x81, 0x89, 0x02, 0x81, 0x81, 0x00];
     key.extend([0xff; 128]);
     key.extend([0x02, 0x03, 0x01, 0x00, 0x01]);
-    both(Scheme::RsaPssSha384, &key, MESSAGE, &[1; 128]).unwrap_err();
+    all(Scheme::RsaPssSha384, &key, MESSAGE, &[1; 128]).unwrap_err();
 }
 
 #[test]
 fn digests_are_those_of_the_standards() {
     // FIPS 180-4 examples for "abc", RFC 4231 test case 2.
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    for crypto in [&AwsLc as &dyn Crypto, &RustCrypto] {
+    let mut all: Vec<&dyn Crypto> = vec![&AwsLc, &RustCrypto];
+    #[cfg(feature = "graviola")]
+    if graviola::util::is_cpu_supported() {
+        all.push(&Graviola);
+    }
+    for crypto in all {
         for parts in [&[&b"abc"[..]][..], &[b"a", b"", b"bc"]] {
             assert!(hex(&crypto.sha256(parts)).starts_with("ba7816bf8f01cfea414140de5dae2223"));
             assert!(hex(&crypto.sha384(parts)).starts_with("cb00753f45a35e8bb5a03d699ac65007"));
@@ -143,7 +155,7 @@ proptest! {
         let at = at % signature.len();
         signature[at] ^= mask;
         signature.truncate(signature.len() - shift);
-        prop_assert!(both(one.scheme, &one.key, MESSAGE, &signature).is_err());
+        prop_assert!(all(one.scheme, &one.key, MESSAGE, &signature).is_err());
     }
 
     #[test]
@@ -154,6 +166,6 @@ proptest! {
         key[at] ^= mask;
         // An RSA modulus that is no product of two primes is found by neither; the signature is wrong
         // under it all the same.
-        prop_assert!(both(one.scheme, &key, MESSAGE, &one.signature).is_err());
+        prop_assert!(all(one.scheme, &key, MESSAGE, &one.signature).is_err());
     }
 }

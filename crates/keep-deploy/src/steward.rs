@@ -46,6 +46,8 @@ pub struct Who {
 ///
 /// [`DeployError`].
 pub async fn identify(net: &Net, host: &dyn Host, who: &Who) -> Result<Identity, DeployError> {
+    // Before anything is computed: what the key's library itself asks for is not all that it uses.
+    keep_net::check_cpu().map_err(DeployError::Network)?;
     let key = Arc::new(Key::generate().map_err(DeployError::Evidence)?);
     match &who.steward {
         Some(url) => match tokio::time::timeout(PATIENCE, ask(net, host, who, url, key)).await {

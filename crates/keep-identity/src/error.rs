@@ -11,6 +11,9 @@ use steward_relying_party::PartyRefusal;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
+    /// The processor lacks what keys are computed with.
+    #[error("this processor lacks instructions that the Keep's cryptography is written in")]
+    Cpu,
     /// The operating system gives no random numbers.
     #[error("there are no random numbers to make a key of")]
     Random,
@@ -51,6 +54,7 @@ impl IdentityError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Cpu => "identity.cpu",
             Self::Random => "identity.random",
             Self::Binding(_) => "identity.binding",
             Self::NoEvidence(_) => "identity.no-evidence",
@@ -69,6 +73,7 @@ impl IdentityError {
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         match self {
+            Self::Cpu => "run it on x86-64 with AES, ADX, BMI2 and AVX2: Broadwell, Zen, or later",
             Self::Random | Self::Sign => "this is a fault of the Keep itself; please report it",
             Self::Binding(_) => {
                 "give a slug `[host[:port]/]user/repo[:tag]` and a digest `sha256:…`"

@@ -5,7 +5,7 @@
 use core::fmt;
 use std::sync::Arc;
 
-use evidence_crypto::{Crypto as _, RustCrypto};
+use evidence_crypto::{Crypto as _, Graviola};
 use evidence_pki::Time;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use steward_claims::CertificateClaims;
@@ -88,7 +88,7 @@ impl Identity {
         let lifetime = self.not_after.unix().saturating_sub(self.not_before.unix());
         let two_thirds = lifetime / 3 * 2;
         // The certificate itself is as good as a random number here, and no secret is spent.
-        let hash = RustCrypto.sha256(&[self.chain.first().map_or(&[], Vec::as_slice)]);
+        let hash = Graviola.sha256(&[self.chain.first().map_or(&[], Vec::as_slice)]);
         let random = u64::from(u16::from_be_bytes([hash[0], hash[1]]));
         let earlier = lifetime / 20 * random / u64::from(u16::MAX);
         self.not_before.plus(two_thirds.saturating_sub(earlier))

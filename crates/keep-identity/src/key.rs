@@ -2,15 +2,13 @@
 
 //! The key of a Keep: on P-256, made inside, wiped at the end.
 //!
-//! It leaves this crate in one way, [`Key::to_pkcs8`], for the TLS library in the same Keep, which signs
-//! several times faster than what is used here for the one signature of a request.
+//! It leaves this crate in one way, [`Key::to_pkcs8`], for the TLS library in the same Keep.
 
 use core::fmt;
 
 use evidence_pki::{SignError, Signer, SigningAlgorithm};
-use p256::ecdsa::SigningKey;
-use p256::ecdsa::signature::Signer as _;
-use p256::elliptic_curve::Generate as _;
+use graviola::hashing::Sha256;
+use graviola::signing::ecdsa::{P256, SigningKey};
 use zeroize::Zeroizing;
 
 use crate::IdentityError;
@@ -28,7 +26,7 @@ const PKCS8_MIDDLE: [u8; 5] = [0xa1, 0x44, 0x03, 0x42, 0x00];
 
 /// A private key on P-256. It is wiped when it is dropped.
 pub struct Key {
-    secret: SigningKey,
+    secret: SigningKey<P256>,
     point: [u8; 65],
     spki: Vec<u8>,
 }
@@ -38,12 +36,13 @@ impl Key {
     ///
     /// # Errors
     ///
-    /// [`IdentityError::Random`].
+    /// [`IdentityError::Cpu`], [`IdentityError::Random`].
     pub fn generate() -> Result<Self, IdentityError> {
-        let secret = SigningKey::try_generate().map_err(|_| IdentityError::Random)?;
-        let encoded = secret.verifying_key().to_sec1_point(false);
-        let mut point = [0; 65];
-        point.iter_mut().zip(encoded.as_bytes()).for_each(|(to, from)| *to = *from);
+        if !graviola::util::is_cpu_supported() {
+            return Err(IdentityError::Cpu);
+        }
+        let secret = SigningKey::<P256>::generate().map_err(|_| IdentityError::Random)?;
+        let point = secret.private_key.public_key_uncompressed();
         let spki = SigningAlgorithm::EcdsaP256Sha256
             .public_key(&point)
             .map_err(|_| IdentityError::Random)?;
@@ -59,11 +58,11 @@ impl Key {
     /// PKCS#8, DER, with the public key in it; wiped when it is dropped.
     #[must_use]
     pub fn to_pkcs8(&self) -> Zeroizing<Vec<u8>> {
-        let secret = Zeroizing::new(self.secret.to_bytes());
+        let secret = Zeroizing::new(self.secret.private_key.as_bytes());
         // Of the right size at once: what grows leaves copies behind.
         let mut out = Zeroizing::new(Vec::with_capacity(138));
         out.extend_from_slice(&PKCS8_HEAD);
-        out.extend_from_slice(&secret);
+        out.extend_from_slice(&*secret);
         out.extend_from_slice(&PKCS8_MIDDLE);
         out.extend_from_slice(&self.point);
         out
@@ -80,9 +79,10 @@ impl Signer for Key {
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        let signature: p256::ecdsa::DerSignature =
-            self.secret.try_sign(message).map_err(|_| SignError("P-256 gave no reason".into()))?;
-        Ok(signature.as_bytes().to_vec())
+        // Two numbers of up to 33 bytes with their heads, and the head of both.
+        let mut room = [0; 80];
+        let signature = self.secret.sign_asn1::<Sha256>(&[message], &mut room);
+        Ok(signature.map_err(|error| SignError(format!("{error:?}")))?.to_vec())
     }
 }
 

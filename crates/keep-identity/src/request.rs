@@ -8,7 +8,7 @@ use std::sync::Arc;
 use attested_request::attester::{self, Place};
 use attested_request::{Binding, binding};
 use evidence_claims::statement;
-use evidence_crypto::RustCrypto;
+use evidence_crypto::Graviola;
 use evidence_pki::{Certificate, ObjectIdentifier, Time};
 use keep_launch::{Evidence, Platform};
 use steward_relying_party::{Demands, MAX_CHAIN};
@@ -51,7 +51,7 @@ impl Request {
     /// What the platform has to put into its evidence.
     #[must_use]
     pub fn report_data(&self) -> [u8; 64] {
-        binding::form_2(&RustCrypto, self.key.spki(), &self.binding())
+        binding::form_2(&Graviola, self.key.spki(), &self.binding())
     }
 
     /// The request with that evidence, PKCS#10 in DER.
@@ -106,7 +106,7 @@ impl Request {
             demands = demands.allow_development();
         }
         let rest: Vec<&[u8]> = rest.iter().take(MAX_CHAIN).map(Vec::as_slice).collect();
-        let claims = steward_relying_party::check(leaf, &rest, &demands, now, &RustCrypto, roots)
+        let claims = steward_relying_party::check(leaf, &rest, &demands, now, &Graviola, roots)
             .map_err(IdentityError::Chain)?;
         let stated = claims.workload.as_ref();
         if stated.and_then(|one| one.slug()) != self.slug.as_deref()

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use evidence_crypto::{Crypto as _, RustCrypto};
+use evidence_crypto::{Crypto as _, Graviola};
 use evidence_pki::encode::{self, extension};
 use evidence_pki::{Signer as _, Time, oid, tag};
 
@@ -29,7 +29,7 @@ pub fn self_signed(
 ) -> Result<Identity, IdentityError> {
     let (not_before, not_after) = (now.minus(EARLY), now.plus(SELF_SIGNED_LIFETIME));
     // No two of one key are made in the same second, so key and time give a number of its own.
-    let hash = RustCrypto.sha256(&[key.spki(), &now.unix().to_be_bytes()]);
+    let hash = Graviola.sha256(&[key.spki(), &now.unix().to_be_bytes()]);
     let mut serial = [0; 16];
     serial.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
     serial[0] = serial[0] & 0x7f | 0x40;

@@ -6,9 +6,15 @@
 //! the host's word in a Keep, so it is asked first; a host that lies stops the Keep, which it can
 //! do anyway.
 
+use core::fmt;
 use std::sync::{Arc, OnceLock};
 
-use rustls::crypto::CryptoProvider;
+use graviola::hashing::Sha256;
+use graviola::signing::ecdsa::{self, P256};
+use rustls::crypto::{CryptoProvider, KeyProvider};
+use rustls::pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer};
+use rustls::sign::{Signer, SigningKey};
+use rustls::{Error, SignatureAlgorithm, SignatureScheme};
 
 use crate::NetError;
 
@@ -24,6 +30,7 @@ pub fn provider() -> Result<Arc<CryptoProvider>, NetError> {
         let mut provider = rustls_graviola::default_provider();
         // TLS 1.3 alone; what is left over of 1.2 would only be offered and refused.
         provider.cipher_suites.retain(|suite| suite.tls13().is_some());
+        provider.key_provider = &Keys;
         Arc::new(provider)
     })))
 }
@@ -54,4 +61,57 @@ pub fn check_cpu() -> Result<(), NetError> {
         }
     }
     Ok(())
+}
+
+/// Takes the one kind of key that a Keep makes: on P-256, in PKCS#8. So no Keep contains what it takes
+/// to sign by RSA and the like, which is more code than all the rest of the handshake.
+#[derive(Debug)]
+struct Keys;
+
+impl KeyProvider for Keys {
+    fn load_private_key(&self, key: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Error> {
+        let wrong = || Error::General("the private key is not one on P-256 in PKCS#8".to_owned());
+        let PrivateKeyDer::Pkcs8(key) = key else { return Err(wrong()) };
+        let key = ecdsa::SigningKey::from_pkcs8_der(key.secret_pkcs8_der()).map_err(|_| wrong())?;
+        Ok(Arc::new(Key(Arc::new(key))))
+    }
+}
+
+/// A private key.
+#[derive(Clone)]
+struct Key(Arc<ecdsa::SigningKey<P256>>);
+
+impl SigningKey for Key {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        offered.contains(&self.scheme()).then(|| Box::new(self.clone()) as Box<dyn Signer>)
+    }
+
+    fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
+        let mut room = [0; 128];
+        let spki = self.0.to_spki_der(&mut room).ok()?;
+        Some(SubjectPublicKeyInfoDer::from(spki.to_vec()))
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        SignatureAlgorithm::ECDSA
+    }
+}
+
+impl Signer for Key {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        // Two numbers of up to 33 bytes with their heads, and the head of both.
+        let mut room = [0; 80];
+        let signature = self.0.sign_asn1::<Sha256>(&[message], &mut room);
+        Ok(signature.map_err(|error| Error::General(format!("cannot sign: {error:?}")))?.to_vec())
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        SignatureScheme::ECDSA_NISTP256_SHA256
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key").finish_non_exhaustive()
+    }
 }

@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use enarx_config::{ClientAuth, Listen, Peer, Root, Trust};
-use evidence_crypto::RustCrypto;
+use evidence_crypto::Graviola;
 use evidence_pki::Certificate;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -238,7 +238,7 @@ fn keep_verifier(
         Role::Server(peer) if trust.demands_keep() && peer.server_name.is_none() => Names::Ignored,
         _ => Names::Required,
     };
-    KeepVerifier::new(roots, demands, Arc::new(RustCrypto), provider()?)
+    KeepVerifier::new(roots, demands, Arc::new(Graviola), provider()?)
         .map(|verifier| Some(verifier.names(names)))
         .map_err(|error| NetError::Roots { which: "steward".into(), why: error.to_string() })
 }
@@ -256,9 +256,8 @@ fn steward_roots(shared: &Shared) -> Vec<Vec<u8>> {
     let ours: Vec<Certificate<'_>> =
         current.key.cert.iter().filter_map(|one| Certificate::parse(one).ok()).collect();
     let leads_to = |root: &&Vec<u8>| {
-        Certificate::parse(root).is_ok_and(|root| {
-            ours.iter().any(|one| one.check_issued_by(&RustCrypto, &root).is_ok())
-        })
+        Certificate::parse(root)
+            .is_ok_and(|root| ours.iter().any(|one| one.check_issued_by(&Graviola, &root).is_ok()))
     };
     roots.iter().filter(leads_to).cloned().collect()
 }
