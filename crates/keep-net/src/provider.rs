@@ -26,13 +26,29 @@ use crate::NetError;
 pub fn provider() -> Result<Arc<CryptoProvider>, NetError> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     check_cpu()?;
-    Ok(Arc::clone(PROVIDER.get_or_init(|| {
-        let mut provider = rustls_graviola::default_provider();
-        // TLS 1.3 alone; what is left over of 1.2 would only be offered and refused.
-        provider.cipher_suites.retain(|suite| suite.tls13().is_some());
-        provider.key_provider = &Keys;
-        Arc::new(provider)
-    })))
+    if let Some(provider) = PROVIDER.get() {
+        return Ok(Arc::clone(provider));
+    }
+    // Here, and taken apart at once, so that the compiler sees that nobody asks for the library's own
+    // reader of keys, and with it for all that signs: what is only called to fill a `OnceLock` is
+    // cold code, into which it looks less.
+    let CryptoProvider {
+        mut cipher_suites,
+        kx_groups,
+        signature_verification_algorithms,
+        secure_random,
+        ..
+    } = rustls_graviola::default_provider();
+    // TLS 1.3 alone; what is left over of 1.2 would only be offered and refused.
+    cipher_suites.retain(|suite| suite.tls13().is_some());
+    let provider = Arc::new(CryptoProvider {
+        cipher_suites,
+        kx_groups,
+        signature_verification_algorithms,
+        secure_random,
+        key_provider: &Keys,
+    });
+    Ok(Arc::clone(PROVIDER.get_or_init(|| provider)))
 }
 
 /// Whether the processor has all that TLS is computed with.
