@@ -3,6 +3,7 @@
 //! What every command that starts a Keep needs: serving it until it ends or has to, evidence where
 //! the platform makes none, whom to trust, and showing what happens.
 
+mod demangle;
 mod evidence;
 mod network;
 mod progress;
@@ -141,7 +142,7 @@ pub(crate) fn conclude(report: Report, name: &str) -> Result<Outcome, Failure> {
         Report::Trapped { message } => {
             // Already says whose trap it is, with the backtrace in the form that Wasmtime's users
             // know.
-            Err(Failure::msg(Code::Trap, message.trim_end()))
+            Err(Failure::msg(Code::Trap, demangle::demangle(message.trim_end())))
         }
         Report::Refused { reason, message } => Err(refused(name, reason, &message)),
         Report::Compiled { .. } => {
