@@ -122,6 +122,20 @@ pub struct Spec {
     pub events: Option<EventSink>,
     /// What the Keep may do with sockets; without it, it has none (`EACCES`).
     pub network: Option<NetworkLimits>,
+    /// What was signed of the image. A backend that [takes](Backend::takes_signatures) signatures refuses
+    /// to launch an image that is not the one that was signed; others are given none.
+    pub signatures: Option<Signatures>,
+}
+
+/// What somebody signed of the image of one program, in the forms that hardware wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signatures {
+    /// SEV-SNP: the ID block, 96 bytes (AMD 56860, `ID_BLOCK`).
+    pub id_block: Vec<u8>,
+    /// SEV-SNP: its authentication, 4096 bytes (AMD 56860, `ID_AUTH_INFO`).
+    pub id_auth: Vec<u8>,
+    /// SGX: the SIGSTRUCT, 1808 bytes (Intel SDM volume 3D).
+    pub sigstruct: Vec<u8>,
 }
 
 impl std::fmt::Debug for Spec {
@@ -137,6 +151,7 @@ impl std::fmt::Debug for Spec {
             .field("evidence", &self.evidence.is_some())
             .field("events", &self.events.is_some())
             .field("network", &self.network)
+            .field("signatures", &self.signatures.is_some())
             .finish()
     }
 }
@@ -174,6 +189,11 @@ pub trait Backend: Send + Sync {
     /// How many threads of one Keep can run at the same time.
     fn threads(&self) -> u32 {
         1
+    }
+
+    /// Whether its launches can be signed: see [`Spec::signatures`].
+    fn takes_signatures(&self) -> bool {
+        false
     }
 
     /// Looks at the machine. The backend works if every datum passes.
@@ -265,6 +285,14 @@ pub enum BackendError {
         /// Which program.
         program: Program,
         /// What is wrong.
+        problem: String,
+    },
+    /// The image may not be launched with the signatures that were given.
+    #[error("the signatures are refused: {problem}")]
+    Signature {
+        /// What is wrong, as a stable name.
+        code: &'static str,
+        /// What is wrong, as a sentence.
         problem: String,
     },
     /// The Keep ran out of the memory it was given.

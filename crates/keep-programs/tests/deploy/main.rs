@@ -56,6 +56,7 @@ fn launch(
         evidence: Some(Box::new(Source(Arc::clone(host)))),
         events: Some(Box::new(move |event| hears.event(event))),
         network: Some(NetworkLimits::all()),
+        signatures: None,
     };
     nil.launch(spec).unwrap()
 }
