@@ -5,7 +5,7 @@
 use std::io;
 use std::sync::Arc;
 
-use keep_backend::{BackendError, Keep, Launched, NetworkLimits, Program, Spec};
+use keep_backend::{BackendError, ClaimKind, Keep, Launched, NetworkLimits, Program, Spec};
 use keep_host::seed::Stream as SeedStream;
 use keep_host::{Agent, Allow, Filter, FilterError, Poller, Scope, Server, Stop, Streams};
 use keep_image::Image;
@@ -96,7 +96,8 @@ fn build(image: &Image<'_>, spec: Spec) -> Result<KvmKeep, BackendError> {
         let stream: Box<dyn io::Read + Send> = Box::new(SeedStream::new(&spec.seeds)?);
         Some(stream)
     };
-    let agent = Agent::start(spec.evidence, spec.events).map_err(host("start a thread"))?;
+    let agent = Agent::start(spec.evidence, spec.events, ClaimKind::ReportData)
+        .map_err(host("start a thread"))?;
     let streams = Streams {
         stdio: spec.stdio,
         launch: spec.launch,

@@ -67,11 +67,61 @@ impl Datum {
     }
 }
 
-/// What makes evidence for a Keep whose platform makes none itself.
+/// What a Keep says of itself, to be turned into evidence on the host.
+///
+/// A Keep whose platform can speak hands over what the platform said. The host adds what it needs to
+/// be verified (certificates, a quoting enclave's signature); whether it did so truly is found out by
+/// who verifies it, so the host is not trusted with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// The platform says nothing: report data that somebody else is to vouch for.
+    ReportData(Box<[u8; 64]>),
+    /// SEV-SNP: the firmware's signed report (AMD 56860, `ATTESTATION_REPORT`).
+    SnpReport(Box<[u8; 1184]>),
+    /// SGX: a report for the quoting enclave (Intel SDM volume 3D, `REPORT`), already known to be of
+    /// this processor where a stand-in plays it.
+    SgxReport(Box<[u8; 432]>),
+}
+
+/// Which [`Claim`]s the Keeps of a backend make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClaimKind {
+    /// [`Claim::ReportData`].
+    #[default]
+    ReportData,
+    /// [`Claim::SnpReport`].
+    SnpReport,
+    /// [`Claim::SgxReport`].
+    SgxReport,
+}
+
+impl ClaimKind {
+    /// Length of a claim in bytes.
+    #[must_use]
+    pub const fn size(self) -> usize {
+        match self {
+            Self::ReportData => 64,
+            Self::SnpReport => 1184,
+            Self::SgxReport => 432,
+        }
+    }
+
+    /// The claim that these bytes are; none if there are more or fewer.
+    #[must_use]
+    pub fn claim(self, bytes: &[u8]) -> Option<Claim> {
+        Some(match self {
+            Self::ReportData => Claim::ReportData(Box::new(bytes.try_into().ok()?)),
+            Self::SnpReport => Claim::SnpReport(Box::new(bytes.try_into().ok()?)),
+            Self::SgxReport => Claim::SgxReport(Box::new(bytes.try_into().ok()?)),
+        })
+    }
+}
+
+/// What makes evidence of a Keep's claims.
 pub trait EvidenceSource: Send {
-    /// Evidence with these report data, or why there is none. May take as long as it has to: only
-    /// the Keep waits.
-    fn evidence(&mut self, report_data: &[u8; 64]) -> Evidence;
+    /// Evidence for this claim, or why there is none. May take as long as it has to: only the Keep
+    /// waits.
+    fn evidence(&mut self, claim: &Claim) -> Evidence;
 }
 
 /// What hears of each [`Event`] of a running Keep. It must return soon: the Keep waits.
