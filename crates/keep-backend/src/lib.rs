@@ -14,6 +14,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use keep_launch::{Event, Evidence, Report};
 use serde::Serialize;
@@ -122,7 +123,17 @@ pub trait EvidenceSource: Send {
     /// Evidence for this claim, or why there is none. May take as long as it has to: only the Keep
     /// waits.
     fn evidence(&mut self, claim: &Claim) -> Evidence;
+
+    /// The key of a secure processor that a stand-in of SEV-SNP plays. Without one the reports of its
+    /// firmware are not signed, and nobody will believe them.
+    fn report_signer(&self) -> Option<ReportSigner> {
+        None
+    }
 }
+
+/// Signs a report that a stand-in's firmware composed (AMD 56860, `ATTESTATION_REPORT`), and writes into
+/// it what belongs to the key: signature and its algorithm, `REPORTED_TCB`, `CHIP_ID`.
+pub type ReportSigner = Arc<dyn Fn(&mut [u8; 1184]) + Send + Sync>;
 
 /// What hears of each [`Event`] of a running Keep. It must return soon: the Keep waits.
 pub type EventSink = Box<dyn FnMut(Event) + Send>;
