@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use backend_kvm::Kvm;
 use backend_nil::Nil;
+use backend_snp_sim::SnpSim;
 use keep_backend::{Backend, BackendError, Killer, Launched, NetworkLimits, Program, Spec};
 use keep_image::Image;
 use keep_launch::Report;
@@ -23,11 +24,12 @@ use keep_launch::Report;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     Kvm,
+    SnpSim,
     Nil,
 }
 
-/// Runs a test in both places, as far as they are there.
-pub(crate) fn on_both(test: impl Fn(Place)) {
+/// Runs a test in all places, as far as they are there.
+pub(crate) fn on_all(test: impl Fn(Place)) {
     if guest().is_none() {
         return;
     }
@@ -39,6 +41,12 @@ pub(crate) fn on_both(test: impl Fn(Place)) {
     }
     println!("in a virtual machine");
     test(Place::Kvm);
+    if let Some(datum) = SnpSim::new().probe().iter().find(|datum| !datum.pass) {
+        println!("skipped on the stand-in for SEV-SNP: {datum:?}");
+        return;
+    }
+    println!("on the stand-in for SEV-SNP");
+    test(Place::SnpSim);
 }
 
 /// The test program, built once; `None`, with a word about it, if it cannot be.
@@ -184,6 +192,10 @@ fn launch_at(place: Place, spec: Spec) -> Launched {
         Place::Kvm => {
             let image = Image::build(keep_programs::KERNEL, elf).unwrap();
             Kvm::new().launch_image(&image, spec).unwrap()
+        }
+        Place::SnpSim => {
+            let image = Image::build(keep_programs::KERNEL, elf).unwrap();
+            SnpSim::new().launch_image(&image, spec).unwrap()
         }
     }
 }
