@@ -89,7 +89,10 @@ fn report_facts(report: &[u8]) -> Vec<String> {
         format!("KEY_INFO beyond bit 4: {}", u32_at(report, 0x048) >> 5),
         format!("REPORT_ID is there: {}", !zero(report, (0x140, 0x160))),
         format!("REPORT_ID_MA: {:x?}", &report[0x160..0x180]),
-        format!("R and S are there: {}", !zero(report, (0x2a0, 0x2d0)) && !zero(report, (0x2e8, 0x318))),
+        format!(
+            "R and S are there: {}",
+            !zero(report, (0x2a0, 0x2d0)) && !zero(report, (0x2e8, 0x318))
+        ),
     ];
     for at in [0x038, 0x180, 0x1e0, 0x1f0] {
         facts.push(format!("TCB at {at:#x}, unused bytes: {:x?}", &report[at + 2..at + 6]));
@@ -335,7 +338,8 @@ fn same_shape(ours: &Value, theirs: &Value, optional: &[&str]) -> Result<(), Str
                 let other = theirs.get(key).ok_or_else(|| format!("{key} is not there"))?;
                 same_shape(value, other, optional).map_err(|why| format!("{key}: {why}"))?;
             }
-            match theirs.keys().find(|key| !ours.contains_key(*key) && !optional.contains(&&***key)) {
+            match theirs.keys().find(|key| !ours.contains_key(*key) && !optional.contains(&&***key))
+            {
                 Some(missing) => Err(format!("{missing} is missing")),
                 None => Ok(()),
             }
@@ -371,9 +375,7 @@ fn collateral_says_what_intels_says() {
         let all = platform.endorsements().iter();
         all.filter(|one| one.0 == kind).map(|one| one.1.as_slice()).collect()
     };
-    let file = std::fs::read(
-        folder.join("sgx/sw-hardening-azure/collateral-2025-08-30.json"),
-    );
+    let file = std::fs::read(folder.join("sgx/sw-hardening-azure/collateral-2025-08-30.json"));
     let recorded: Value = serde_json::from_slice(&file.unwrap()).unwrap();
     let text = |name: &str| recorded[name].as_str().unwrap();
 
@@ -388,10 +390,9 @@ fn collateral_says_what_intels_says() {
         let ours = Certificate::parse(ours).unwrap();
         assert_eq!(extensions(&ours), extensions(&Certificate::parse(theirs).unwrap()));
     }
-    for (kind, outer, name) in [
-        ("tcb-info", "tcbInfo", "tcb_info"),
-        ("qe-identity", "enclaveIdentity", "qe_identity"),
-    ] {
+    for (kind, outer, name) in
+        [("tcb-info", "tcbInfo", "tcb_info"), ("qe-identity", "enclaveIdentity", "qe_identity")]
+    {
         let body: Value = serde_json::from_slice(find(kind)[0]).unwrap();
         assert_eq!(body["signature"].as_str().unwrap().len(), 128);
         let theirs: Value = serde_json::from_str(text(name)).unwrap();

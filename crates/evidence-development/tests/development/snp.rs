@@ -69,8 +69,7 @@ fn each_byte_of_a_report_counts() {
     attester.sign_report(&mut good).unwrap();
     let mut endorsements = Endorsements::new();
     endorsements.push(kind::VEK, attester.vek_der()).unwrap();
-    let development =
-        Development::new(Arc::new(AwsLc), vec![root.certificate_der().to_vec()]);
+    let development = Development::new(Arc::new(AwsLc), vec![root.certificate_der().to_vec()]);
     development.verify_report(&good, &endorsements, NOW).unwrap();
     for at in 0..REPORT_SIZE {
         let mut report = good;
