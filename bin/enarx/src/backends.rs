@@ -10,13 +10,18 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use backend_kvm::Kvm;
 use backend_nil::Nil;
-use keep_backend::{Backend, Datum, Program};
+use backend_snp_sim::SnpSim;
+use keep_backend::{Backend, BackendError, Datum, Launched, Measurement, Program, Spec};
+use keep_image::Image;
 
 use crate::exit::{Code, Failure};
 use crate::programs::{self, Files};
 
 /// Every backend that can be named, also where this build lacks it. Best first.
-pub(crate) const NAMES: [&str; 2] = ["kvm", "nil"];
+pub(crate) const NAMES: [&str; 3] = ["kvm", "nil", "snp-sim"];
+
+/// Those that are chosen for who names none, best first. A stand-in never is.
+const AUTOMATIC: [&str; 2] = ["kvm", "nil"];
 
 /// The backends of this build, best first.
 pub(crate) fn all() -> Vec<Box<dyn Backend>> {
@@ -30,7 +35,58 @@ pub(crate) fn named(name: &str, files: Option<&Files>) -> Option<Box<dyn Backend
     match name {
         "kvm" => Some(Box::new(Kvm::new())),
         "nil" => Some(Box::new(nil(files))),
+        SnpSim::NAME => Some(Box::new(SnpSim::new())),
         _ => None,
+    }
+}
+
+/// A backend whose Keeps start from images, and can be given others than the built-in ones.
+pub(crate) trait Imaged: Backend {
+    /// As [`Backend::measure`], of this image.
+    fn measure_image(
+        &self,
+        program: Program,
+        image: &Image<'_>,
+    ) -> Result<Measurement, BackendError>;
+
+    /// As [`Backend::launch`], of this image.
+    fn launch_image(&self, image: &Image<'_>, spec: Spec) -> Result<Launched, BackendError>;
+}
+
+/// The backend of this name, if its Keeps start from images.
+pub(crate) fn imaged(name: &str) -> Option<Box<dyn Imaged>> {
+    match name {
+        "kvm" => Some(Box::new(Kvm::new())),
+        SnpSim::NAME => Some(Box::new(SnpSim::new())),
+        _ => None,
+    }
+}
+
+impl Imaged for Kvm {
+    fn measure_image(
+        &self,
+        program: Program,
+        image: &Image<'_>,
+    ) -> Result<Measurement, BackendError> {
+        Ok((*self).measure_image(program, image))
+    }
+
+    fn launch_image(&self, image: &Image<'_>, spec: Spec) -> Result<Launched, BackendError> {
+        (*self).launch_image(image, spec)
+    }
+}
+
+impl Imaged for SnpSim {
+    fn measure_image(
+        &self,
+        program: Program,
+        image: &Image<'_>,
+    ) -> Result<Measurement, BackendError> {
+        (*self).measure_image(program, image)
+    }
+
+    fn launch_image(&self, image: &Image<'_>, spec: Spec) -> Result<Launched, BackendError> {
+        (*self).launch_image(image, spec)
     }
 }
 
@@ -61,7 +117,7 @@ pub(crate) fn choose(name: Option<&str>, files: Option<&Files>) -> Result<Choice
         return Ok(Choice { backend: backend.into(), automatic: false });
     }
     let mut causes = String::new();
-    for name in NAMES {
+    for name in AUTOMATIC {
         let Some(backend) = named(name, files) else { continue };
         let remedies = remedies(&backend.probe());
         if remedies.is_empty() {

@@ -25,9 +25,8 @@ use crate::pages::Pages;
 use crate::processor::{self, Cpu};
 
 /// The digest that firmware would compute, and this one does.
-pub(crate) fn measure(program: Program) -> Result<Measurement, BackendError> {
-    let image = machine::image(program)?;
-    let digest = plan(&image)?.digest().map_err(unfit(program))?;
+pub(crate) fn measure(program: Program, image: &Image<'_>) -> Result<Measurement, BackendError> {
+    let digest = plan(image)?.digest().map_err(unfit(program))?;
     let hex = digest.value().iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(Measurement {
         program,

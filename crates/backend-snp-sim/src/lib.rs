@@ -62,7 +62,20 @@ impl SnpSim {
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 impl SnpSim {
-    /// Launches an image that is not one of the built-in programs': for tests of the kernel.
+    /// Measures an image that is not one of the built-in programs'.
+    ///
+    /// # Errors
+    ///
+    /// As [`Backend::measure`].
+    pub fn measure_image(
+        self,
+        program: Program,
+        image: &keep_image::Image<'_>,
+    ) -> Result<Measurement, BackendError> {
+        launch::measure(program, image)
+    }
+
+    /// Launches an image that is not one of the built-in programs'.
     ///
     /// # Errors
     ///
@@ -114,7 +127,7 @@ impl Backend for SnpSim {
     }
 
     fn measure(&self, program: Program) -> Result<Measurement, BackendError> {
-        launch::measure(program)
+        launch::measure(program, &backend_kvm::machine::image(program)?)
     }
 
     fn launch(&self, spec: Spec) -> Result<Launched, BackendError> {
