@@ -16,9 +16,12 @@ pub(crate) const SIGNATURE: u32 = 0x00a0_0f11;
 /// Bits of a physical address: the C-bit is one of them.
 const ADDRESS_BITS: u32 = Options::C_BIT as u32 + 1;
 
-/// Random numbers: `CPUID` 1, `ECX`, and 7, `EBX`.
-const RDRAND: u32 = 1 << 30;
-const RDSEED: u32 = 1 << 18;
+/// What ring 3 has if this process has it, whatever KVM says (Intel SDM volume 2, CPUID): of 1, `ECX`:
+/// SSE3, PCLMULQDQ, SSSE3, CMPXCHG16B, SSE4.1, SSE4.2, MOVBE, POPCNT, AES, RDRAND; of 7, `EBX`:
+/// FSGSBASE, BMI1, BMI2, ERMS, RDSEED, ADX; of 8000_0001, `ECX`: LAHF, LZCNT.
+const OWN_1: u32 = 0x42d8_2203;
+const OWN_7: u32 = 0x000c_0309;
+const OWN_8000_0001: u32 = 0x21;
 
 /// Functions that are taken as they are. Others are the vendor's own.
 const TAKEN: [u32; 13] = [
@@ -75,14 +78,15 @@ fn taken(entry: &kvm_cpuid_entry2) -> Option<Entry> {
             eax = if function == 0 { 0xd } else { 0x8000_001f };
             [ebx, edx, ecx] = [*b"Auth", *b"enti", *b"cAMD"].map(u32::from_le_bytes);
         }
-        // Ring 3 can draw random numbers if this process can, whatever KVM says.
         1 => {
             eax = SIGNATURE;
-            ecx |= __cpuid(1).ecx & RDRAND;
+            ecx |= __cpuid(1).ecx & OWN_1;
         }
-        7 if index == 0 => ebx |= __cpuid_count(7, 0).ebx & RDSEED,
-        // Reserved on AMD's.
-        0x8000_0001 => eax = SIGNATURE,
+        7 if index == 0 => ebx |= __cpuid_count(7, 0).ebx & OWN_7,
+        0x8000_0001 => {
+            eax = SIGNATURE;
+            ecx |= __cpuid(0x8000_0001).ecx & OWN_8000_0001;
+        }
         0x8000_0008 => eax = eax & !0xff | ADDRESS_BITS,
         _ => {}
     }
