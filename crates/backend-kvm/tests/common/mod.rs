@@ -106,28 +106,7 @@ impl Running {
 
     /// Starts it by other means.
     pub(crate) fn start_by(launch: &str, by: impl FnOnce(Spec) -> Launched) -> Self {
-        let (reader, writer) = std::io::pipe().unwrap();
-        let spec = Spec {
-            program: Program::Runtime,
-            launch: launch.into(),
-            input: file(b"input"),
-            output: None,
-            stdio: [
-                None,
-                Some(OwnedFd::from(writer).into()),
-                Some(File::options().write(true).open("/dev/stderr").unwrap()),
-            ],
-            seeds: Vec::new(),
-            memory: 1 << 30,
-            evidence: None,
-            events: None,
-            network: None,
-            signatures: None,
-        };
-        let Launched { keep, killer } = by(spec);
-        let thread = std::thread::spawn(move || keep.serve());
-        let stdout = BufReader::new(OwnedFd::from(reader).into());
-        Self { thread: Some(thread), killer, stdout }
+        try_start(launch, |spec| Ok(by(spec))).unwrap()
     }
 
     /// The next line that it writes.
@@ -198,4 +177,33 @@ fn launch_at(place: Place, spec: Spec) -> Launched {
             SnpSim::new().launch_image(&image, spec).unwrap()
         }
     }
+}
+
+/// Starts the program by any means, if that is possible.
+pub(crate) fn try_start(
+    launch: &str,
+    by: impl FnOnce(Spec) -> Result<Launched, BackendError>,
+) -> Result<Running, BackendError> {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let spec = Spec {
+        program: Program::Runtime,
+        launch: launch.into(),
+        input: file(b"input"),
+        output: None,
+        stdio: [
+            None,
+            Some(OwnedFd::from(writer).into()),
+            Some(File::options().write(true).open("/dev/stderr").unwrap()),
+        ],
+        seeds: Vec::new(),
+        memory: 1 << 30,
+        evidence: None,
+        events: None,
+        network: None,
+        signatures: None,
+    };
+    let Launched { keep, killer } = by(spec)?;
+    let thread = std::thread::spawn(move || keep.serve());
+    let stdout = BufReader::new(OwnedFd::from(reader).into());
+    Ok(Running { thread: Some(thread), killer, stdout })
 }
