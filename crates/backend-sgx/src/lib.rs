@@ -26,7 +26,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(unix)]
 pub mod aesm;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod carrier;

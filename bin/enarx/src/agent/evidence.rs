@@ -50,8 +50,8 @@ pub(crate) fn development_root(folder: &Path) -> Result<Option<Root>> {
         .map(Some)
 }
 
-/// The source of evidence for a Keep with that program, made by `root`. A backend whose platform
-/// makes evidence itself has none.
+/// The source of evidence for a Keep with that program, made by `root`; of a Keep on hardware, which makes
+/// evidence itself, what the host adds to it.
 ///
 /// The measurement is reckoned beside the launch, since it takes about as long.
 pub(crate) fn source(
@@ -60,7 +60,7 @@ pub(crate) fn source(
     root: Option<&Arc<Root>>,
 ) -> Option<Box<dyn EvidenceSource>> {
     if backend.is_confidential() {
-        return None;
+        return super::hardware::source(backend.name());
     }
     let Some(root) = root else { return Some(Box::new(Nobody::without_root())) };
     if let Some(source) = stand_in(backend.name(), root) {
