@@ -27,6 +27,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod enclave;
 mod start;
 
 pub use start::{KernelHeader, StartInfo, VECTORS};
