@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{Place, Running, on_both};
-use keep_backend::{EvidenceSource, NetworkLimits};
+use keep_backend::{Claim, EvidenceSource, NetworkLimits};
 use keep_launch::{Event, Evidence, Platform};
 
 fn noise(len: usize) -> Vec<u8> {
@@ -353,7 +353,8 @@ fn connections_wait_for_their_turn() {
 struct Echo;
 
 impl EvidenceSource for Echo {
-    fn evidence(&mut self, report_data: &[u8; 64]) -> Evidence {
+    fn evidence(&mut self, claim: &Claim) -> Evidence {
+        let Claim::ReportData(report_data) = claim else { panic!("{claim:?}") };
         Evidence::Made {
             platform: Platform::Development,
             // Longer than a pipe holds, with the report data at the end.

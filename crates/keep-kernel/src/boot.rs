@@ -8,9 +8,7 @@
 
 use keep_fs::seed::Decoder;
 use keep_fs::{Fs, Limits, Timespec};
-use keep_layout::{
-    CHUNK, DIRECT_VIRT, IMAGE_PHYS, MMAP_END, MMAP_START, StartInfo, TABLES_PHYS, TABLES_SIZE,
-};
+use keep_layout::{CHUNK, DIRECT_VIRT, IMAGE_PHYS, MMAP_END, MMAP_START, StartInfo, TABLES_END};
 use keep_mm::{Backing, Config, Object as Content, Place, Prot, Region, Space};
 use sallyport::{BootInfo, Stream, Window};
 
@@ -75,7 +73,7 @@ impl<P: Platform> Kernel<P> {
         ];
         let config = Config {
             root: start.tables_root,
-            tables: start.tables_next..TABLES_PHYS + TABLES_SIZE,
+            tables: start.tables_next..TABLES_END,
             // What the host has given beyond the image is taken in when it is first needed, by
             // `Machine::grow`.
             free_ram: start.image_end..start.image_end,
@@ -85,7 +83,7 @@ impl<P: Platform> Kernel<P> {
             brk_mapped_end: start.data_end,
             brk_limit: MMAP_START,
             image: regions.to_vec(),
-            fresh_is_zero: P::FRESH_IS_ZERO,
+            fresh_is_zero: P::fresh_is_zero(),
         };
         let limits = Limits { bytes: boot.ram_limit, inodes: 1 << 20, file_size: i64::MAX as u64 };
         let fs = Fs::new(limits, Timespec::default());

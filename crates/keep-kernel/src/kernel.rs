@@ -24,6 +24,9 @@ use crate::user::UserMemory;
 /// allocates more beyond file content, which is provided for apart.
 const HEAP_RESERVE: usize = 512 << 10;
 
+/// The most that a platform says of itself, in bytes: a report of SEV-SNP.
+pub const CLAIM_MAX: usize = 1184;
+
 /// What only the platform can do.
 pub trait Platform {
     /// Page tables and private memory.
@@ -35,7 +38,11 @@ pub trait Platform {
 
     /// Whether memory that the host has just given is zero without the kernel clearing it. Where
     /// the host can write to the Keep's memory anyway there is nothing to gain by clearing.
-    const FRESH_IS_ZERO: bool;
+    fn fresh_is_zero() -> bool;
+    /// What the platform says of this Keep and of these report data: bytes for the host, which makes
+    /// evidence of them. A platform that cannot speak says the report data themselves; `None` if it
+    /// should be able to, and is not.
+    fn claim(report_data: &[u8; 64], into: &mut [u8; CLAIM_MAX]) -> Option<usize>;
 
     /// Lends the one port to the host. Not to be called by `use_it` again.
     fn with_port<R>(use_it: impl FnOnce(&mut Port<Self::Window, Self::Doorbell>) -> R) -> R;

@@ -444,7 +444,11 @@ impl<M: Machine> Space<M> {
             self.set(at, old, Entry::direct(phys));
             self.frames.push_chunk();
         }
-        self.frames.end() > old_end
+        let end = self.frames.end();
+        if end > old_end {
+            self.machine.adopt(old_end, end);
+        }
+        end > old_end
     }
 }
 

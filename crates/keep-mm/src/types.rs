@@ -30,6 +30,12 @@ pub trait Machine {
     /// Returns first and end address. What does not adjoin the memory there is, is not aligned
     /// to chunks or passes the limit is refused by the caller, so nothing of it is used.
     fn grow(&mut self, len: u64) -> Option<(u64, u64)>;
+    /// Takes possession of memory that [`grow`](Self::grow) has just named, `start` to `end`, once
+    /// the direct map shows it and before it is touched: where the processor tells a Keep's own
+    /// memory from the host's, it has to be told which is which.
+    fn adopt(&mut self, start: u64, end: u64) {
+        let _ = (start, end);
+    }
 }
 
 /// What the address space starts from.

@@ -18,7 +18,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use command_line::unhex;
 use evidence_claims::kind;
 use evidence_development::{Attester, Guest, Root};
-use keep_backend::{Backend, EvidenceSource, Program};
+use keep_backend::{Backend, Claim, EvidenceSource, Program};
 use keep_launch::{Evidence, Platform};
 use steward_service::clock;
 
@@ -91,7 +91,10 @@ fn prepare(backend: &dyn Backend, program: Program, root: &Root) -> Result<(Atte
 struct Development(Box<dyn Fn() -> Result<Prepared, String> + Send>);
 
 impl EvidenceSource for Development {
-    fn evidence(&mut self, report_data: &[u8; 64]) -> Evidence {
+    fn evidence(&mut self, claim: &Claim) -> Evidence {
+        let Claim::ReportData(report_data) = claim else {
+            return Evidence::Refused { message: "the platform can speak for itself".into() };
+        };
         let made = (self.0)().and_then(|prepared| {
             let (attester, guest) = &*prepared;
             let report = attester.report(guest, report_data).map_err(|error| error.to_string())?;
@@ -112,7 +115,7 @@ impl EvidenceSource for Development {
 struct Nobody;
 
 impl EvidenceSource for Nobody {
-    fn evidence(&mut self, _: &[u8; 64]) -> Evidence {
+    fn evidence(&mut self, _: &Claim) -> Evidence {
         Evidence::Refused {
             message: "this kind of Keep makes no evidence of its own, and there is no development \
                       root"
@@ -152,7 +155,7 @@ mod tests {
         let root = Arc::new(root);
         let backend: Arc<dyn Backend> = Arc::from(crate::backends::named("nil", None).unwrap());
         let mut source = source(&backend, Program::Runtime, Some(&root)).unwrap();
-        let Evidence::Made { platform, evidence, endorsements } = source.evidence(&[7; 64]) else {
+        let Evidence::Made { platform, evidence, endorsements } = source.evidence(&Claim::ReportData(Box::new([7; 64]))) else {
             panic!("there is no evidence")
         };
         assert_eq!(platform, Platform::Development);
@@ -167,6 +170,6 @@ mod tests {
     fn without_a_root_there_is_no_evidence() {
         let backend: Arc<dyn Backend> = Arc::from(crate::backends::named("nil", None).unwrap());
         let mut source = source(&backend, Program::Runtime, None).unwrap();
-        assert!(matches!(source.evidence(&[0; 64]), Evidence::Refused { .. }));
+        assert!(matches!(source.evidence(&Claim::ReportData(Box::new([0; 64]))), Evidence::Refused { .. }));
     }
 }

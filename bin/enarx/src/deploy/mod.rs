@@ -340,6 +340,7 @@ impl Deployment {
                 tell(event);
             })),
             network: Some(NetworkLimits::all()),
+            signatures: None,
         };
         let name = self.backend.name();
         agent::serve_with(&*self.backend, spec, watch, self.timeout, |guard| {

@@ -149,6 +149,7 @@ impl Runtime<'_> {
             },
             events: network.map(|_| self.progress.events()),
             network: network.map(|_| NetworkLimits::all()),
+            signatures: None,
         };
         serve(&**self.backend, spec, self.watch, self.args.timeout)
     }

@@ -114,6 +114,7 @@ impl Running {
             evidence: None,
             events: None,
             network: None,
+            signatures: None,
         };
         let Launched { keep, killer } = by(spec);
         let thread = std::thread::spawn(move || keep.serve());

@@ -9,7 +9,7 @@ use super::AT_FDCWD;
 use crate::epoll::Epoll;
 use crate::errno::{EAGAIN, EBADF, EFAULT, EINVAL, EIO, ENOTTY, EPIPE};
 use crate::files::Object;
-use crate::kernel::{Kernel, Platform};
+use crate::kernel::{CLAIM_MAX, Kernel, Platform};
 use crate::user::UserMemory;
 
 /// Most bytes that one read or write moves; the program comes again for the rest.
@@ -84,7 +84,14 @@ impl<P: Platform> Kernel<P> {
             Object::Stream(stream) if stream.is_readable() => return Err(EBADF),
             Object::Stream(stream) => {
                 let stream = *stream;
-                let bytes = self.space.bytes(from, len)?;
+                let mut bytes = self.space.bytes(from, len)?;
+                let mut claim = [0; CLAIM_MAX];
+                if stream == sallyport::Stream::ReportData {
+                    // Report data are written at once, and what the host gets is another length.
+                    let data = bytes.try_into().map_err(|_| EINVAL)?;
+                    let said = P::claim(data, &mut claim).ok_or(EIO)?;
+                    bytes = &claim[..said];
+                }
                 let written: sallyport::Outcome<usize> = P::with_port(|port| {
                     let written = port.write_later(stream, bytes)?;
                     // Whoever streams in large pieces goes on while the host writes, and hears of
@@ -98,6 +105,11 @@ impl<P: Platform> Kernel<P> {
                     Ok(written)
                 });
                 match written {
+                    Ok(Ok(done))
+                        if stream == sallyport::Stream::ReportData && done == bytes.len() =>
+                    {
+                        len
+                    }
                     Ok(Ok(done)) => done as u64,
                     Ok(Err(errno)) => return Err(host_errno(errno)),
                     Err(lie) => panic!("the host lied about a write: {lie}"),

@@ -135,7 +135,9 @@ keep_cpuid:
 4:  addq    $24, %rsi
     decl    %edi
     jmp     3b
-5:  cmpl    $CPUID_MAX, CPUID_COUNT(%rip)
+5:  testl   $1, CPUID_LAID(%rip)
+    jnz     8f
+    cmpl    $CPUID_MAX, CPUID_COUNT(%rip)
     jae     6f
     movl    %eax, (%rsi)
     movl    %r8d, 4(%rsi)
@@ -152,6 +154,11 @@ keep_cpuid:
     popq    %rsi
     popfq
     ret
+8:  xorl    %eax, %eax
+    xorl    %ebx, %ebx
+    xorl    %ecx, %ecx
+    xorl    %edx, %edx
+    jmp     7b
 
 # Asks the processor which registers are switched on. Where the hypervisor keeps that from ring 3 the
 # instruction is an exception; keep_handle_exception then goes on behind it, with nothing in EAX.
@@ -167,16 +174,37 @@ keep_xgetbv_failed:
     xorl    %eax, %eax
     ret
 
-# CPUID as the program sees it, for the kernel: leaf in EDI, subleaf in ESI; gives ECX.
-    .globl  keep_cpuid_ecx
-keep_cpuid_ecx:
+# CPUID as the program sees it, for the kernel: leaf in EDI, subleaf in ESI, four words for RDX.
+    .globl  keep_cpuid_to
+keep_cpuid_to:
     pushq   %rbx
+    movq    %rdx, %r9
     movl    %edi, %eax
     movl    %esi, %ecx
     call    keep_cpuid
-    movl    %ecx, %eax
+    movl    %eax, (%r9)
+    movl    %ebx, 4(%r9)
+    movl    %ecx, 8(%r9)
+    movl    %edx, 12(%r9)
     popq    %rbx
     ret
+
+# Lays the answer at RDX down for leaf EDI, subleaf ESI; the processor is not asked any more.
+    .globl  keep_cpuid_is
+keep_cpuid_is:
+    movl    $1, CPUID_LAID(%rip)
+    movl    CPUID_COUNT(%rip), %eax
+    cmpl    $CPUID_MAX, %eax
+    jae     1f
+    incl    CPUID_COUNT(%rip)
+    imulq   $24, %rax, %rax
+    leaq    CPUID_CACHE(%rip), %rcx
+    addq    %rcx, %rax
+    movl    %edi, (%rax)
+    movl    %esi, 4(%rax)
+    movups  (%rdx), %xmm0
+    movups  %xmm0, 8(%rax)
+1:  ret
 
 # The same question gets an answer without these bits of ECX, which are in EDI, from now on: of the
 # first question that was asked.
@@ -216,7 +244,46 @@ resume:
     leaq    RESUME_FRAME, %rsp
     iretq
 
-# Asks the stub to forget cached address translations: see vector_13.
+# Questions to the stub: see vector_13. The first leaves the Keep with the word in RDI in the GHCB's
+# register, the second reads that register.
+    .globl  keep_vmgexit
+    .globl  keep_vmgexit_at
+keep_vmgexit:
+    movl    $0xc0010130, %ecx
+    movl    %edi, %eax
+    movq    %rdi, %rdx
+    shrq    $32, %rdx
+keep_vmgexit_at:
+    hlt
+    ret
+
+    .globl  keep_ghcb_msr
+    .globl  keep_ghcb_msr_at
+keep_ghcb_msr:
+    movl    $0xc0010130, %ecx
+keep_ghcb_msr_at:
+    hlt
+    movl    %eax, %eax
+    shlq    $32, %rdx
+    orq     %rdx, %rax
+    ret
+
+# Validates (EDX 1) or not (0) the page at RDI, a large one if ESI is 1. Gives the instruction's code,
+# and in bit 32 whether nothing changed.
+    .globl  keep_pvalidate
+    .globl  keep_pvalidate_at
+keep_pvalidate:
+    movq    %rdi, %rax
+    movl    %esi, %ecx
+keep_pvalidate_at:
+    hlt
+    movl    %eax, %eax
+    movzbl  %cl, %ecx
+    shlq    $32, %rcx
+    orq     %rcx, %rax
+    ret
+
+# Asks the stub to forget cached address translations.
     .globl  keep_flush
 keep_flush:
     .globl  keep_flush_tlb
@@ -230,6 +297,8 @@ keep_flush_tlb:
 CPUID_CACHE:
     .skip   24 * CPUID_MAX
 CPUID_COUNT:
+    .skip   4
+CPUID_LAID:
     .skip   4
     .balign 64
     .skip   64
