@@ -50,7 +50,7 @@ impl std::fmt::Debug for Sim {
 
 impl Sim {
     fn add(&mut self, page: u64, prot: Prot, bytes: Vec<u8>) -> bool {
-        assert!(page.is_multiple_of(PAGE) && page >= IMAGE && page < HELD.end);
+        assert!(page.is_multiple_of(PAGE) && (IMAGE..HELD.end).contains(&page));
         assert!(!self.pages.contains_key(&page), "{page:#x} is accepted twice");
         assert!(!(prot.write() && prot.exec()));
         let Some(left) = self.left.checked_sub(1) else { return false };
@@ -377,7 +377,7 @@ impl Model {
             Some((object, offset)) if offset + pages > object.len.next_multiple_of(CHUNK) => {
                 Err(Errno::EINVAL)
             }
-            Some((object, _)) if prot.exec() && !(object.executable && !self.locked) => {
+            Some((object, _)) if prot.exec() && (!object.executable || self.locked) => {
                 Err(Errno::EACCES)
             }
             None if prot.exec() => Err(Errno::EACCES),
