@@ -227,7 +227,12 @@ fn ready(socket: &File, process: &mut Process, program: Program) -> Result<(), B
     match word {
         Ok(Word::Ready) => Ok(()),
         Ok(Word::Refused(problem)) => Err(BackendError::Image { program, problem }),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
+            ) =>
+        {
             Err(BackendError::Keep { cause: process.cause() })
         }
         Ok(_) => Err(BackendError::Keep { cause: "its machine does not launch it".into() }),
@@ -337,7 +342,7 @@ impl Running {
                 Err(_) if self.stop.is_requested() => {
                     return End::Result(Err(BackendError::Killed));
                 }
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return End::Lost,
+                Err(error) if error.kind() != io::ErrorKind::InvalidData => return End::Lost,
                 Ok(_) | Err(_) => {
                     let cause = "its machine says what makes no sense".into();
                     return End::Result(Err(BackendError::Keep { cause }));

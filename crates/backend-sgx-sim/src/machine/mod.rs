@@ -168,7 +168,9 @@ fn map_shared(at: u64) -> io::Result<()> {
 
 /// Ends this process when the backend's end of the socket is gone, whatever the enclave is doing.
 fn watch() -> io::Result<()> {
-    let watch = || {
+    let (runs, running) = std::sync::mpsc::sync_channel(1);
+    let watch = move || {
+        _ = runs.send(());
         let mut socket = libc::pollfd { fd: 0, events: 0, revents: 0 };
         loop {
             // SAFETY: one valid structure. Without events it hears of the end alone.
@@ -189,8 +191,10 @@ fn watch() -> io::Result<()> {
         // Whoever started the backend may have blocked some.
         libc::sigemptyset(&mut before);
         libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
-        started.map(drop)
+        started?;
     }
+    // How a thread starts is not among what this process may do later.
+    running.recv().map_err(io::Error::other)
 }
 
 impl Machine {

@@ -170,6 +170,11 @@ fn inside(machine: &mut Processor, signal: libc::c_int, at: &mut Interrupted<'_>
             at.registers.set_rip(rip.wrapping_sub(2));
             undefined
         }
+        // A processor that has SGX looks for pages of its own when it is asked to enter an enclave, and says so.
+        (libc::SIGSEGV, 14) if at.registers.get(libc::REG_ERR) & u64::from(fault::SGX) != 0 => {
+            machine.leaf(at);
+            None
+        }
         (libc::SIGILL, _) | (libc::SIGSEGV, 13) => {
             let (code, length) = code(machine, rip);
             let code = code.get(..length).unwrap_or_default();

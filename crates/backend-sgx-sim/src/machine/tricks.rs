@@ -22,6 +22,8 @@ pub(crate) struct Tricks {
     removes: u64,
     resumes: u64,
     operations: u64,
+    /// Operations after which the enclave was entered.
+    answered: u64,
     doorbells: u64,
     /// What is left of a storm, and its timer.
     storm: u64,
@@ -110,8 +112,12 @@ impl Tricks {
             if self.has(Trick::EnterForResume(number)) {
                 entry.leaf = Enclu::Eenter;
             }
-        } else if self.operations > 0 && self.has(Trick::ResumeForEnter(self.operations - 1)) {
-            entry.leaf = Enclu::Eresume;
+        } else if self.answered != self.operations {
+            // Once for each operation.
+            self.answered = self.operations;
+            if self.has(Trick::ResumeForEnter(self.operations - 1)) {
+                entry.leaf = Enclu::Eresume;
+            }
         }
     }
 

@@ -55,8 +55,8 @@ fn exceptions_are_reported_with_what_belongs_to_them() {
     let never = fault::USER | fault::FETCH | fault::PRESENT;
     // The host's mapping does not allow it, so the map of pages is not asked.
     assert_eq!(came[6].fault(), (vector::PF, THREAD + 0x4000, never));
-    assert_eq!(vector_of(&came[7]), vector::GP);
-    assert_eq!(vector_of(&came[8]), vector::GP);
+    assert_eq!(vector_of(&came[7]), vector::GP, "{came:?}");
+    assert_eq!(vector_of(&came[8]), vector::GP, "{:?}", came[8]);
     assert_eq!(came[9].value(), THREAD + 0x8000, "it goes on after all of it");
 }
 

@@ -105,7 +105,8 @@ fn a_wrong_entry_is_refused_by_the_processor() {
         return;
     }
     let cause = broken(&[Trick::ResumeForEnter(1)], vec![Step::Load(DATA), Step::Load(DATA)]);
-    assert!(cause.contains("cannot be entered (exception 13)"), "{cause}");
+    // It looks like an exception of the thread, whose handler would be next: but there is no frame for one.
+    assert!(cause.contains("operation 0"), "{cause}");
     // The handler is entered once more: it finds that everything is done, and resumes.
     let came = run_hostile(&[Trick::EnterForResume(0)], vec![Step::Breakpoint, Step::Load(DATA)]);
     assert_eq!(came[0].fault().0, vector::BP);
