@@ -170,8 +170,10 @@ fn inside(machine: &mut Processor, signal: libc::c_int, at: &mut Interrupted<'_>
             at.registers.set_rip(rip.wrapping_sub(2));
             undefined
         }
-        // A processor that has SGX looks for pages of its own when it is asked to enter an enclave, and says so.
-        (libc::SIGSEGV, 14) if at.registers.get(libc::REG_ERR) & u64::from(fault::SGX) != 0 => {
+        // A processor that has SGX looks for a thread of its own when it is asked to enter an enclave.
+        (libc::SIGSEGV, 14)
+            if matches!(at.registers.rax(), 2 | 3) && code(machine, rip) == (ENCLU, 3) =>
+        {
             machine.leaf(at);
             None
         }
