@@ -11,7 +11,7 @@ use std::path::Path;
 
 use clap::Args;
 use command_line::{OrExit, files, hex};
-use keep_backend::Program;
+use keep_backend::{Backend, Program};
 use keep_image::Image;
 use launch_keys::{SevSignature, Signatures, Sigstruct};
 use serde::Serialize;
@@ -131,6 +131,22 @@ pub(crate) fn check_sgx(plan: &SgxPlan<'_>, signature: &[u8]) -> Result<SgxSigne
         family_id: hex(&family),
         ext_prod_id: hex(&ext_product),
     })
+}
+
+/// What is handed over at a launch on that backend: the signatures of a file, if one was named.
+pub(crate) fn launch_signatures(
+    path: Option<&Path>,
+    backend: &dyn Backend,
+) -> Result<Option<keep_backend::Signatures>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+    if !backend.takes_signatures() {
+        let message = format!("the {} backend launches without signatures", backend.name());
+        return Err(Failure::msg(Code::Usage, message)
+            .help("--signatures is for hardware and its stand-ins: name one with --backend"));
+    }
+    let Signatures { sev, sgx, .. } = signatures(path)?;
+    let SevSignature { id_block, id_auth } = sev;
+    Ok(Some(keep_backend::Signatures { id_block, id_auth, sigstruct: sgx }))
 }
 
 /// Reads a file of signatures of this version.

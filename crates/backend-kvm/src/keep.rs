@@ -16,7 +16,11 @@ use crate::memory::Memory;
 use crate::probe;
 
 /// The image of a program, as built into this executable.
-pub(crate) fn image(program: Program) -> Result<Image<'static>, BackendError> {
+///
+/// # Errors
+///
+/// [`BackendError::Image`].
+pub fn image(program: Program) -> Result<Image<'static>, BackendError> {
     let bytes = match program {
         Program::Compiler => keep_programs::COMPILER_IMAGE,
         Program::Runtime => keep_programs::RUNTIME_IMAGE,

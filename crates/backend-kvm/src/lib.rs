@@ -50,7 +50,18 @@ impl Kvm {
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 impl Kvm {
-    /// Launches an image that is not one of the built-in programs': for tests of the kernel.
+    /// Measures an image that is not one of the built-in programs'.
+    #[must_use]
+    pub fn measure_image(self, program: Program, image: &keep_image::Image<'_>) -> Measurement {
+        Measurement {
+            program,
+            algorithm: keep_image::ALGORITHM.into(),
+            digest: image.measure().hex(),
+            size: image.size(),
+        }
+    }
+
+    /// Launches an image that is not one of the built-in programs'.
     ///
     /// # Errors
     ///
@@ -94,14 +105,7 @@ impl Backend for Kvm {
     }
 
     fn measure(&self, program: Program) -> Result<Measurement, BackendError> {
-        let image = keep::image(program)?;
-        let measurer = image.measure();
-        Ok(Measurement {
-            program,
-            algorithm: keep_image::ALGORITHM.into(),
-            digest: measurer.hex(),
-            size: image.size(),
-        })
+        Ok(self.measure_image(program, &keep::image(program)?))
     }
 
     fn launch(&self, spec: Spec) -> Result<Launched, BackendError> {

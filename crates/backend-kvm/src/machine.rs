@@ -18,6 +18,7 @@ use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use sallyport::{BootInfo, MAX_RAM, RawWindow};
 
 pub use crate::cpu::{Cpu, at, create as create_cpu, shown as shown_cpuid};
+pub use crate::keep::image;
 pub use crate::memory::{Growth, Mapping, Memory, Slots};
 
 /// Memory that a Keep has at the start beside its image and its input; more is given on demand.
@@ -241,6 +242,11 @@ impl<P: Processor + 'static> VmKeep<P> {
             liar: None,
             memory,
         }
+    }
+
+    /// The processor, before it runs.
+    pub fn processor(&mut self) -> &mut P {
+        &mut self.cpu
     }
 
     /// Has the host lie.

@@ -34,7 +34,11 @@ unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// Reserves `len` bytes that read as zero; large pages from `large` on.
-    fn new(len: u64, large: u64) -> io::Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// What the host says.
+    pub fn new(len: u64, large: u64) -> io::Result<Self> {
         let overflow = || io::Error::from(io::ErrorKind::OutOfMemory);
         let len = usize::try_from(len).map_err(|_| overflow())?;
         let chunk = CHUNK as usize;
@@ -166,13 +170,21 @@ impl Memory {
 pub struct Slots {
     vm: Arc<VmFd>,
     next: u32,
+    /// Where they are, for tests that take memory away again.
+    #[cfg(feature = "testing")]
+    places: Vec<std::ops::Range<u64>>,
 }
 
 impl Slots {
     /// None yet. There is one of these for a virtual machine.
     #[must_use]
     pub fn new(vm: Arc<VmFd>) -> Self {
-        Self { vm, next: 0 }
+        Self {
+            vm,
+            next: 0,
+            #[cfg(feature = "testing")]
+            places: Vec::new(),
+        }
     }
 
     /// Shows `len` bytes of a mapping from `at` on at a physical address.
@@ -196,6 +208,30 @@ impl Slots {
         // slots overlap the hypervisor checks.
         unsafe { self.vm.set_user_memory_region(region) }?;
         self.next += 1;
+        #[cfg(feature = "testing")]
+        self.places.push(phys..phys + len);
+        Ok(())
+    }
+
+    /// Hides all pieces that hold a part of this range from the virtual machine again.
+    ///
+    /// # Errors
+    ///
+    /// What the hypervisor says.
+    #[cfg(feature = "testing")]
+    pub fn hide(&mut self, range: &std::ops::Range<u64>) -> io::Result<()> {
+        for (slot, place) in self.places.iter_mut().enumerate() {
+            if place.start < range.end && range.start < place.end {
+                let region = kvm_userspace_memory_region {
+                    slot: slot as u32,
+                    guest_phys_addr: place.start,
+                    ..Default::default()
+                };
+                // SAFETY: a slot without memory shows nothing.
+                unsafe { self.vm.set_user_memory_region(region) }?;
+                *place = 0..0;
+            }
+        }
         Ok(())
     }
 }

@@ -276,6 +276,23 @@ impl Attester {
         Ok(attester::request(key, &self.bound(&report, binding), Place::Attribute)?)
     }
 
+    /// As [`Attester::request`], with a report that somebody else composed, see [`Attester::sign_report`]. Its
+    /// report data are written as well.
+    ///
+    /// # Errors
+    ///
+    /// [`DevelopmentError::Library`].
+    pub fn composed_request(
+        &self,
+        key: &Key,
+        mut report: [u8; REPORT_SIZE],
+        binding: &Binding<'_>,
+    ) -> Result<Vec<u8>, DevelopmentError> {
+        put(&mut report, offset::REPORT_DATA, &report_data(binding, &key.spki()));
+        self.sign_report(&mut report)?;
+        Ok(attester::request(key, &self.bound(&report, binding), Place::Attribute)?)
+    }
+
     /// A certificate request (PKCS#10, DER) for `key` with a report that binds the key alone: the published
     /// statement, in an extension of `extensionRequest`.
     ///

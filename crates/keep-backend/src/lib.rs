@@ -84,6 +84,19 @@ pub enum Claim {
     SgxReport(Box<[u8; 432]>),
 }
 
+impl Claim {
+    /// The report data that it binds.
+    #[must_use]
+    pub fn report_data(&self) -> [u8; 64] {
+        let (bytes, at): (&[u8], usize) = match self {
+            Self::ReportData(data) => return **data,
+            Self::SnpReport(report) => (&report[..], 0x50),
+            Self::SgxReport(report) => (&report[..], 320),
+        };
+        std::array::from_fn(|index| bytes.get(at + index).copied().unwrap_or_default())
+    }
+}
+
 /// Which [`Claim`]s the Keeps of a backend make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ClaimKind {

@@ -53,7 +53,12 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let screen = Screen::new(args.json);
-    let Choice { backend, .. } = backends::choose(args.backend.as_deref(), None)?;
+    let Choice { backend, .. } = backends::choose_for_development(args.backend.as_deref())?;
+    if backend.is_confidential() {
+        let message = "the demonstration makes its own root, under which hardware has no evidence";
+        return Err(Failure::msg(Code::Usage, message)
+            .help("name a backend that is none, or `enarx deploy` on this one"));
+    }
     // Before any other thread, so that all of them leave signals to it.
     let watch = Watch::start()?;
     let folder = tempfile::Builder::new()
@@ -263,6 +268,7 @@ impl<'a> Stage<'a> {
             timeout: None,
             stdio: [None, None, None],
             progress,
+            signatures: None,
         })
     }
 

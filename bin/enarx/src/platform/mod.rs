@@ -16,6 +16,15 @@ use clap::Subcommand;
 
 use crate::exit::Failure;
 
+/// The names of the two vendors' caches.
+pub(crate) const AMD: &str = "amd-sev";
+pub(crate) const INTEL: &str = "intel-sgx";
+
+/// The caches of that name in which something may be found. Without a home there is still the machine's.
+pub(crate) fn caches(name: &str) -> Vec<vendor_fetch::Cache> {
+    common::CacheArgs::by_environment().caches(name).unwrap_or_default()
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum PlatformCommand {
     /// Show for each backend whether it works here, and what to do if not

@@ -15,14 +15,17 @@ mod collateral;
 mod pck;
 mod quote;
 
-use evidence_claims::kind;
+use attested_request::Binding;
+use attested_request::attester::{self, Place};
+use evidence_claims::{kind, statement};
 use evidence_pki::{Time, to_pem};
 
+use crate::attester::put;
 use crate::certificate::{
     CertificateParts, authority, authority_key_id, certificate, empty_list, key_usage,
     no_authority, random, random_serial, subject_key_id, usage,
 };
-use crate::{Curve, DevelopmentError, Key, ROOT_NAME};
+use crate::{Curve, DevelopmentError, Key, ROOT_NAME, report_data};
 
 /// Common name of the certificate that a development root issues for a platform, and that is the root of all
 /// else.
@@ -116,6 +119,27 @@ impl SgxPlatform {
     /// [`DevelopmentError::Library`].
     pub fn quote(&self, report: &[u8; 384]) -> Result<Vec<u8>, DevelopmentError> {
         quote::quote(self, report)
+    }
+
+    /// A certificate request (PKCS#10, DER) for `key` with a quote of `report` that binds the key and `binding`:
+    /// the bound statement, in the attribute `id-aa-attestation`. The report's data are written.
+    ///
+    /// # Errors
+    ///
+    /// [`DevelopmentError::Library`].
+    pub fn request(
+        &self,
+        key: &Key,
+        mut report: [u8; 384],
+        binding: &Binding<'_>,
+    ) -> Result<Vec<u8>, DevelopmentError> {
+        put(&mut report, quote::REPORT_DATA, &report_data(binding, &key.spki()));
+        let quote = self.quote(&report)?;
+        let endorsements: Vec<(&str, &[u8])> =
+            self.endorsements.iter().map(|(kind, value)| (*kind, value.as_slice())).collect();
+        let kind = statement::DEVELOPMENT_SGX;
+        let statement = attester::bound_statement(kind, &quote, &endorsements, binding);
+        Ok(attester::request(key, &statement, Place::Attribute)?)
     }
 
     /// What is said of this platform, by kinds of endorsements (`docs/binding.md`): revocation lists, TCB info

@@ -23,6 +23,9 @@ pub(super) const QE_SVN: u16 = 9;
 /// `ATTRIBUTES` of the quoting enclave: INIT, MODE64BIT, PROVISIONKEY; x87, SSE, AVX and AVX-512.
 const QE_ATTRIBUTES: [u8; 16] = [0x15, 0, 0, 0, 0, 0, 0, 0, 0xe7, 0, 0, 0, 0, 0, 0, 0];
 
+/// Offset of `REPORTDATA` in an enclave's report, in bytes (Intel SDM volume 3D).
+pub(super) const REPORT_DATA: usize = 320;
+
 /// The quoting enclave's own data, which its report covers: Intel's counts up.
 const AUTH_DATA: [u8; 32] = {
     let mut data = [0; 32];
@@ -82,7 +85,7 @@ fn signature_data(platform: &SgxPlatform, signature: &[u8]) -> Result<Vec<u8>, D
     let mut named = digest::Context::new(&digest::SHA256);
     named.update(point);
     named.update(&AUTH_DATA);
-    put(&mut report, 320, named.finish().as_ref());
+    put(&mut report, REPORT_DATA, named.finish().as_ref());
     let report_signature = numbers(platform.pck.sign_numbers(&report)?);
 
     // The chain ends in a zero, as a text in C does.
