@@ -24,7 +24,8 @@
     .set    SAVED_FS, 32
     .set    HOST_SP, 40
     .set    HOST_BP, 48
-    .set    HOST_EXIT, 56
+    .set    HOST_EXIT, 56               # 64 belongs to keep_enclave_fault
+    .set    START_STACK, 0x2000
     .set    XFRM, 7                     # sgx_guest::attributes::KEEP_XFRM
     .set    EEXIT, 4
     .set    FATAL, 1
@@ -51,6 +52,7 @@ keep_enclave:
     # The start. Flags, vector unit and x87 are as the host had them.
     movq    $1, %fs:STATE
     movq    %fs:SELF, %rsp              # the thread's stack ends where its block begins
+    subq    $START_STACK, %rsp          # the upper half is for interrupts, which may come already
     pushq   $2
     popfq
     movl    $XFRM, %eax

@@ -283,6 +283,8 @@ impl Enclave for Pages {
 /// Where the processor has saved what it interrupted: the first of the thread's frames.
 const FRAME: u64 = THREADS + SSA;
 const GPRS: u64 = FRAME + PAGE - ssa::GPRS as u64;
+/// Where the thread block says that the kernel itself has failed.
+const LAST_WORDS: u64 = 64;
 const EXINFO: u64 = GPRS - ssa::EXINFO as u64;
 
 const _: () = match ssa::Frame::smallest(KEEP_XFRM, KEEP_MISC) {
@@ -314,8 +316,12 @@ extern "C" fn keep_enclave_fault() -> u64 {
         write(offset::RIP, at(keep_enclu_failed));
         return Operation::Resume as u64;
     }
-    if is_kernel(rip) && rip < addr_of!(keep_entries_end) as u64 {
-        // Registers and stacks are in between, and to go on anywhere could not be right.
+    // In entries and exits, registers and stacks are in between, and to go on anywhere could not be right.
+    // Elsewhere the kernel says what happened, if that does not happen again.
+    // SAFETY: a word of the thread block that nothing else uses.
+    let last_words = unsafe { &*((THREADS + BLOCK + LAST_WORDS) as *const AtomicBool) };
+    let in_entry = rip < addr_of!(keep_entries_end) as u64;
+    if is_kernel(rip) && (in_entry || last_words.swap(true, Ordering::Relaxed)) {
         write(offset::EXITINFO, info);
         return Operation::Fatal as u64;
     }
@@ -408,7 +414,7 @@ pub(super) fn serve(exception: &Exception, frame: &mut Frame) -> bool {
             frame.rip = keep_syscall_trap as *const () as u64;
         }
         Decision::Refuse(why) => {
-            panic!("no honest host lets that happen: {why:?} at {:#x}", exception.rip)
+            panic!("no honest host lets that happen: {why:x?} at {:#x}", exception.rip)
         }
         _ => return false,
     }
