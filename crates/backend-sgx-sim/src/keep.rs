@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keep_backend::{BackendError, ClaimKind, Keep, Launched, NetworkLimits, Program, Spec};
 use keep_host::seed::Stream as SeedStream;
@@ -25,8 +25,7 @@ use crate::setup::{HostMapping, Setup};
 use crate::wire::{GO, Word};
 use crate::{SgxSim, quote};
 
-/// Memory that a Keep has at the start beside its image and its input, as it is told; pages come when it touches
-/// them.
+/// Memory that a Keep needs at least beside its image and its input.
 const SPARE: u64 = 32 << 20;
 /// How long a machine may take to launch an enclave: far more than one needs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -160,12 +159,15 @@ pub(crate) fn launch(
         mappings: launch.mappings,
         tricks: hostile.tricks,
     };
-    let (process, socket, shared) =
+    // An enclave takes milliseconds to launch: time enough to see how fast the counter runs.
+    let counter = Counter::now();
+    let (mut process, socket, shared) =
         sim.start.start(&setup.encode()).map_err(host("start the machine of the Keep"))?;
+    ready(&socket, &mut process, spec.program)?;
     let boot = BootInfo {
-        ram: needed,
+        ram: limit,
         ram_limit: limit,
-        tsc_khz: tsc_khz(),
+        tsc_khz: counter.khz(),
         input_len,
         launch_len: spec.launch.len() as u64,
         seeds: !spec.seeds.is_empty(),
@@ -194,11 +196,8 @@ pub(crate) fn launch(
         network: spec.network,
     };
     let stop = Stop::new().map_err(host("prepare to stop the Keep"))?;
-    let growth = Box::new(Growth { ram: needed, limit });
-    let server = Server::new(shared.window(), streams, growth, stop.clone())
+    let server = Server::new(shared.window(), streams, Box::new(Growth), stop.clone())
         .map_err(host("prepare to wait for sockets"))?;
-    let mut process = process;
-    ready(&socket, &mut process, spec.program)?;
     let keep = SimKeep {
         process,
         running: Running {
@@ -240,30 +239,46 @@ fn ready(socket: &File, process: &mut Process, program: Program) -> Result<(), B
     }
 }
 
-/// The frequency of the time stamp counter, if the processor says it and never stops or changes it; else 0.
-fn tsc_khz() -> u64 {
-    use std::arch::x86_64::__cpuid as cpuid;
-    // CPUID 8000_0007, EDX bit 8: invariant TSC. 15h: crystal clock in ECX, ratio EBX : EAX.
-    let invariant = cpuid(0x8000_0000).eax >= 0x8000_0007 && cpuid(0x8000_0007).edx & 1 << 8 != 0;
-    if !invariant || cpuid(0).eax < 0x15 {
-        return 0;
-    }
-    let clock = cpuid(0x15);
-    let [divisor, factor, hertz] = [clock.eax, clock.ebx, clock.ecx].map(u64::from);
-    (hertz * factor).checked_div(divisor).unwrap_or(0) / 1000
+/// The time stamp counter beside the clock: how fast it runs.
+#[derive(Debug, Clone, Copy)]
+struct Counter {
+    counter: u64,
+    clock: Instant,
 }
 
-/// The Keep's count of its memory. Pages come in the machine, when they are touched.
-struct Growth {
-    ram: u64,
-    limit: u64,
+impl Counter {
+    /// Both, as close to each other as a few attempts get them.
+    fn now() -> Self {
+        let read = || {
+            let before = Instant::now();
+            // SAFETY: has no preconditions, and the machines that have no such counter are older than AVX.
+            let counter = unsafe { std::arch::x86_64::_rdtsc() };
+            (before.elapsed(), Self { counter, clock: before })
+        };
+        let first = read();
+        (0..5).map(|_| read()).fold(first, |a, b| if b.0 < a.0 { b } else { a }).1
+    }
+
+    /// Its frequency in kHz since then, if it is one that never stops or changes; else 0.
+    fn khz(self) -> u64 {
+        use std::arch::x86_64::__cpuid as cpuid;
+        // CPUID 8000_0007, EDX bit 8: invariant TSC.
+        let invariant =
+            cpuid(0x8000_0000).eax >= 0x8000_0007 && cpuid(0x8000_0007).edx & 1 << 8 != 0;
+        let now = Self::now();
+        let time = now.clock.saturating_duration_since(self.clock).as_nanos();
+        let counted = u128::from(now.counter.saturating_sub(self.counter));
+        let khz = (counted * 1_000_000).checked_div(time).and_then(|khz| u64::try_from(khz).ok());
+        if invariant { khz.unwrap_or(0) } else { 0 }
+    }
 }
+
+/// A Keep in an enclave takes its pages by touching them, up to the limit that it is told: it never asks.
+struct Growth;
 
 impl keep_host::Memory for Growth {
-    fn grow(&mut self, bytes: u64) -> io::Result<u64> {
-        let end = self.ram.checked_add(bytes).filter(|end| *end <= self.limit);
-        self.ram = end.ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(self.ram)
+    fn grow(&mut self, _: u64) -> io::Result<u64> {
+        Err(io::Error::from(io::ErrorKind::OutOfMemory))
     }
 }
 

@@ -73,9 +73,6 @@ pub use machine::machine;
 #[cfg(all(feature = "testing", target_os = "linux", target_arch = "x86_64"))]
 pub use setup::HostMapping;
 
-/// The name on the command line.
-const NAME: &str = "sgx-sim";
-
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod backend {
     use std::ffi::OsString;
@@ -101,6 +98,9 @@ mod backend {
     }
 
     impl SgxSim {
+        /// The name on the command line.
+        pub const NAME: &'static str = "sgx-sim";
+
         /// A platform whose machines are started by this program with these arguments: it calls
         /// [`machine`](crate::machine()) at once.
         ///
@@ -126,6 +126,25 @@ mod backend {
         pub fn with_config_id(mut self, config_id: [u8; 64]) -> Self {
             self.config_id = config_id;
             self
+        }
+
+        /// The measurement of an image that is not one of the built-in programs': MRENCLAVE, as hardware finds it.
+        ///
+        /// # Errors
+        ///
+        /// As [`Backend::measure`].
+        pub fn measure_image(
+            &self,
+            program: Program,
+            image: &keep_image::Image<'_>,
+        ) -> Result<Measurement, BackendError> {
+            let enclave = sgx_launch::image::Enclave::new(image);
+            let plan = enclave
+                .plan([0; 64])
+                .map_err(|error| BackendError::Image { program, problem: error.to_string() })?;
+            let digest = plan.measure().iter().map(|byte| format!("{byte:02x}")).collect();
+            let size = plan.measured_bytes();
+            Ok(Measurement { program, algorithm: "sha256/mrenclave".into(), digest, size })
         }
 
         /// Launches an image that is not one of the built-in programs': for tests of the kernel.
@@ -190,7 +209,7 @@ mod backend {
 
     impl Backend for SgxSim {
         fn name(&self) -> &'static str {
-            NAME
+            Self::NAME
         }
 
         fn is_confidential(&self) -> bool {
@@ -206,14 +225,7 @@ mod backend {
         }
 
         fn measure(&self, program: Program) -> Result<Measurement, BackendError> {
-            let image = keep::image(program)?;
-            let enclave = sgx_launch::image::Enclave::new(&image);
-            let plan = enclave
-                .plan([0; 64])
-                .map_err(|error| BackendError::Image { program, problem: error.to_string() })?;
-            let digest = plan.measure().iter().map(|byte| format!("{byte:02x}")).collect();
-            let size = plan.measured_bytes();
-            Ok(Measurement { program, algorithm: "sha256/mrenclave".into(), digest, size })
+            self.measure_image(program, &keep::image(program)?)
         }
 
         fn launch(&self, spec: Spec) -> Result<Launched, BackendError> {
@@ -234,6 +246,9 @@ mod backend {
     pub struct SgxSim;
 
     impl SgxSim {
+        /// The name on the command line.
+        pub const NAME: &'static str = "sgx-sim";
+
         /// The backend; it cannot do anything here.
         pub fn new(_: impl Into<PathBuf>, _: &[&str]) -> Self {
             Self
@@ -242,7 +257,7 @@ mod backend {
 
     impl Backend for SgxSim {
         fn name(&self) -> &'static str {
-            NAME
+            Self::NAME
         }
 
         fn is_confidential(&self) -> bool {
@@ -265,7 +280,7 @@ mod backend {
 
     fn unavailable() -> BackendError {
         BackendError::Unavailable {
-            backend: NAME,
+            backend: SgxSim::NAME,
             problem: "it needs Linux on x86-64".into(),
             remedy: "use the nil backend".into(),
         }

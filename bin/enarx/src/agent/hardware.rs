@@ -173,7 +173,8 @@ mod tests {
         let sample = sample();
         let report: Box<[u8; 1184]> = Box::new(sample.report.as_slice().try_into().unwrap());
         let claim = Claim::SnpReport(report);
-        let mut source = Amd { stores: vec![store("own"), store("all")], now: || evidence_testkit::NOW };
+        let mut source =
+            Amd { stores: vec![store("own"), store("all")], now: || evidence_testkit::NOW };
         let Evidence::Refused { message } = source.evidence(&claim) else {
             panic!("made of nothing")
         };
