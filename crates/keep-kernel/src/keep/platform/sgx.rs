@@ -24,9 +24,10 @@ use sallyport::Window;
 use sgx_guest::attributes::{Attributes, KEEP_MISC, KEEP_XFRM};
 use sgx_guest::enclu::{Enclu, ErrorCode};
 use sgx_guest::exception::{Decision, Exit, Mapped, View, decide, vector};
+use sgx_guest::key::KeyRequest;
 use sgx_guest::page::{PageType, Rights, SecInfo};
 use sgx_guest::range::Elrange;
-use sgx_guest::report::TargetInfo;
+use sgx_guest::report::{ReportBody, TargetInfo};
 use sgx_guest::ssa::{ExInfo, ExitInfo, offset};
 use sgx_guest::{Align64, Align128, Align512, ssa};
 
@@ -207,6 +208,18 @@ pub(super) fn claim(data: &[u8; 64], into: &mut [u8; CLAIM_MAX]) -> Option<usize
     let report = report(&target, data);
     into[..report.len()].copy_from_slice(&report);
     Some(report.len())
+}
+
+/// A key that only this program has, for this workload, on this processor ([`KeyRequest::sealing`]).
+#[expect(dead_code, reason = "no file outlives its Keep yet")]
+pub(super) fn sealing_key(id: [u8; 32]) -> Option<[u8; 16]> {
+    let own = report(&Align512([0; TargetInfo::SIZE]), &[0; 64]);
+    let own = ReportBody::from_bytes(own.first_chunk()?).ok()?;
+    let request = Align512(KeyRequest::sealing(&own, id).ok()?.to_bytes());
+    let mut key = Align64([0; 16]);
+    let done =
+        enclu(Enclu::Egetkey, addr_of!(request) as u64, core::ptr::from_mut(&mut key) as u64, 0);
+    (done == 0).then_some(key.0)
 }
 
 /// The enclave's pages.
