@@ -109,10 +109,14 @@ impl Enclave for Sim {
     }
 
     fn zero(&mut self, range: Range<u64>) {
-        for at in range {
+        let mut at = range.start;
+        while at < range.end {
+            let end = (at | (PAGE - 1)).saturating_add(1).min(range.end);
             let page = self.at(at & !(PAGE - 1));
             assert!(page.prot.write());
-            page.bytes[(at % PAGE) as usize] = 0;
+            let first = (at % PAGE) as usize;
+            page.bytes[first..first + (end - at) as usize].fill(0);
+            at = end;
         }
     }
 }
@@ -156,10 +160,12 @@ impl Flat<Sim> {
 
     fn object(&mut self, len: u64, executable: bool) -> Option<Object> {
         let phys = self.alloc(len)?;
-        for offset in 0..len {
-            let page = self.enclave.at((phys + offset) & !(PAGE - 1));
+        for start in (0..len).step_by(PAGE as usize) {
+            let page = self.enclave.at(phys + start);
             assert!(page.prot.write());
-            page.bytes[((phys + offset) % PAGE) as usize] = object_byte(phys, offset);
+            for (byte, offset) in page.bytes.iter_mut().zip(start..len) {
+                *byte = object_byte(phys, offset);
+            }
         }
         Some(Object { phys, len, executable })
     }
