@@ -100,6 +100,8 @@ pub struct Connected {
     stop: Stop,
     reads_files: bool,
     network: Option<NetworkLimits>,
+    #[cfg(feature = "testing")]
+    window: RawWindow,
 }
 
 impl std::fmt::Debug for Connected {
@@ -159,6 +161,8 @@ pub fn connect(
         stop,
         reads_files: boot.seeds,
         network: spec.network,
+        #[cfg(feature = "testing")]
+        window,
     })
 }
 
@@ -178,6 +182,11 @@ pub trait Processor: Send {
     /// Requests (`ioctl`) that running it makes, beside those that give it memory.
     fn ioctls(&self) -> Vec<u32>;
 
+    /// System calls that running it makes, beside those that serving takes anyway.
+    fn syscalls(&self) -> Vec<i64> {
+        Vec::new()
+    }
+
     /// Runs it until the host is needed.
     fn run(&mut self) -> Exit;
 }
@@ -189,7 +198,7 @@ const SET_MEMORY: u32 = 0x4020_ae46;
 ///
 /// The order of the fields is the order in which they end: the virtual CPU, the server and the
 /// thread that polls for it use the memory, so it ends last.
-pub struct VmKeep<P> {
+pub struct VmKeep<P, M = Memory> {
     cpu: P,
     _poller: Poller,
     server: Server,
@@ -200,17 +209,19 @@ pub struct VmKeep<P> {
     network: Option<NetworkLimits>,
     #[cfg(feature = "testing")]
     liar: Option<Liar>,
-    #[cfg_attr(not(feature = "testing"), allow(dead_code, reason = "it is held, and no more"))]
-    memory: Memory,
+    #[cfg(feature = "testing")]
+    window: RawWindow,
+    #[allow(dead_code, reason = "it is held, and no more")]
+    memory: M,
 }
 
-impl<P> std::fmt::Debug for VmKeep<P> {
+impl<P, M> std::fmt::Debug for VmKeep<P, M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("VmKeep").field("server", &self.server).finish_non_exhaustive()
     }
 }
 
-impl<P: Processor + 'static> Keep for VmKeep<P> {
+impl<P: Processor + 'static, M: Send + 'static> Keep for VmKeep<P, M> {
     /// Runs the Keep on a thread of its own, confined to the system calls that serving takes. The
     /// thread that launched it goes on to other things afterwards, so it cannot be confined.
     fn serve(self: Box<Self>) -> Result<Report, BackendError> {
@@ -226,11 +237,13 @@ impl<P: Processor + 'static> Keep for VmKeep<P> {
     }
 }
 
-impl<P: Processor + 'static> VmKeep<P> {
-    /// Of its parts.
+impl<P: Processor + 'static, M: Send + 'static> VmKeep<P, M> {
+    /// Of its parts. The block that `connected` was made for is part of the memory.
     #[must_use]
-    pub fn new(cpu: P, connected: Connected, memory: Memory) -> Self {
-        let Connected { poller, server, stop, reads_files, network } = connected;
+    pub fn new(cpu: P, connected: Connected, memory: M) -> Self {
+        #[cfg(feature = "testing")]
+        let window = connected.window;
+        let Connected { poller, server, stop, reads_files, network, .. } = connected;
         Self {
             cpu,
             _poller: poller,
@@ -240,6 +253,8 @@ impl<P: Processor + 'static> VmKeep<P> {
             network,
             #[cfg(feature = "testing")]
             liar: None,
+            #[cfg(feature = "testing")]
+            window,
             memory,
         }
     }
@@ -277,7 +292,7 @@ impl<P: Processor + 'static> VmKeep<P> {
                     let ended = self.server.doorbell()?;
                     #[cfg(feature = "testing")]
                     if let Some(liar) = &mut self.liar {
-                        liar(self.memory.window());
+                        liar(self.window);
                     }
                     if let Some(ended) = ended {
                         ended.into_result()?;
@@ -296,7 +311,7 @@ impl<P: Processor + 'static> VmKeep<P> {
             read_files: self.reads_files,
             threads: true,
             network: self.network,
-            syscalls: Vec::new(),
+            syscalls: self.cpu.syscalls(),
         };
         Filter::new(&allow)?.install(Scope::Thread)
     }

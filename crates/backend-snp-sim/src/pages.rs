@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(pages.validate(0x6000..0x8000), Validated::Now);
         assert!(pages.fresh().is_empty(), "the others are not validated");
         assert_eq!(pages.validate(0x4000..0x6000), Validated::Now);
-        assert_eq!(pages.fresh(), [0x4000..0x8000]);
+        assert_eq!(pages.fresh(), vec![0x4000..0x8000; 1]);
         assert!(pages.fresh().is_empty());
         assert_eq!(pages.validate(0x4000..0x6000), Validated::Before);
         assert_eq!(pages.ranges.len(), 1, "{:?}", pages.ranges);

@@ -1,20 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! A Keep from launch to end.
+//! A Keep from launch to end. What it has in common with each virtual machine is the `kvm` backend's.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
-use keep_backend::{
-    BackendError, ClaimKind, Keep, Launched, Measurement, NetworkLimits, Program, Signatures, Spec,
-};
-use keep_host::seed::Stream as SeedStream;
-use keep_host::{Agent, Allow, Filter, FilterError, Poller, Scope, Server, Stop, Streams};
-use keep_image::Image;
-use keep_launch::{Launch, Report};
-use keep_layout::{CHUNK, IMAGE_PHYS};
+use backend_kvm::machine::{self, Processor, VmKeep, host};
+use keep_backend::{BackendError, ClaimKind, Launched, Measurement, Program, Signatures, Spec};
+use keep_launch::Launch;
 use kvm_bindings::{
     CpuId, KVM_CAP_EXIT_HYPERCALL, KVM_MAX_CPUID_ENTRIES, KVM_X86_SNP_VM, kvm_cpuid_entry2,
     kvm_enable_cap, kvm_sev_cmd, kvm_sev_init, kvm_sev_snp_launch_finish, kvm_sev_snp_launch_start,
@@ -23,17 +18,13 @@ use kvm_bindings::{
 };
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 use launch_keys::SevSignature;
-use sallyport::{BootInfo, MAX_RAM};
 use snp_launch::{Options, Parameters, Plan, SignedId};
 
 use crate::cpuid::encryption;
-use crate::memory::{self, Mapping, Memory};
+use crate::memory::{self, Mapping, Memory, Owners};
 use crate::probe;
 use crate::processor::{self, Exit, HC_MAP_GPA_RANGE};
 use crate::request::{self, Failure, Firmware, NOT_ASKED};
-
-/// Memory that a Keep has at the start beside its image and its input; more is given on demand.
-const SPARE: u64 = 32 << 20;
 
 /// The device of the security processor.
 const SEV: &str = "/dev/sev";
@@ -45,16 +36,6 @@ const GHCB_VERSION: u16 = 2;
 /// takes memory chunk by chunk.
 const CHANGES: u32 = 1 << 20;
 
-/// The image of a program, as built into this executable.
-fn image(program: Program) -> Result<Image<'static>, BackendError> {
-    let bytes = match program {
-        Program::Compiler => keep_programs::COMPILER_IMAGE,
-        Program::Runtime => keep_programs::RUNTIME_IMAGE,
-    };
-    Image::decode(bytes)
-        .map_err(|error| BackendError::Image { program, problem: error.to_string() })
-}
-
 /// The plan of a program's image, with its launch digest.
 fn plan(
     program: Program,
@@ -62,7 +43,7 @@ fn plan(
 ) -> Result<(Plan, snp_launch::LaunchDigest), BackendError> {
     let problem =
         |error: &dyn std::error::Error| BackendError::Image { program, problem: error.to_string() };
-    let plan = Plan::new(&image(program)?, options).map_err(|error| problem(&error))?;
+    let plan = Plan::new(&machine::image(program)?, options).map_err(|error| problem(&error))?;
     let digest = plan.digest().map_err(|error| problem(&error))?;
     Ok((plan, digest))
 }
@@ -99,20 +80,17 @@ fn parameters(
     Ok(parameters)
 }
 
-fn host(what: &'static str) -> impl Fn(io::Error) -> BackendError {
-    move |source| BackendError::Host { what: what.to_owned(), source }
-}
-
 /// Builds a Keep and makes it ready to run. What can be refused without a machine is refused first.
-pub(crate) fn launch(spec: Spec) -> Result<Launched, BackendError> {
+pub(crate) fn launch(mut spec: Spec) -> Result<Launched, BackendError> {
     let program = spec.program;
     let (plan, digest) = plan(program, Options { c_bit: probe::c_bit(), ..Options::default() })?;
     let workload = Launch::decode(&spec.launch).map(|launch| launch.workload()).unwrap_or_default();
-    let parameters = parameters(workload, spec.signatures.as_ref(), &digest.value())?;
+    let parameters = parameters(workload, spec.signatures.take().as_ref(), &digest.value())?;
 
     let kvm = Kvm::new().map_err(|error| unavailable(&error.into()))?;
     let sev = File::options().read(true).write(true).open(SEV).map_err(host("open /dev/sev"))?;
-    let vm = Arc::new(create_vm(&kvm).map_err(host("create a virtual machine with SEV-SNP"))?);
+    let vm = machine::create_vm(&kvm, KVM_X86_SNP_VM.into())
+        .map_err(host("create a virtual machine with SEV-SNP"))?;
     let mut platform = Platform { vm: Arc::clone(&vm), sev };
     platform.init().map_err(|error| failed("KVM_SEV_INIT2", error))?;
     let mut exits = kvm_enable_cap { cap: KVM_CAP_EXIT_HYPERCALL, ..Default::default() };
@@ -120,22 +98,8 @@ pub(crate) fn launch(spec: Spec) -> Result<Launched, BackendError> {
     vm.enable_cap(&exits)
         .map_err(|error| host("have page state changes come to us")(error.into()))?;
 
-    let input_len = spec.input.metadata().map_err(host("look at the Keep's input"))?.len();
-    let image_end = image(program)?.info().image_end;
-    let image_ram = image_end - IMAGE_PHYS;
-    let limit = spec.memory.min(MAX_RAM) & !(CHUNK - 1);
-    let needed = image_ram + input_len.next_multiple_of(CHUNK) + SPARE;
-    if limit < needed {
-        return Err(BackendError::OutOfMemory {
-            detail: format!(
-                "it was given {} MiB, but image, input and kernel take {} MiB",
-                spec.memory >> 20,
-                needed.div_ceil(1 << 20)
-            ),
-        });
-    }
-    let (memory, growth) =
-        Memory::new(&vm, needed, limit, image_end).map_err(host("reserve the Keep's memory"))?;
+    let sizes = machine::sizes(&machine::image(program)?, &spec)?;
+    let (memory, growth) = Memory::new(&vm, &sizes).map_err(host("reserve the Keep's memory"))?;
     let supported = kvm
         .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
         .map_err(|error| host("ask what processors of guests can")(error.into()))?;
@@ -148,66 +112,17 @@ pub(crate) fn launch(spec: Spec) -> Result<Launched, BackendError> {
         .map_err(|error| host("launch the Keep on SEV-SNP")(io::Error::other(error)))?;
     tracing::debug!(corrected = done.corrected, "launched");
 
-    let boot = BootInfo {
-        ram: needed,
-        ram_limit: limit,
-        tsc_khz: cpu.get_tsc_khz().map_or(0, u64::from),
-        input_len,
-        launch_len: spec.launch.len() as u64,
-        seeds: !spec.seeds.is_empty(),
-        output: spec.output.is_some(),
-        events: spec.events.is_some(),
-        evidence: spec.evidence.is_some(),
-        network: spec.network.is_some(),
-    };
-    boot.write(memory.window());
-    let seed = if spec.seeds.is_empty() {
-        None
-    } else {
-        let stream: Box<dyn io::Read + Send> = Box::new(SeedStream::new(&spec.seeds)?);
-        Some(stream)
-    };
-    let agent = Agent::start(spec.evidence, spec.events, ClaimKind::SnpReport)
-        .map_err(host("start a thread"))?;
-    let streams = Streams {
-        stdio: spec.stdio,
-        launch: spec.launch,
-        input: spec.input,
-        output: spec.output,
-        seed,
-        agent,
-        network: spec.network,
-    };
-    let stop = Stop::new().map_err(host("prepare to stop the Keep"))?;
-    let server = Server::new(memory.window(), streams, Box::new(growth), stop.clone())
-        .map_err(host("prepare to wait for sockets"))?;
-    let killer = Box::new(stop.clone());
-    let keep = SnpKeep {
-        cpu,
-        _poller: Poller::new(&server),
-        server,
-        stop,
-        reads_files: boot.seeds,
-        network: spec.network,
-        memory,
-    };
-    Ok(Launched { keep: Box::new(keep), killer })
+    let tsc = machine::tsc_khz(&cpu);
+    let (window, growth) = (memory.window(), Box::new(growth));
+    let connected = machine::connect(spec, window, growth, &sizes, tsc, ClaimKind::SnpReport)?;
+    let cpu = Cpu { cpu, owners: memory.owners(), changes: 0 };
+    Ok(VmKeep::new(cpu, connected, memory).launched())
 }
 
 fn failed(command: &str, error: Failure) -> BackendError {
     let Failure { status, source } = error;
     let status = if status == NOT_ASKED { String::new() } else { format!(" (status {status:#x})") };
     BackendError::Host { what: format!("initialise SEV-SNP by {command}{status}"), source }
-}
-
-fn create_vm(kvm: &Kvm) -> io::Result<VmFd> {
-    loop {
-        match kvm.create_vm_with_type(KVM_X86_SNP_VM.into()) {
-            // A signal may come in between, and says nothing about the machine.
-            Err(error) if error.errno() == libc::EINTR => {}
-            other => return Ok(other?),
-        }
-    }
 }
 
 fn create_cpu(vm: &VmFd, supported: &CpuId, plan: &Plan) -> io::Result<VcpuFd> {
@@ -314,69 +229,49 @@ impl Firmware for Platform {
     }
 }
 
-/// Requests that a confined thread may make of the hypervisor (`linux/kvm.h`): `KVM_RUN`,
+/// Requests that running the processor makes of the hypervisor (`linux/kvm.h`): `KVM_RUN`,
 /// `KVM_SET_USER_MEMORY_REGION2` and `KVM_SET_MEMORY_ATTRIBUTES`.
 const IOCTLS: [u32; 3] = [0xae80, 0x40a0_ae49, 0x4020_aed2];
 
-/// A Keep that is ready to run.
-///
-/// The order of the fields is the order in which they end: the virtual processor, the server and the thread
-/// that polls for it use the memory, so it ends last.
-struct SnpKeep {
+/// The processor, and what the Keep asks for between its calls: pages that change hands.
+struct Cpu {
     cpu: VcpuFd,
-    _poller: Poller,
-    server: Server,
-    stop: Stop,
-    /// Whether host folders are still to be read.
-    reads_files: bool,
-    /// What sockets it may have.
-    network: Option<NetworkLimits>,
-    memory: Memory,
+    owners: Owners,
+    /// Changes since the Keep rang last.
+    changes: u32,
 }
 
-impl Keep for SnpKeep {
-    /// As in the `kvm` backend: on a thread of its own, confined to the system calls that serving takes.
-    fn serve(self: Box<Self>) -> Result<Report, BackendError> {
-        let thread = std::thread::Builder::new().name("keep".into());
-        let thread = thread.spawn(move || self.run()).map_err(host("start a thread"))?;
-        thread.join().unwrap_or_else(|_| {
-            Err(BackendError::Keep { cause: "the thread that served it panicked".into() })
-        })
+impl Processor for Cpu {
+    fn ioctls(&self) -> Vec<u32> {
+        IOCTLS.to_vec()
     }
-}
 
-impl SnpKeep {
-    fn run(mut self) -> Result<Report, BackendError> {
-        let _entered = self.stop.enter();
-        self.confine().map_err(|error| BackendError::Host {
-            what: "confine the thread that serves the Keep".into(),
-            source: io::Error::other(error),
-        })?;
-        let mut changes = 0;
-        loop {
-            if self.stop.is_requested() {
-                return Err(BackendError::Killed);
+    fn syscalls(&self) -> Vec<i64> {
+        // Gives back what the Keep has given to the host.
+        vec![libc::SYS_fallocate]
+    }
+
+    fn run(&mut self) -> machine::Exit {
+        match self.enter() {
+            Exit::Doorbell => {
+                self.changes = 0;
+                machine::Exit::Doorbell
             }
-            match self.enter() {
-                Exit::Doorbell => {
-                    changes = 0;
-                    if let Some(ended) = self.server.doorbell()? {
-                        ended.into_result()?;
-                        return self.server.report();
-                    }
-                }
-                Exit::Asked(_) | Exit::Touched(_) if changes < CHANGES => changes += 1,
-                Exit::Asked(_) | Exit::Touched(_) => {
-                    let cause = "it changes pages without end".into();
-                    return Err(BackendError::Keep { cause });
-                }
-                Exit::Interrupted => {}
-                Exit::Dead(cause) => return Err(BackendError::Keep { cause }),
+            Exit::Asked(_) | Exit::Touched(_) if self.changes < CHANGES => {
+                self.changes += 1;
+                machine::Exit::Interrupted
             }
+            Exit::Asked(_) | Exit::Touched(_) => {
+                machine::Exit::Dead("it changes pages without end".into())
+            }
+            Exit::Interrupted => machine::Exit::Interrupted,
+            Exit::Dead(cause) => machine::Exit::Dead(cause),
         }
     }
+}
 
-    /// Runs the virtual processor until it comes back; pages change hands on the way.
+impl Cpu {
+    /// Runs it until it comes back; pages change hands on the way.
     fn enter(&mut self) -> Exit {
         let mut exit = match self.cpu.run() {
             Ok(exit) => exit,
@@ -388,7 +283,7 @@ impl SnpKeep {
         match processor::meaning(&mut exit) {
             None => Exit::Interrupted,
             Some(Exit::Asked(change)) => {
-                if let Err(error) = self.memory.change(change) {
+                if let Err(error) = self.owners.change(change) {
                     tracing::debug!(%error, ?change, "a page state change is refused");
                     if let VcpuExit::Hypercall(call) = &mut exit {
                         *call.ret = libc::EINVAL as u64;
@@ -396,7 +291,7 @@ impl SnpKeep {
                 }
                 Exit::Asked(change)
             }
-            Some(Exit::Touched(change)) => match self.memory.change(change) {
+            Some(Exit::Touched(change)) => match self.owners.change(change) {
                 Ok(()) => Exit::Touched(change),
                 Err(error) => {
                     let at = change.start;
@@ -407,18 +302,6 @@ impl SnpKeep {
             },
             Some(other) => other,
         }
-    }
-
-    fn confine(&self) -> Result<(), FilterError> {
-        let allow = Allow {
-            ioctls: IOCTLS.to_vec(),
-            read_files: self.reads_files,
-            threads: true,
-            network: self.network,
-            // Gives back what the Keep has given to the host.
-            syscalls: vec![libc::SYS_fallocate],
-        };
-        Filter::new(&allow)?.install(Scope::Thread)
     }
 }
 

@@ -15,6 +15,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use backend_kvm::machine::Sizes;
 use keep_layout::{CHUNK, IMAGE_PHYS, PAGE, SHARED_PHYS, SHARED_SIZE, TABLES_PHYS};
 use kvm_bindings::{
     KVM_MEM_GUEST_MEMFD, KVM_MEMORY_ATTRIBUTE_PRIVATE, kvm_create_guest_memfd,
@@ -116,14 +117,10 @@ struct Inner {
 }
 
 impl Memory {
-    /// Reserves memory for a Keep that may grow to `limit` bytes (a multiple of a chunk), and gives it the
-    /// first `initial`, of which the first `image_end` (a physical address) are private from the start.
-    pub(crate) fn new(
-        vm: &Arc<VmFd>,
-        initial: u64,
-        limit: u64,
-        image_end: u64,
-    ) -> io::Result<(Self, Growth)> {
+    /// Reserves memory for a Keep, and gives it what it needs at the start. Page tables and image are
+    /// private already; the Keep takes the rest.
+    pub(crate) fn new(vm: &Arc<VmFd>, sizes: &Sizes) -> io::Result<(Self, Growth)> {
+        let &Sizes { image, needed: initial, limit, .. } = sizes;
         let shared = Arc::new(Mapping::new(SHARED_SIZE)?);
         let outside = Mapping::new(IMAGE_PHYS + limit)?;
         let gmem = kvm_create_guest_memfd { size: IMAGE_PHYS + limit, ..Default::default() };
@@ -134,7 +131,7 @@ impl Memory {
         let inner = Arc::new(Inner { vm: Arc::clone(vm), file, outside, end });
         set_slot(vm, shared_slot(shared.address()))?;
         inner.add(PRIVATE_SLOT, TABLES_PHYS, IMAGE_PHYS + initial)?;
-        inner.set(Change { start: TABLES_PHYS, length: image_end, private: true })?;
+        inner.set(Change { start: TABLES_PHYS, length: IMAGE_PHYS + image, private: true })?;
         let growth =
             Growth { inner: Arc::clone(&inner), slot: PRIVATE_SLOT + 1, ram: initial, limit };
         Ok((Self { shared, inner }, growth))
@@ -147,14 +144,25 @@ impl Memory {
         unsafe { RawWindow::new(self.shared.base) }
     }
 
-    /// Changes whose pages are, if the Keep may ask for it.
+    /// Who changes whose pages are.
+    pub(crate) fn owners(&self) -> Owners {
+        Owners(Arc::clone(&self.inner))
+    }
+}
+
+/// Changes whose pages are.
+#[derive(Debug)]
+pub(crate) struct Owners(Arc<Inner>);
+
+impl Owners {
+    /// Does so, if the Keep may ask for it.
     pub(crate) fn change(&self, change: Change) -> io::Result<()> {
-        let end = self.inner.end.load(Ordering::Acquire);
+        let end = self.0.end.load(Ordering::Acquire);
         if !change.is_allowed(end) {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         }
-        self.inner.set(change)?;
-        self.inner.forget(change)
+        self.0.set(change)?;
+        self.0.forget(change)
     }
 }
 

@@ -35,7 +35,7 @@ use crate::backends::{self, Choice};
 use crate::cli::{DemoArgs, TrustArgs};
 use crate::deploy::{Deployment, Workload};
 use crate::dev;
-use crate::dev::services::{Options, Services, free_port};
+use crate::dev::services::{Options, Section, Services, free_port};
 use crate::exit::{Code, Failure};
 use client::Answer;
 use screen::Screen;
@@ -134,6 +134,7 @@ impl<'a> Stage<'a> {
             folder,
             root: &root,
             measurements: vec![measurement.clone(), compiler.clone()],
+            section: Section::Development,
             steward_port: 0,
             drawbridge_port: 0,
             oidc_port: 0,

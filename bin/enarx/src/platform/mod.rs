@@ -9,6 +9,8 @@
 
 mod common;
 mod info;
+#[cfg(target_os = "linux")]
+mod selftest;
 mod sgx;
 mod snp;
 
@@ -33,6 +35,8 @@ pub(crate) enum PlatformCommand {
         #[arg(long, short)]
         json: bool,
     },
+    #[cfg(target_os = "linux")]
+    Selftest(selftest::SelftestArgs),
     /// AMD: certificates of the key that signs SEV-SNP reports, and revocation lists
     #[command(subcommand)]
     Snp(snp::SnpCommand),
@@ -44,6 +48,8 @@ pub(crate) enum PlatformCommand {
 pub(crate) fn run(command: &PlatformCommand) -> Result<(), Failure> {
     match command {
         PlatformCommand::Info { json } => info::run(*json),
+        #[cfg(target_os = "linux")]
+        PlatformCommand::Selftest(args) => selftest::run(args),
         PlatformCommand::Snp(command) => snp::run(command),
         PlatformCommand::Sgx(command) => sgx::run(command),
     }

@@ -169,6 +169,11 @@ pub fn works(backend: &str) -> bool {
     true
 }
 
+/// Whether this build has a backend of that name.
+pub fn offers(backend: &str) -> bool {
+    probes().iter().any(|probe| probe.0 == backend)
+}
+
 /// The backends that work on this machine.
 pub fn backends() -> Vec<&'static str> {
     BACKENDS.into_iter().filter(|backend| works(backend)).collect()

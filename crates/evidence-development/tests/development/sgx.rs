@@ -2,7 +2,7 @@
 
 //! What a stand-in of SGX quotes.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use evidence_claims::{
     Claims, Detail, Endorsements, Format, Outcome, PckAuthority, Platform, Reason, TcbStatus, Time,
@@ -13,6 +13,7 @@ use evidence_dcap::{DcapRefusal, Quote, Sgx, SgxDevelopment};
 use evidence_development::{Root, SgxPlatform};
 use evidence_pki::certificates;
 use evidence_testkit::intel::{Intel, QuoteKind};
+use proptest::prelude::*;
 
 use crate::{DAY, NOW, collateral, enclave, put, root};
 
@@ -213,6 +214,53 @@ fn the_quoting_enclave_that_is_named_is_the_one_that_quotes() {
     assert_eq!(quote.body_report(), enclave());
     let shown = format!("{platform:?}");
     assert!(shown.contains("Key { curve: P256, .. }"), "{shown}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    /// Whatever is changed, a verdict comes back, and it is a good one only where nothing is signed: in text
+    /// between the PEM blocks, or in an endorsement that nobody looks at.
+    #[test]
+    fn what_was_changed_gets_a_verdict(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), 1..=255u8), 0..3),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+        piece in 0..5usize,
+        piece_change in prop::option::of((any::<prop::sample::Index>(), 1..=255u8)),
+    ) {
+        static KEYS: LazyLock<(Root, SgxPlatform)> = LazyLock::new(|| {
+            let root = root();
+            let platform = root.sgx_stand_in(NOW).unwrap();
+            (root, platform)
+        });
+        let (root, platform) = &*KEYS;
+        let good = platform.quote(&enclave()).unwrap();
+        let mut quote = good.clone();
+        for (at, change) in &changes {
+            quote[at.index(good.len())] ^= change;
+        }
+        if let Some(cut) = cut {
+            quote.truncate(cut.index(good.len()));
+        }
+        let mut endorsements = Endorsements::new();
+        for (number, (kind, value)) in platform.endorsements().iter().enumerate() {
+            let mut value = value.clone();
+            if let Some((at, change)) = piece_change.as_ref().filter(|_| number == piece) {
+                let at = at.index(value.len());
+                value[at] ^= change;
+            }
+            endorsements.push(*kind, value).unwrap();
+        }
+        let development = accepting(Arc::new(AwsLc), root);
+        let _ = development.fields(&quote).is_ok();
+        prop_assert!(!development.examine(&quote, &endorsements, NOW).is_empty());
+        if development.verify_quote(&quote, &endorsements, NOW).is_ok() {
+            let (new, old) = (Quote::parse(&quote).unwrap(), Quote::parse(&good).unwrap());
+            prop_assert_eq!(new.signed, old.signed);
+            prop_assert_eq!(new.qe_report.raw, old.qe_report.raw);
+            prop_assert_eq!(new.qe_auth_data, old.qe_auth_data);
+        }
+    }
 }
 
 trait Body {
