@@ -107,7 +107,15 @@ const PROGRAMS: &[Program] = &[
     Program {
         name: "keep-kernel",
         features: &["keep"],
-        sources: &["keep-fs", "keep-kernel", "keep-layout", "keep-mm", "sallyport", "snp-guest"],
+        sources: &[
+            "keep-fs",
+            "keep-kernel",
+            "keep-layout",
+            "keep-mm",
+            "sallyport",
+            "sgx-guest",
+            "snp-guest",
+        ],
         flags: KERNEL,
         profile: &[],
     },

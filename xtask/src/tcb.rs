@@ -43,7 +43,12 @@ struct Part {
 /// What SEV-SNP adds to the kernel, beside a crate.
 const SNP: [&str; 2] = ["keep-kernel/src/keep/platform/snp.rs", "keep-layout/src/snp.rs"];
 /// What SGX adds to the kernel, beside a crate.
-const SGX: [&str; 0] = [];
+const SGX: [&str; 4] = [
+    "keep-kernel/src/keep/enclave.s",
+    "keep-kernel/src/keep/platform/sgx.rs",
+    "keep-layout/src/enclave.rs",
+    "keep-mm/src/flat.rs",
+];
 
 const STUB: &str = "keep-kernel/src/keep/stub.s";
 
@@ -90,7 +95,8 @@ const PARTS: &[Part] = &[
         what: "SGX: entry and exit, accepted memory, reports",
         crates: &["sgx-guest"],
         files: &SGX,
-        except: &[],
+        // What the processor does to a report.
+        except: &["sgx-guest/src/mac.rs"],
     },
     Part {
         name: "protocol",

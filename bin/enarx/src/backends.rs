@@ -11,6 +11,7 @@ use anyhow::anyhow;
 use backend_kvm::Kvm;
 use backend_nil::Nil;
 use backend_sgx::Sgx;
+use backend_sgx_sim::SgxSim;
 use backend_snp::Snp;
 use backend_snp_sim::SnpSim;
 use keep_backend::{Backend, BackendError, Datum, Launched, Measurement, Program, Spec};
@@ -20,16 +21,19 @@ use crate::exit::{Code, Failure};
 use crate::programs::{self, Files};
 
 /// Every backend that can be named, also where this build lacks it. Best first.
-pub(crate) const NAMES: [&str; 5] = ["snp", "sgx", "kvm", "nil", "snp-sim"];
+pub(crate) const NAMES: [&str; 6] = ["snp", "sgx", "kvm", "nil", SnpSim::NAME, SgxSim::NAME];
 
 /// Those that are chosen for who names none, best first. A stand-in never is.
 const AUTOMATIC: [&str; 4] = ["snp", "sgx", "kvm", "nil"];
 
 /// Stand-ins of hardware backends: the same image, and nothing that keeps the host out.
-const STAND_INS: [(&str, &str); 1] = [("snp", SnpSim::NAME)];
+const STAND_INS: [(&str, &str); 2] = [("snp", SnpSim::NAME), ("sgx", SgxSim::NAME)];
 
 /// The argument by which this program becomes the process that an enclave lives in.
 pub(crate) const CARRIER: &str = "sgx-carrier";
+
+/// The argument by which this program becomes the machine that plays an enclave.
+pub(crate) const MACHINE: &str = "sgx-machine";
 
 /// The backends of this build, best first.
 pub(crate) fn all() -> Vec<Box<dyn Backend>> {
@@ -55,8 +59,14 @@ pub(crate) fn named(name: &str, files: Option<&Files>) -> Option<Box<dyn Backend
         "kvm" => Some(Box::new(Kvm::new())),
         "nil" => Some(Box::new(nil(files))),
         SnpSim::NAME => Some(Box::new(SnpSim::new())),
+        SgxSim::NAME => Some(Box::new(sgx_sim())),
         _ => None,
     }
+}
+
+/// Its machines are this very program, which the kernel finds even if its file was replaced.
+fn sgx_sim() -> SgxSim {
+    SgxSim::new("/proc/self/exe", &[MACHINE])
 }
 
 /// A backend whose Keeps start from images, and can be given others than the built-in ones.
@@ -77,6 +87,7 @@ pub(crate) fn imaged(name: &str) -> Option<Box<dyn Imaged>> {
     match name {
         "kvm" => Some(Box::new(Kvm::new())),
         SnpSim::NAME => Some(Box::new(SnpSim::new())),
+        SgxSim::NAME => Some(Box::new(sgx_sim())),
         _ => None,
     }
 }
@@ -106,6 +117,20 @@ impl Imaged for SnpSim {
 
     fn launch_image(&self, image: &Image<'_>, spec: Spec) -> Result<Launched, BackendError> {
         (*self).launch_image(image, spec)
+    }
+}
+
+impl Imaged for SgxSim {
+    fn measure_image(
+        &self,
+        program: Program,
+        image: &Image<'_>,
+    ) -> Result<Measurement, BackendError> {
+        self.measure_image(program, image)
+    }
+
+    fn launch_image(&self, image: &Image<'_>, spec: Spec) -> Result<Launched, BackendError> {
+        self.launch_image(image, spec)
     }
 }
 

@@ -393,3 +393,24 @@ fn vectors_survive() {
     });
     println!("{features:?}");
 }
+
+/// Rights to memory come and go as under Linux, except that what was written never runs.
+#[test]
+fn memory_is_what_it_was_made() {
+    on_both(|place| {
+        // Linux lets a process execute what it has written.
+        if place == Place::Kvm {
+            Running::start(place, "memory").finish();
+        }
+    });
+}
+
+/// What the image builder did not find to rewrite works as well.
+#[test]
+fn what_was_not_rewritten_works() {
+    on_both(|place| {
+        if place == Place::Kvm {
+            Running::start(place, "raw").finish();
+        }
+    });
+}

@@ -9,8 +9,8 @@
 use core::fmt::Write as _;
 
 use keep_fs::{Fs, InodeId, Timespec};
-use keep_layout::{CHUNK, DIRECT_VIRT, StartInfo};
-use keep_mm::{Access, Denial, Fault, Machine, Object, Space};
+use keep_layout::StartInfo;
+use keep_mm::{Access, Denial, Enclave, Fault, Machine, Memory, Object};
 use sallyport::{BootInfo, ClockId, Doorbell, ExitKind, Port, Window};
 
 use crate::clock::{Clock, Reading};
@@ -31,6 +31,8 @@ pub const CLAIM_MAX: usize = 1184;
 pub trait Platform {
     /// Page tables and private memory.
     type Machine: Machine;
+    /// Pages of an enclave.
+    type Enclave: Enclave;
     /// The block shared with the host.
     type Window: Window;
     /// The way to call the host.
@@ -77,7 +79,7 @@ pub struct Kernel<P: Platform> {
     /// What the host said at the start, checked.
     pub boot: BootInfo,
     /// The address space.
-    pub space: Space<P::Machine>,
+    pub space: Memory<P::Machine, P::Enclave>,
     /// The file system.
     pub fs: Fs,
     /// The descriptors.
@@ -155,6 +157,16 @@ impl Pace {
     }
 }
 
+/// What a page fault's error code says of the access: bit 1 is a write, bit 4 an instruction fetch
+/// (Intel SDM volume 3, §4.7).
+pub fn access(code: u64) -> Access {
+    match code & 0b1_0010 {
+        0 => Access::Read,
+        2 => Access::Write,
+        _ => Access::Execute,
+    }
+}
+
 /// How the program goes on after a call or an exception.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resume {
@@ -197,13 +209,7 @@ impl<P: Platform> Kernel<P> {
             13 | 12 => (signal::SIGSEGV, 0x80),
             14 => {
                 self.provision(HEAP_RESERVE);
-                // Intel SDM volume 3, §4.7: bit 1 is a write, bit 4 an instruction fetch.
-                let access = match exception.code & 0b1_0010 {
-                    0 => Access::Read,
-                    2 => Access::Write,
-                    _ => Access::Execute,
-                };
-                match self.space.fault(exception.cr2, access) {
+                match self.space.fault(exception.cr2, access(exception.code)) {
                     Fault::Resolved => return,
                     Fault::OutOfMemory => self.out_of_memory(),
                     Fault::Denied(Denial::MapErr) => (signal::SIGSEGV, 1),
@@ -282,19 +288,20 @@ impl<P: Platform> Kernel<P> {
     pub fn provision(&mut self, bytes: usize) {
         while P::heap_available() < bytes {
             let missing = (bytes - P::heap_available()) as u64;
-            let chunks = missing.div_ceil(CHUNK).max(1);
-            // One chunk at a time if that many are not to be had next to each other.
-            let taken = match self.space.alloc_chunks(chunks as usize) {
-                Some(phys) => Some((phys, chunks)),
-                None => self.space.alloc_chunks(1).map(|phys| (phys, 1)),
+            let unit = self.space.unit();
+            let len = missing.next_multiple_of(unit);
+            // One piece at a time if that many are not to be had next to each other.
+            let taken = match self.space.alloc(len) {
+                Some(phys) => Some((phys, len)),
+                None => self.space.alloc(unit).map(|phys| (phys, unit)),
             };
-            let Some((phys, chunks)) = taken else {
+            let Some((phys, len)) = taken else {
                 if P::heap_available() < HEAP_RESERVE / 4 {
                     self.out_of_memory();
                 }
                 return;
             };
-            P::heap_add(DIRECT_VIRT + phys, chunks * CHUNK);
+            P::heap_add(self.space.at(phys) as u64, len);
         }
     }
 

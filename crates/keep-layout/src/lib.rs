@@ -27,6 +27,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod enclave;
 pub mod snp;
 mod start;
 

@@ -111,6 +111,21 @@ impl Prot {
         }
     }
 
+    /// Read 1, write 2, execute 4.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The rights among these bits.
+    pub(crate) fn of_bits(bits: u8) -> Self {
+        Self(bits & 7)
+    }
+
+    /// Those of both.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     pub(crate) fn write(self) -> bool {
         self.0 & 2 != 0
     }

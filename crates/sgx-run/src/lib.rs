@@ -35,7 +35,7 @@ use sgx_launch::driver::EnclaveRun;
 pub enum Operation {
     /// Serve the block that Keep and host share.
     Doorbell,
-    /// Leave pages these rights at most (`EMODPR`), in the host's page tables too.
+    /// Leave pages these rights at most (`EMODPR`).
     Restrict(Pages, Rights),
     /// Make pages such that they can be removed (`EMODT`).
     Trim(Pages),
@@ -131,6 +131,9 @@ pub unsafe fn run<H: Host>(enter: Enter, tcs: u64, host: &mut H) -> Broken<H::En
     let mut handles = false;
     loop {
         host.before(&mut next);
+        if next.leaf == Enclu::Eresume {
+            handles = false;
+        }
         let mut registers = next.registers;
         // SAFETY: as our caller promises; `registers` and `context` are ours alone.
         let status = unsafe { call::call(enter, &mut registers, &mut context, next.leaf.number()) };
@@ -141,10 +144,7 @@ pub unsafe fn run<H: Host>(enter: Enter, tcs: u64, host: &mut H) -> Broken<H::En
         let leaf = match Enclu::from_number(context.function) {
             Some(Enclu::Eexit) => match (registers.rdi, handles) {
                 (FATAL, _) => return Broken::Fatal,
-                (RESUME, true) => {
-                    handles = false;
-                    Enclu::Eresume
-                }
+                (RESUME, true) => Enclu::Eresume,
                 (number, true) => return Broken::Operation(number),
                 (number, false) => {
                     let Some(operation) = operation(&registers) else {

@@ -3,7 +3,6 @@
 //! Calls on descriptors: read, write, seek, and what belongs to them.
 
 use keep_fs::{Errno, Kind, OpenFile, Stat, abi};
-use keep_layout::DIRECT_VIRT;
 
 use super::AT_FDCWD;
 use crate::epoll::Epoll;
@@ -41,7 +40,12 @@ impl<P: Platform> Kernel<P> {
                 }
             }
             Object::Input(offset) => {
-                let done = copy_input(&self.input, *offset, self.space.bytes_mut(to, len)?);
+                let done = copy_input(
+                    &self.input,
+                    self.space.at(self.input.phys),
+                    *offset,
+                    self.space.bytes_mut(to, len)?,
+                );
                 *offset += done;
                 done
             }
@@ -152,7 +156,12 @@ impl<P: Platform> Kernel<P> {
             }
             Object::Input(_) => {
                 let at = u64::try_from(at).map_err(|_| EINVAL)?;
-                Ok(copy_input(&self.input, at, self.space.bytes_mut(to, len)?))
+                Ok(copy_input(
+                    &self.input,
+                    self.space.at(self.input.phys),
+                    at,
+                    self.space.bytes_mut(to, len)?,
+                ))
             }
             _ => Self::no_position(),
         }
@@ -444,14 +453,13 @@ impl<P: Platform> Kernel<P> {
     }
 }
 
-/// Copies from the input, as far as it goes.
-fn copy_input(input: &keep_mm::Object, offset: u64, to: &mut [u8]) -> u64 {
+/// Copies from the input, which the kernel sees at `from`, as far as it goes.
+fn copy_input(input: &keep_mm::Object, from: *const u8, offset: u64, to: &mut [u8]) -> u64 {
     let len = input.len.saturating_sub(offset).min(to.len() as u64);
-    // SAFETY: the input is that long, lies in private memory that the direct map shows, and is
-    // not written to while the program runs.
-    let bytes = unsafe {
-        core::slice::from_raw_parts((DIRECT_VIRT + input.phys + offset) as *const u8, len as usize)
-    };
+    // SAFETY: the input is that long, lies in private memory, and is not written to while the
+    // program runs.
+    let bytes =
+        unsafe { core::slice::from_raw_parts(from.wrapping_add(offset as usize), len as usize) };
     to[..len as usize].copy_from_slice(bytes);
     len
 }

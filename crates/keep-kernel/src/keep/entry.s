@@ -160,6 +160,9 @@ keep_cpuid:
     xorl    %edx, %edx
     jmp     7b
 
+    .globl  keep_cpuid_end
+keep_cpuid_end:
+
 # Asks the processor which registers are switched on. Where the hypervisor keeps that from ring 3 the
 # instruction is an exception; keep_handle_exception then goes on behind it, with nothing in EAX.
     .globl  keep_xgetbv
@@ -229,20 +232,16 @@ keep_exception:
 # Goes back to the state in the frame at RSP, all registers included.
 resume:
     RESTORE_REGISTERS
-    # Left: rip, rsp, rflags. An interrupt return wants rip, cs, rflags, rsp, ss. RAX is needed
-    # as a scratch register, so it goes below the new frame.
+    # Left: rip, rsp, rflags. What lies below the program's stack is its own (the red zone), so where it
+    # goes on cannot wait there. An interrupt return would do, but an enclave has none.
     pushq   %rax
-    movq    8(%rsp), %rax               # rip
-    movq    %rax, RESUME_FRAME
-    movq    16(%rsp), %rax              # rsp
-    movq    %rax, RESUME_FRAME+24
-    movq    24(%rsp), %rax              # rflags
-    movq    %rax, RESUME_FRAME+16
-    movq    $0x33, RESUME_FRAME+8
-    movq    $0x2b, RESUME_FRAME+32
+    movq    8(%rsp), %rax
+    movq    %rax, RESUME_AT(%rip)
     popq    %rax
-    leaq    RESUME_FRAME, %rsp
-    iretq
+    pushq   16(%rsp)
+    popfq
+    movq    8(%rsp), %rsp
+    jmpq    *RESUME_AT(%rip)
 
 # Questions to the stub: see vector_13. The first leaves the Keep with the word in RDI in the GHCB's
 # register, the second reads that register.
@@ -300,10 +299,10 @@ CPUID_COUNT:
     .skip   4
 CPUID_LAID:
     .skip   4
+    .balign 8
+RESUME_AT:
+    .skip   8
     .balign 64
-    .skip   64
-RESUME_FRAME:
-    .skip   64
     .skip   4096
     .globl  STUB_STACK_TOP
 STUB_STACK_TOP:

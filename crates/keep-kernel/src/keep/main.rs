@@ -26,10 +26,11 @@ use keep_kernel::kernel::{Kernel, Message, Resume};
 use keep_layout::{SHARED_VIRT, StartInfo};
 use sallyport::{ExitKind, Port, RawWindow};
 
-use crate::platform::{Bell, DirectMap, Keep};
+use crate::platform::{Bell, Keep};
 
 global_asm!(include_str!("stub.s"), options(att_syntax, raw));
 global_asm!(include_str!("entry.s"), options(att_syntax, raw));
+global_asm!(include_str!("enclave.s"), options(att_syntax, raw));
 
 #[global_allocator]
 static HEAP: Heap = Heap::new();
@@ -64,16 +65,8 @@ extern "C" fn keep_start(start: *const [u64; StartInfo::WORDS]) -> ! {
     // SAFETY: nobody has seen the port before.
     unsafe { (*PORT.0.get()).write(Port::new(window(), Bell)) };
     platform::start(&start);
-    let kernel = Kernel::boot(
-        start,
-        |boot| DirectMap {
-            mapped: start.image_end - keep_layout::IMAGE_PHYS,
-            ram: boot.ram,
-            limit: boot.ram_limit,
-            c_bit: platform::c_bit(start.tables_root),
-        },
-        window(),
-    );
+    let kernel =
+        Kernel::boot(start, |boot, config| platform::memory(&start, boot, config), window());
     // SAFETY: nobody else uses the kernel before the program is entered.
     let kernel = unsafe { (*KERNEL.0.get()).write(kernel) };
     let stack = kernel.first_stack();

@@ -15,12 +15,13 @@
     .globl  keep_header
 keep_header:
     .quad   0x4c4e524b5045454b          # "KEEPKRNL": see keep_layout::KernelHeader
-    .quad   2                           # version of this header
+    .quad   3                           # version of this header
     .quad   keep_entry
     .quad   stub_syscall
     .quad   keep_syscall
     .quad   keep_cpuid
     .quad   STUB_STACK_TOP
+    .quad   keep_enclave
     .irp    v, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
     .quad   vector_\v
     .endr

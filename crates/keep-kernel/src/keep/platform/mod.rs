@@ -10,8 +10,10 @@
 //! | `processor` | instructions without a name in Rust; what the processor can do |
 //! | `vm` | memory of a virtual machine |
 //! | `snp` | SEV-SNP: the ways to hypervisor and firmware, validated memory |
+//! | `sgx` | SGX: the way out of an enclave, its pages and exceptions |
 
 mod processor;
+mod sgx;
 pub(crate) mod snp;
 mod vm;
 
@@ -22,11 +24,14 @@ use keep_kernel::frame::{Exception, Frame};
 use keep_kernel::kernel::{CLAIM_MAX, Platform};
 use keep_kernel::signal::VectorArea;
 use keep_layout::{PORT_DOORBELL, PORT_FATAL, StartInfo};
-use sallyport::{Doorbell, Port, RawWindow};
+use keep_mm::{Config, Memory, Space};
+use sallyport::{BootInfo, Doorbell, Port, RawWindow};
 
 use crate::HEAP;
 pub(crate) use processor::way_out;
-pub(crate) use vm::{DirectMap, c_bit};
+use sgx::Pages;
+pub(crate) use vm::DirectMap;
+use vm::c_bit;
 
 /// The platform that the kernel runs on.
 #[derive(Debug)]
@@ -35,20 +40,47 @@ pub(crate) enum Keep {}
 /// Finds out where the Keep runs, and makes the way to the host. To be called first of all: before,
 /// there is nobody to tell of an error.
 pub(crate) fn start(info: &StartInfo) {
-    match c_bit(info.tables_root) {
-        0 => {}
-        bit => snp::start(bit, info.image_end),
+    if sgx::inside() {
+        sgx::start();
+    } else {
+        match c_bit(info.tables_root) {
+            0 => {}
+            bit => snp::start(bit, info.image_end),
+        }
     }
     processor::find_vectors();
 }
 
 /// Serves an exception that only the platform knows the meaning of; whether it was one.
 pub(crate) fn serve(exception: &Exception, frame: &mut Frame) -> bool {
-    snp::get().is_some() && snp::serve(exception, frame)
+    if sgx::inside() {
+        sgx::serve(exception, frame)
+    } else {
+        snp::get().is_some() && snp::serve(exception, frame)
+    }
+}
+
+/// Takes the memory over that the Keep has been launched with.
+pub(crate) fn memory(
+    start: &StartInfo,
+    boot: &BootInfo,
+    config: Config,
+) -> Memory<DirectMap, Pages> {
+    if sgx::inside() {
+        return sgx::memory(start, config);
+    }
+    let map = DirectMap {
+        mapped: start.image_end - keep_layout::IMAGE_PHYS,
+        ram: boot.ram,
+        limit: boot.ram_limit,
+        c_bit: c_bit(start.tables_root),
+    };
+    Memory::Tables(Space::new(map, config))
 }
 
 impl Platform for Keep {
     type Machine = DirectMap;
+    type Enclave = Pages;
     type Window = RawWindow;
     type Doorbell = Bell;
 
@@ -60,6 +92,9 @@ impl Platform for Keep {
     fn claim(report_data: &[u8; 64], into: &mut [u8; CLAIM_MAX]) -> Option<usize> {
         if let Some(snp) = snp::get() {
             return snp.report(report_data, into);
+        }
+        if sgx::inside() {
+            return sgx::claim(report_data, into);
         }
         into[..report_data.len()].copy_from_slice(report_data);
         Some(report_data.len())
@@ -107,8 +142,7 @@ impl Platform for Keep {
     }
 
     fn heap_add(address: u64, len: u64) {
-        // SAFETY: the kernel hands over chunks that it has just taken, at their place in the
-        // direct map.
+        // SAFETY: the kernel hands over memory that it has just taken, where it sees it.
         unsafe { HEAP.add(address as usize, len as usize) }
     }
 }
@@ -121,6 +155,7 @@ pub(crate) struct Bell;
 impl Doorbell for Bell {
     fn ring(&mut self) {
         match snp::get() {
+            _ if sgx::inside() => sgx::ring(),
             // SAFETY: leaves the Keep and comes back; the host may change the shared block
             // meanwhile, which no Rust reference points into.
             None => unsafe {
@@ -139,6 +174,7 @@ impl Doorbell for Bell {
 pub(crate) fn fatal() -> ! {
     loop {
         match snp::get() {
+            _ if sgx::inside() => sgx::fatal(),
             // SAFETY: leaves the Keep; the host does not come back from it.
             None => unsafe {
                 asm!("out dx, al", in("dx") PORT_FATAL, in("al") 0_u8, options(nostack))

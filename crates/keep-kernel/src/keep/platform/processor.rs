@@ -6,7 +6,7 @@ use core::arch::asm;
 use core::arch::x86_64::_fxsave64;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use keep_kernel::frame::Exception;
+use keep_kernel::frame::{Exception, Frame};
 use keep_kernel::signal::{VECTOR_AREA, VectorArea};
 
 /// How often a processor may refuse a random number before it counts as broken (Intel's advice
@@ -59,6 +59,14 @@ pub(super) fn cpuid(leaf: u32, subleaf: u32) -> Answer {
     // SAFETY: the function is in `entry.s`, keeps to the rules of C, and writes four words.
     unsafe { keep_cpuid_to(leaf, subleaf, &mut answer) };
     answer
+}
+
+/// Does what a `cpuid` in the program's code would have done.
+pub(super) fn serve_cpuid(frame: &mut Frame) {
+    let answer = cpuid(frame.rax as u32, frame.rcx as u32).map(u64::from);
+    [frame.rax, frame.rbx, frame.rcx, frame.rdx] = answer;
+    // The instruction has two bytes.
+    frame.rip += 2;
 }
 
 /// Lays an answer down. From the first one on the processor is asked no more, and what was not laid

@@ -204,10 +204,7 @@ pub(super) fn serve(exception: &Exception, frame: &mut Frame) -> bool {
     if (exception.vector, exception.code) != (VC, CPUID) {
         return false;
     }
-    let answer = processor::cpuid(frame.rax as u32, frame.rcx as u32).map(u64::from);
-    [frame.rax, frame.rbx, frame.rcx, frame.rdx] = answer;
-    // The instruction has two bytes.
-    frame.rip += 2;
+    processor::serve_cpuid(frame);
     true
 }
 
