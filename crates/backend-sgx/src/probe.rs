@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(khz([0; 4], [2, 184, 25_000_000, 0]), 0);
         assert_eq!(khz(invariant, [0, 184, 25_000_000, 0]), 0);
         assert_eq!(khz(invariant, [2, 184, 0, 0]), 0);
-        assert_eq!(khz(invariant, [1, u32::MAX, u32::MAX, 0]) >> 54, 0);
+        assert_eq!(khz(invariant, [1, u32::MAX, u32::MAX, 0]) >> 55, 0);
     }
 
     #[test]
