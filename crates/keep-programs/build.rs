@@ -147,7 +147,15 @@ const PROGRAMS: &[Program] = &[
     Program {
         name: "keep-kernel",
         features: &["keep"],
-        sources: &["keep-fs", "keep-kernel", "keep-layout", "keep-mm", "sallyport"],
+        sources: &[
+            "keep-fs",
+            "keep-kernel",
+            "keep-layout",
+            "keep-mm",
+            "sallyport",
+            "sgx-guest",
+            "snp-guest",
+        ],
         flags: KERNEL,
         llvm: &[],
         profile: &[],
@@ -155,8 +163,16 @@ const PROGRAMS: &[Program] = &[
     },
 ];
 
-/// The kernel is linked at a fixed address (see its own build script) and never unwinds.
-const KERNEL: &[&str] = &["-Crelocation-model=static", "-Cforce-unwind-tables=no"];
+/// The kernel is linked at a fixed address (see its own build script) and never unwinds. Its cipher, for
+/// messages to the firmware of SEV-SNP, neither asks the processor for features nor touches vectors
+/// that the kernel does not save.
+const KERNEL: &[&str] = &[
+    "-Crelocation-model=static",
+    "-Cforce-unwind-tables=no",
+    "--cfg=aes_backend=\"soft\"",
+    "--cfg=aes_backend_soft=\"compact\"",
+    "--cfg=polyval_backend=\"soft\"",
+];
 
 /// What a virtual machine Keep starts from: a program and the kernel under it.
 const IMAGES: &[(&str, &str)] =

@@ -145,7 +145,7 @@ pub(crate) fn enarx() -> Result<PathBuf> {
 }
 
 /// The backends of `enarx` that work on this machine.
-pub(crate) fn backends(enarx: &Path) -> Result<Vec<String>> {
+fn working(enarx: &Path) -> Result<Vec<String>> {
     let text = output(Command::new(enarx).args(["platform", "info", "--json"]))?;
     let info: serde_json::Value = serde_json::from_str(&text)?;
     let list = info.get("backends").and_then(|b| b.as_array()).ok_or("no list of backends")?;
@@ -154,6 +154,21 @@ pub(crate) fn backends(enarx: &Path) -> Result<Vec<String>> {
         b["data"].as_array().is_some_and(|d| d.iter().all(|d| d["pass"].as_bool() == Some(true)))
     };
     Ok(list.iter().filter(works).filter_map(name).collect())
+}
+
+/// Backends that work here and stand in for no other.
+pub(crate) fn backends(enarx: &Path) -> Result<Vec<String>> {
+    Ok(working(enarx)?.into_iter().filter(|name| !is_stand_in(name)).collect())
+}
+
+/// Backends that work here and stand in for hardware.
+pub(crate) fn stand_ins(enarx: &Path) -> Result<Vec<String>> {
+    Ok(working(enarx)?.into_iter().filter(is_stand_in).collect())
+}
+
+/// Whether a backend stands in for hardware.
+fn is_stand_in(name: &String) -> bool {
+    name.ends_with("-sim")
 }
 
 /// Puts `text` between the markers `<!-- NAME:begin -->` and `<!-- NAME:end -->` of a document.

@@ -15,7 +15,7 @@ use command_line::manual::ManualCommand;
 
 use crate::backends::NAMES;
 use crate::exit::Code;
-use crate::hardware::{self, SnpArgs};
+use crate::hardware::SnpArgs;
 use crate::units::{self, Dir, EnvVar, ProgramName};
 
 /// Run WebAssembly applications in Keeps.
@@ -89,6 +89,9 @@ pub(crate) struct RunArgs {
     #[arg(value_parser = PossibleValuesParser::new(NAMES))]
     pub(crate) backend: Option<String>,
 
+    #[command(flatten)]
+    pub(crate) signatures: SignaturesArgs,
+
     /// The application's configuration
     #[arg(long, alias = "wasmcfgfile", env = "ENARX_WASMCFGFILE", value_name = "ENARX.TOML")]
     #[arg(value_hint = ValueHint::FilePath)]
@@ -128,6 +131,15 @@ pub(crate) struct RunArgs {
     pub(crate) quiet: bool,
 }
 
+/// What was signed of a Keep.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct SignaturesArgs {
+    /// Signatures over the image of the Keep, of `enarx sign`: an image that is not the one that was signed
+    /// is not launched. For hardware and its stand-ins
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) signatures: Option<PathBuf>,
+}
+
 /// Whom a Keep trusts.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Trust")]
@@ -163,6 +175,9 @@ pub(crate) struct DeployArgs {
     #[arg(long, env = "ENARX_BACKEND", value_name = "NAME")]
     #[arg(value_parser = PossibleValuesParser::new(NAMES))]
     pub(crate) backend: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) signatures: SignaturesArgs,
 
     /// The Drawbridge, if the workload's name has none
     #[arg(long, env = "ENARX_DRAWBRIDGE", value_name = "HOST[:PORT]")]
@@ -294,7 +309,7 @@ pub(crate) enum ConfigCommand {
 pub(crate) struct MeasureArgs {
     /// Only for this kind of Keep
     #[arg(long, env = "ENARX_BACKEND", value_name = "NAME")]
-    #[arg(value_parser = PossibleValuesParser::new(NAMES.into_iter().chain(hardware::NAMES)))]
+    #[arg(value_parser = PossibleValuesParser::new(NAMES))]
     pub(crate) backend: Option<String>,
 
     /// Only of this program: runtime or compiler

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use clap::Args;
 use command_line::{OrExit, files, hex};
-use keep_backend::Program;
+use keep_backend::{Backend, Program};
 use keep_image::Image;
 use launch_keys::{SevSignature, Signatures, Sigstruct};
 use serde::Serialize;
@@ -25,7 +25,7 @@ use crate::exit::{Code, Failure};
 pub(crate) const NAMES: [&str; 2] = ["snp", "sgx"];
 
 /// What the launch digest of SEV-SNP depends on beside the image.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct SnpArgs {
     /// How many virtual processors a Keep has on SEV-SNP, each of which is measured [default: 1]
     #[arg(long, value_name = "NUMBER")]
@@ -131,6 +131,74 @@ pub(crate) fn check_sgx(plan: &SgxPlan<'_>, signature: &[u8]) -> Result<SgxSigne
         family_id: hex(&family),
         ext_prod_id: hex(&ext_product),
     })
+}
+
+/// The digest that `enarx measure` prints for a hardware backend, which the stand-in of one has as well; none
+/// for others.
+pub(crate) fn digest(backend: &str, program: Program) -> Result<Option<String>, Failure> {
+    let image = image(program)?;
+    Ok(match backend.trim_end_matches("-sim") {
+        "snp" => Some(hex(&Snp::new(&image, SnpArgs::default())?.digest.value())),
+        "sgx" => {
+            let enclave = sgx_launch::image::Enclave::new(&image);
+            Some(hex(&enclave.plan([0; 64]).or_exit(Code::Failed)?.measure()))
+        }
+        _ => None,
+    })
+}
+
+/// A signature that was made to try signatures.
+pub(crate) struct Trial {
+    pub(crate) signatures: keep_backend::Signatures,
+    /// Who signed, as evidence will name it.
+    pub(crate) signer: String,
+}
+
+/// Signs a program for a hardware backend, or the stand-in of one, with keys that are then forgotten.
+pub(crate) fn sign_for_trial(backend: &str, program: Program) -> Result<Trial, Failure> {
+    let image = image(program)?;
+    let (id_block, id_auth, sigstruct) = (Vec::new(), Vec::new(), Vec::new());
+    let none = keep_backend::Signatures { id_block, id_auth, sigstruct };
+    if backend.starts_with("sgx") {
+        let enclave = sgx_launch::image::Enclave::new(&image);
+        let plan = enclave.plan([0; 64]).or_exit(Code::Failed)?;
+        let date = launch_keys::sigstruct_date(2026, 1, 1).unwrap_or_default();
+        let terms = sign::Terms { date, ..sign::Terms::default() };
+        let described = sign::describe(&plan, &terms).or_exit(Code::Failed)?;
+        let key = launch_keys::SgxKey::generate().or_exit(Code::Failed)?;
+        let sigstruct = key.sign(&described).or_exit(Code::Failed)?;
+        let signatures = keep_backend::Signatures { sigstruct, ..none };
+        return Ok(Trial { signatures, signer: hex(&key.mrsigner()) });
+    }
+    let generate = || launch_keys::SevKey::generate().or_exit(Code::Failed);
+    let (author, id) = (generate()?, generate()?);
+    let block = launch_keys::IdBlock {
+        measurement: Snp::new(&image, SnpArgs::default())?.digest.value(),
+        family: [0; 16],
+        image: [0; 16],
+        svn: 0,
+        policy: snp_launch::Policy::KEEP.bits(),
+    };
+    let by_author = launch_keys::sign_id_key(&author, &id).or_exit(Code::Failed)?;
+    let id_auth = launch_keys::id_auth(&block, &id, &by_author).or_exit(Code::Failed)?;
+    let signatures = keep_backend::Signatures { id_block: block.to_bytes(), id_auth, ..none };
+    Ok(Trial { signatures, signer: hex(&author.digest()) })
+}
+
+/// What is handed over at a launch on that backend: the signatures of a file, if one was named.
+pub(crate) fn launch_signatures(
+    path: Option<&Path>,
+    backend: &dyn Backend,
+) -> Result<Option<keep_backend::Signatures>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+    if !backend.takes_signatures() {
+        let message = format!("the {} backend launches without signatures", backend.name());
+        return Err(Failure::msg(Code::Usage, message)
+            .help("--signatures is for hardware and its stand-ins: name one with --backend"));
+    }
+    let Signatures { sev, sgx, .. } = signatures(path)?;
+    let SevSignature { id_block, id_auth } = sev;
+    Ok(Some(keep_backend::Signatures { id_block, id_auth, sigstruct: sgx }))
 }
 
 /// Reads a file of signatures of this version.

@@ -45,6 +45,15 @@ use cli::{Cli, Command};
 use exit::{Failure, Outcome};
 
 fn main() -> ExitCode {
+    // Before there are threads, files and options: what an enclave lives in has none of them.
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    if std::env::args_os().nth(1).is_some_and(|first| first == backends::CARRIER) {
+        return ExitCode::from(backend_sgx::carry());
+    }
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    if std::env::args_os().nth(1).is_some_and(|first| first == backends::MACHINE) {
+        backend_sgx_sim::machine();
+    }
     match main_inner() {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Workload(code)) => ExitCode::from(exit::workload_code(code)),

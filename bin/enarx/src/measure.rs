@@ -89,7 +89,10 @@ fn by_backends(args: &MeasureArgs) -> Result<Vec<Line>, Failure> {
             let error = anyhow!("the {name} backend is not part of enarx for this system");
             Failure::new(Code::Backend, error)
         })?],
-        None => backends::all(),
+        None => {
+            let has_to_be_named = |name| hardware::NAMES.contains(&name);
+            backends::all().into_iter().filter(|one| !has_to_be_named(one.name())).collect()
+        }
     };
     let mut lines = Vec::new();
     for backend in &chosen {

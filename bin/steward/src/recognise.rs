@@ -32,7 +32,7 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// Reads a file. Reports of SNP and of development are alike, so it has to be said which to expect.
+    /// Reads a file. Evidence of hardware and of development is alike, so it has to be said which to expect.
     pub(crate) fn read(path: &Path, development: bool) -> Result<Self, Failure> {
         let bytes = files::read(path)?.to_vec();
         if let Some(kind) = recognise(&bytes, development) {
@@ -76,8 +76,10 @@ fn recognise(bytes: &[u8], development: bool) -> Option<Kind> {
     // A quote begins with its version and, from version 4, has the type of environment at 4 (Intel DCAP,
     // quote header). DER begins with 0x30, and no version is that large.
     match *bytes {
-        [3, 0, ..] => Some(Kind::Evidence(statement::SGX)),
-        [4 | 5, 0, _, _, 0, 0, 0, 0, ..] => Some(Kind::Evidence(statement::SGX)),
+        [3, 0, ..] | [4 | 5, 0, _, _, 0, 0, 0, 0, ..] => {
+            let kind = if development { statement::DEVELOPMENT_SGX } else { statement::SGX };
+            Some(Kind::Evidence(kind))
+        }
         [4 | 5, 0, _, _, 0x81, 0, 0, 0, ..] => Some(Kind::Evidence(statement::TDX)),
         [0x30, ..] => Some(Kind::Request),
         _ => None,

@@ -157,7 +157,7 @@ impl<'a> AttestedRequest<'a> {
             version => return Err(RequestRefusal::StatementVersion(version)),
         }
         self.platform = whole.oid()?;
-        if !is_platform(self.platform) {
+        if !is_published(self.platform) && self.platform != statement::DEVELOPMENT_SGX {
             return Err(RequestRefusal::StatementType(self.platform));
         }
         self.evidence = whole.expect(tag::OCTET_STRING)?.value;
@@ -187,7 +187,8 @@ fn text(bytes: &[u8]) -> Result<&str, RequestRefusal> {
     core::str::from_utf8(bytes).map_err(|_| RequestRefusal::Statement)
 }
 
-fn is_platform(kind: ObjectIdentifier) -> bool {
+/// Whether evidence of that type has a published statement.
+fn is_published(kind: ObjectIdentifier) -> bool {
     [statement::DEVELOPMENT, statement::SGX, statement::SNP, statement::TDX].contains(&kind)
 }
 
@@ -198,7 +199,7 @@ fn find<'a>(request: &Request<'a>) -> Result<Statement<'a>, RequestRefusal> {
         return Err(RequestRefusal::UnknownAttribute(other.oid));
     }
     let extensions = request.extensions().map_err(RequestRefusal::from_reading)?;
-    if let Some(other) = extensions.iter().find(|one| !is_platform(one.oid)) {
+    if let Some(other) = extensions.iter().find(|one| !is_published(one.oid)) {
         return Err(RequestRefusal::UnknownExtension(other.oid));
     }
     if extensions.iter().any(|one| one.critical) {
@@ -249,7 +250,7 @@ fn read_bundle(value: &[u8]) -> Result<Statement<'_>, RequestRefusal> {
     let kind = read(&mut one).map_err(|_| RequestRefusal::Bundle)?;
     let value = one.next().map_err(|_| RequestRefusal::Bundle)?.raw;
     one.finish().map_err(|_| RequestRefusal::Bundle)?;
-    if !is_platform(kind) && kind != statement::BOUND {
+    if !is_published(kind) && kind != statement::BOUND {
         return Err(RequestRefusal::StatementType(kind));
     }
     Ok(Statement { kind, value })

@@ -4,10 +4,11 @@
 
 use std::io;
 
+use crate::machine::{Exit, Processor};
 use keep_image::Start;
 use keep_layout::{PORT_DOORBELL, PORT_FATAL};
 use kvm_bindings::{
-    KVM_MAX_CPUID_ENTRIES, Msrs, kvm_dtable, kvm_msr_entry, kvm_regs, kvm_segment, kvm_xcrs,
+    CpuId, KVM_MAX_CPUID_ENTRIES, Msrs, kvm_dtable, kvm_msr_entry, kvm_regs, kvm_segment, kvm_xcrs,
 };
 use kvm_ioctls::{Cap, Kvm, VcpuExit, VcpuFd, VmFd};
 
@@ -18,25 +19,36 @@ const MSR_FMASK: u32 = 0xc000_0084;
 const CR4_FSGSBASE: u64 = 1 << 16;
 const CR4_OSXSAVE: u64 = 1 << 18;
 
-/// Why the virtual CPU has come back.
-#[derive(Debug)]
-pub(crate) enum Exit {
-    /// The Keep wants its submissions looked at.
-    Doorbell,
-    /// A signal came.
-    Interrupted,
-    /// The Keep cannot go on; the sentence says why.
-    Dead(String),
+/// The processor's features, as a Keep is shown them: the best first.
+///
+/// # Errors
+///
+/// What the hypervisor says.
+pub fn shown(kvm: &Kvm) -> Vec<CpuId> {
+    let supported = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).into_iter();
+    supported
+        .flat_map(|supported| {
+            crate::cpuid::with_vectors(&supported).into_iter().chain([supported.clone()])
+        })
+        .collect()
 }
 
-/// Makes the virtual CPU and puts it at the start of the image.
-pub(crate) fn create(kvm: &Kvm, vm: &VmFd, start: &Start) -> io::Result<VcpuFd> {
+/// Makes the virtual CPU and puts it at the start of the image. Of the features it is shown the first
+/// set that the hypervisor takes.
+///
+/// # Errors
+///
+/// What the hypervisor says.
+pub fn create(kvm: &Kvm, vm: &VmFd, start: &Start, shown: Vec<CpuId>) -> io::Result<VcpuFd> {
     let cpu = vm.create_vcpu(0)?;
-    let supported = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)?;
-    let shown = crate::cpuid::with_vectors(&supported);
-    if shown.is_none_or(|shown| cpu.set_cpuid2(&shown).is_err()) {
-        cpu.set_cpuid2(&supported)?;
+    let mut last = Err(io::Error::other("the hypervisor names no features"));
+    for features in shown {
+        last = cpu.set_cpuid2(&features).map_err(io::Error::from);
+        if last.is_ok() {
+            break;
+        }
     }
+    last?;
 
     let mut sregs = cpu.get_sregs()?;
     sregs.cr0 = start.cr0;
@@ -116,8 +128,25 @@ fn segment(selector: u64, type_: u8) -> kvm_segment {
     }
 }
 
+/// A virtual CPU of a plain virtual machine.
+#[derive(Debug)]
+pub struct Cpu(pub(crate) VcpuFd);
+
+impl Processor for Cpu {
+    fn ioctls(&self) -> Vec<u32> {
+        IOCTLS.to_vec()
+    }
+
+    fn run(&mut self) -> Exit {
+        run(&mut self.0)
+    }
+}
+
+/// `KVM_RUN` and `KVM_GET_REGS` (`linux/kvm.h`).
+const IOCTLS: [u32; 2] = [0xae80, 0x8090_ae81];
+
 /// Runs the virtual CPU until it comes back.
-pub(crate) fn run(cpu: &mut VcpuFd) -> Exit {
+fn run(cpu: &mut VcpuFd) -> Exit {
     let dead = match cpu.run() {
         Ok(VcpuExit::IoOut(PORT_DOORBELL, _)) => return Exit::Doorbell,
         Ok(VcpuExit::IoOut(PORT_FATAL, _)) => "its kernel stopped without a word".to_owned(),
@@ -137,8 +166,14 @@ pub(crate) fn run(cpu: &mut VcpuFd) -> Exit {
         }
         Err(error) => format!("the host cannot run it: {error}"),
     };
-    Exit::Dead(match cpu.get_regs() {
+    Exit::Dead(at(cpu, dead))
+}
+
+/// A sentence, and where the virtual CPU was.
+#[must_use]
+pub fn at(cpu: &VcpuFd, dead: String) -> String {
+    match cpu.get_regs() {
         Ok(regs) => format!("{dead} (at {:#x}, stack {:#x})", regs.rip, regs.rsp),
         Err(_) => dead,
-    })
+    }
 }

@@ -13,7 +13,8 @@
 //! | `memory` | the Keep's memory on the host: reserved at once, given piece by piece |
 //! | `cpu` | the virtual CPU: its first state, and what its exits mean |
 //! | `cpuid` | which features of the processor it shows |
-//! | `keep` | a running Keep |
+//! | `keep` | a Keep from launch to end |
+//! | [`machine`] | what all backends that are virtual machines share |
 //!
 //! A Keep of this backend is a sandbox for the host's sake. It keeps nothing from the host: without
 //! a hardware TEE the host can read and change all of it.
@@ -25,13 +26,15 @@ mod cpuid;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod keep;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod machine;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod memory;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod probe;
 
-#[cfg(all(feature = "testing", target_os = "linux", target_arch = "x86_64"))]
-pub use keep::Liar;
 use keep_backend::{Backend, BackendError, Datum, Launched, Measurement, Program, Spec};
+#[cfg(all(feature = "testing", target_os = "linux", target_arch = "x86_64"))]
+pub use machine::Liar;
 
 /// The backend.
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,7 +50,18 @@ impl Kvm {
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 impl Kvm {
-    /// Launches an image that is not one of the built-in programs': for tests of the kernel.
+    /// Measures an image that is not one of the built-in programs'.
+    #[must_use]
+    pub fn measure_image(self, program: Program, image: &keep_image::Image<'_>) -> Measurement {
+        Measurement {
+            program,
+            algorithm: keep_image::ALGORITHM.into(),
+            digest: image.measure().hex(),
+            size: image.size(),
+        }
+    }
+
+    /// Launches an image that is not one of the built-in programs'.
     ///
     /// # Errors
     ///
@@ -91,14 +105,7 @@ impl Backend for Kvm {
     }
 
     fn measure(&self, program: Program) -> Result<Measurement, BackendError> {
-        let image = keep::image(program)?;
-        let measurer = image.measure();
-        Ok(Measurement {
-            program,
-            algorithm: keep_image::ALGORITHM.into(),
-            digest: measurer.hex(),
-            size: image.size(),
-        })
+        Ok(self.measure_image(program, &keep::image(program)?))
     }
 
     fn launch(&self, spec: Spec) -> Result<Launched, BackendError> {

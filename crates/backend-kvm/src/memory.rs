@@ -15,16 +15,12 @@ use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::VmFd;
 use sallyport::RawWindow;
 
-/// Slot of the block that Keep and host share.
-const SHARED_SLOT: u32 = 0;
-/// Slot of the first private memory; further ones follow.
-const PRIVATE_SLOT: u32 = 1;
 /// The kernel asks for at least that much at a time, so there are never many slots.
 const SLOTS_MAX: u32 = 500;
 
 /// A mapping of anonymous memory, aligned to a chunk.
 #[derive(Debug)]
-pub(crate) struct Mapping {
+pub struct Mapping {
     raw: *mut libc::c_void,
     raw_len: usize,
     base: *mut u8,
@@ -38,7 +34,11 @@ unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// Reserves `len` bytes that read as zero; large pages from `large` on.
-    fn new(len: u64, large: u64) -> io::Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// What the host says.
+    pub fn new(len: u64, large: u64) -> io::Result<Self> {
         let overflow = || io::Error::from(io::ErrorKind::OutOfMemory);
         let len = usize::try_from(len).map_err(|_| overflow())?;
         let chunk = CHUNK as usize;
@@ -70,8 +70,12 @@ impl Mapping {
         Ok(Self { raw, raw_len, base, len })
     }
 
-    /// Copies bytes into the mapping, before the Keep runs.
-    fn write(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+    /// Copies bytes into the mapping, while the Keep does not run.
+    ///
+    /// # Errors
+    ///
+    /// If the mapping is not that large.
+    pub fn write(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
         let at = usize::try_from(at).unwrap_or(usize::MAX);
         if at.checked_add(bytes.len()).is_none_or(|end| end > self.len) {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
@@ -79,6 +83,23 @@ impl Mapping {
         // SAFETY: the range lies in the mapping, no reference to it exists, and the source is
         // another object.
         unsafe { self.base.add(at).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        Ok(())
+    }
+}
+
+impl Mapping {
+    /// Copies bytes out of the mapping, while the Keep does not run.
+    ///
+    /// # Errors
+    ///
+    /// If the mapping is not that large.
+    pub fn read(&self, at: u64, into: &mut [u8]) -> io::Result<()> {
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        if at.checked_add(into.len()).is_none_or(|end| end > self.len) {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        }
+        // SAFETY: as in `write`, with the roles changed.
+        unsafe { self.base.add(at).copy_to_nonoverlapping(into.as_mut_ptr(), into.len()) };
         Ok(())
     }
 }
@@ -93,49 +114,126 @@ impl Drop for Mapping {
 
 /// The memory of one Keep. Keep it longer than the virtual machine that was told of it.
 #[derive(Debug)]
-pub(crate) struct Memory {
+pub struct Memory {
     private: Arc<Mapping>,
     shared: Arc<Mapping>,
 }
 
 impl Memory {
-    /// Reserves memory for a Keep that may grow to `limit` bytes (a multiple of a chunk), and
-    /// gives it the first `initial`.
-    pub(crate) fn new(vm: &Arc<VmFd>, initial: u64, limit: u64) -> io::Result<(Self, Growth)> {
+    /// Reserves memory for a Keep that may grow to `limit` bytes (a multiple of a chunk). No virtual
+    /// machine is told of any of it.
+    ///
+    /// # Errors
+    ///
+    /// What the host says.
+    pub fn reserve(limit: u64) -> io::Result<Self> {
         let private = Arc::new(Mapping::new(IMAGE_PHYS + limit, IMAGE_PHYS)?);
         let shared = Arc::new(Mapping::new(SHARED_SIZE, 0)?);
-        set_slot(vm, SHARED_SLOT, SHARED_PHYS, shared.base, SHARED_SIZE)?;
-        set_slot(vm, PRIVATE_SLOT, TABLES_PHYS, private.base, IMAGE_PHYS + initial)?;
-        let growth = Growth {
-            vm: Arc::clone(vm),
-            private: Arc::clone(&private),
-            slot: PRIVATE_SLOT + 1,
-            ram: initial,
-            limit,
-        };
-        Ok((Self { private, shared }, growth))
+        Ok(Self { private, shared })
+    }
+
+    /// Reserves memory, and gives a virtual machine the shared block and the first `initial` bytes
+    /// behind the page tables.
+    pub(crate) fn new(vm: &Arc<VmFd>, initial: u64, limit: u64) -> io::Result<(Self, Growth)> {
+        let memory = Self::reserve(limit)?;
+        let mut slots = Slots::new(Arc::clone(vm));
+        slots.add(SHARED_PHYS, &memory.shared, 0, SHARED_SIZE)?;
+        slots.add(TABLES_PHYS, &memory.private, 0, IMAGE_PHYS + initial)?;
+        let growth = Growth { slots, private: Arc::clone(&memory.private), ram: initial, limit };
+        Ok((memory, growth))
+    }
+
+    /// Memory that is the Keep's alone, from physical address 0 on.
+    #[must_use]
+    pub fn private(&self) -> &Arc<Mapping> {
+        &self.private
+    }
+
+    /// The block that Keep and host share.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Mapping> {
+        &self.shared
     }
 
     /// The shared block, for the host's side.
-    pub(crate) fn window(&self) -> RawWindow {
+    #[must_use]
+    pub fn window(&self) -> RawWindow {
         // SAFETY: the mapping is aligned to a chunk, as large as the block, and lives as long as
-        // this value, which outlives the server (see `keep.rs`); no reference into it exists.
+        // this value, which outlives the server (see `machine.rs`); no reference into it exists.
         unsafe { RawWindow::new(self.shared.base) }
     }
 }
 
-/// Tells a virtual machine of memory.
-fn set_slot(vm: &VmFd, slot: u32, phys: u64, base: *mut u8, len: u64) -> io::Result<()> {
-    let region = kvm_userspace_memory_region {
-        slot,
-        flags: 0,
-        guest_phys_addr: phys,
-        memory_size: len,
-        userspace_addr: base as u64,
-    };
-    // SAFETY: the range is a mapping of ours that outlives the virtual machine; slots never
-    // overlap, since each begins where the one before ends.
-    unsafe { vm.set_user_memory_region(region) }.map_err(io::Error::from)
+/// The memory that a virtual machine was told of. The mappings have to outlive the virtual machine:
+/// what holds both ends the machine first.
+#[derive(Debug)]
+pub struct Slots {
+    vm: Arc<VmFd>,
+    next: u32,
+    /// Where they are, for tests that take memory away again.
+    #[cfg(feature = "testing")]
+    places: Vec<std::ops::Range<u64>>,
+}
+
+impl Slots {
+    /// None yet. There is one of these for a virtual machine.
+    #[must_use]
+    pub fn new(vm: Arc<VmFd>) -> Self {
+        Self {
+            vm,
+            next: 0,
+            #[cfg(feature = "testing")]
+            places: Vec::new(),
+        }
+    }
+
+    /// Shows `len` bytes of a mapping from `at` on at a physical address.
+    ///
+    /// # Errors
+    ///
+    /// If there are too many pieces, the bytes are not in the mapping, or the hypervisor refuses.
+    pub fn add(&mut self, phys: u64, mapping: &Mapping, at: u64, len: u64) -> io::Result<()> {
+        let inside = at.checked_add(len).is_some_and(|end| end <= mapping.len as u64);
+        if self.next == SLOTS_MAX || !inside {
+            return Err(io::Error::from(io::ErrorKind::OutOfMemory));
+        }
+        let region = kvm_userspace_memory_region {
+            slot: self.next,
+            flags: 0,
+            guest_phys_addr: phys,
+            memory_size: len,
+            userspace_addr: mapping.base.wrapping_add(at as usize) as u64,
+        };
+        // SAFETY: the range is in a mapping of ours that outlives the virtual machine. That no two
+        // slots overlap the hypervisor checks.
+        unsafe { self.vm.set_user_memory_region(region) }?;
+        self.next += 1;
+        #[cfg(feature = "testing")]
+        self.places.push(phys..phys + len);
+        Ok(())
+    }
+
+    /// Hides all pieces that hold a part of this range from the virtual machine again.
+    ///
+    /// # Errors
+    ///
+    /// What the hypervisor says.
+    #[cfg(feature = "testing")]
+    pub fn hide(&mut self, range: &std::ops::Range<u64>) -> io::Result<()> {
+        for (slot, place) in self.places.iter_mut().enumerate() {
+            if place.start < range.end && range.start < place.end {
+                let region = kvm_userspace_memory_region {
+                    slot: slot as u32,
+                    guest_phys_addr: place.start,
+                    ..Default::default()
+                };
+                // SAFETY: a slot without memory shows nothing.
+                unsafe { self.vm.set_user_memory_region(region) }?;
+                *place = 0..0;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Sink for Memory {
@@ -152,24 +250,20 @@ impl Sink for Memory {
 
 /// Gives a running Keep more memory.
 #[derive(Debug)]
-pub(crate) struct Growth {
-    vm: Arc<VmFd>,
+pub struct Growth {
+    slots: Slots,
     private: Arc<Mapping>,
-    slot: u32,
     ram: u64,
     limit: u64,
 }
 
 impl keep_host::Memory for Growth {
     fn grow(&mut self, bytes: u64) -> io::Result<u64> {
-        let end = self.ram.checked_add(bytes).filter(|end| *end <= self.limit);
-        let (Some(end), true) = (end, self.slot < SLOTS_MAX) else {
+        let Some(end) = self.ram.checked_add(bytes).filter(|end| *end <= self.limit) else {
             return Err(io::Error::from(io::ErrorKind::OutOfMemory));
         };
         let at = IMAGE_PHYS + self.ram;
-        let base = self.private.base.wrapping_add(at as usize);
-        set_slot(&self.vm, self.slot, at, base, end - self.ram)?;
-        self.slot += 1;
+        self.slots.add(at, &self.private, at, end - self.ram)?;
         self.ram = end;
         Ok(end)
     }

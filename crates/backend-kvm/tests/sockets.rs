@@ -11,8 +11,8 @@ use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{Place, Running, on_both};
-use keep_backend::{EvidenceSource, NetworkLimits};
+use common::{Place, Running, on_all};
+use keep_backend::{Claim, EvidenceSource, NetworkLimits};
 use keep_launch::{Event, Evidence, Platform};
 
 fn noise(len: usize) -> Vec<u8> {
@@ -28,7 +28,7 @@ fn noise(len: usize) -> Vec<u8> {
 
 #[test]
 fn one_connection_after_the_other_is_echoed() {
-    on_both(|place| {
+    on_all(|place| {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let mut keep = Running::start(place, &format!("echo {address} 3"));
             let at = keep.line();
@@ -53,7 +53,7 @@ fn one_connection_after_the_other_is_echoed() {
 
 #[test]
 fn a_client_reaches_a_server_outside() {
-    on_both(|place| {
+    on_all(|place| {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let listener = TcpListener::bind(address).unwrap();
             let at = listener.local_addr().unwrap();
@@ -77,7 +77,7 @@ fn a_client_reaches_a_server_outside() {
 #[test]
 fn many_connections_are_open_at_once() {
     const COUNT: usize = 500;
-    on_both(|place| {
+    on_all(|place| {
         let mut keep = Running::start(place, &format!("reactor 127.0.0.1:0 {COUNT}"));
         let at = keep.line();
         let mut open: Vec<_> = (0..COUNT).map(|_| TcpStream::connect(&at).unwrap()).collect();
@@ -108,7 +108,7 @@ fn many_connections_are_open_at_once() {
 /// Peers that send byte by byte, or never read, hold up nobody.
 #[test]
 fn slow_peers_do_not_hold_up_others() {
-    on_both(|place| {
+    on_all(|place| {
         let mut keep = Running::start(place, "reactor 127.0.0.1:0 12");
         let at = keep.line();
         // These send what they never read back, until nobody takes it any more.
@@ -156,7 +156,7 @@ fn slow_peers_do_not_hold_up_others() {
 
 #[test]
 fn much_goes_in_and_out() {
-    on_both(|place| {
+    on_all(|place| {
         let mut keep = Running::start(place, "sink 127.0.0.1:0");
         let mut stream = TcpStream::connect(keep.line()).unwrap();
         let piece = noise(1 << 20);
@@ -185,7 +185,7 @@ fn much_goes_in_and_out() {
 
 #[test]
 fn half_a_connection_still_answers() {
-    on_both(|place| {
+    on_all(|place| {
         let mut keep = Running::start(place, "halves 127.0.0.1:0");
         let mut stream = TcpStream::connect(keep.line()).unwrap();
         let data = noise(200_000);
@@ -201,7 +201,7 @@ fn half_a_connection_still_answers() {
 
 #[test]
 fn a_peer_that_breaks_off_is_noticed() {
-    on_both(|place| {
+    on_all(|place| {
         let mut keep = Running::start(place, "reset 127.0.0.1:0");
         let at = keep.line();
         let mut stream = TcpStream::connect(&at).unwrap();
@@ -219,7 +219,7 @@ fn a_peer_that_breaks_off_is_noticed() {
 /// A process that is killed in the middle is a peer like any other.
 #[test]
 fn a_peer_that_is_killed_is_noticed() {
-    on_both(|place| {
+    on_all(|place| {
         let mut keep = Running::start(place, "reactor 127.0.0.1:0 2");
         let at = keep.line();
         let (host, port) = at.rsplit_once(':').unwrap();
@@ -244,7 +244,7 @@ fn a_peer_that_is_killed_is_noticed() {
 
 #[test]
 fn questions_over_udp_are_answered() {
-    on_both(|place| {
+    on_all(|place| {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let server = UdpSocket::bind(address).unwrap();
             let at = server.local_addr().unwrap();
@@ -261,7 +261,7 @@ fn questions_over_udp_are_answered() {
 
 #[test]
 fn addresses_and_errors_are_those_of_linux() {
-    on_both(|place| {
+    on_all(|place| {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = taken.local_addr().unwrap();
         Running::start(place, &format!("names {at}")).finish();
@@ -271,7 +271,7 @@ fn addresses_and_errors_are_those_of_linux() {
 
 #[test]
 fn waiting_ends_in_time() {
-    on_both(|place| {
+    on_all(|place| {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = silent.local_addr().unwrap();
         Running::start(place, &format!("timeouts {at}")).finish();
@@ -280,7 +280,7 @@ fn waiting_ends_in_time() {
 
 #[test]
 fn a_keep_that_waits_for_a_peer_can_be_ended() {
-    on_both(|place| {
+    on_all(|place| {
         let mut keep = Running::start(place, "echo 127.0.0.1:0 1");
         let at = keep.line();
         let stream = TcpStream::connect(at).unwrap();
@@ -292,7 +292,7 @@ fn a_keep_that_waits_for_a_peer_can_be_ended() {
 
 #[test]
 fn what_is_not_allowed_is_refused() {
-    on_both(|place| {
+    on_all(|place| {
         Running::start_with(place, "nothing", |_| {}).finish();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
@@ -314,7 +314,7 @@ fn what_is_not_allowed_is_refused() {
 
 #[test]
 fn there_are_so_many_sockets_and_no_more() {
-    on_both(|place| {
+    on_all(|place| {
         if place == Place::Nil {
             return println!("skipped: sockets of processes are not counted");
         }
@@ -331,7 +331,7 @@ fn there_are_so_many_sockets_and_no_more() {
 /// A server that may have few connections accepts the next one when one ends.
 #[test]
 fn connections_wait_for_their_turn() {
-    on_both(|place| {
+    on_all(|place| {
         let limits = NetworkLimits { max_sockets: 3, ..NetworkLimits::all() };
         let mut keep = Running::start_with(place, "reactor 127.0.0.1:0 6", |spec| {
             spec.network = Some(limits);
@@ -353,11 +353,11 @@ fn connections_wait_for_their_turn() {
 struct Echo;
 
 impl EvidenceSource for Echo {
-    fn evidence(&mut self, report_data: &[u8; 64]) -> Evidence {
+    fn evidence(&mut self, claim: &Claim) -> Evidence {
         Evidence::Made {
             platform: Platform::Development,
             // Longer than a pipe holds, with the report data at the end.
-            evidence: [&vec![0xee; 200_000], &report_data[..]].concat(),
+            evidence: [&vec![0xee; 200_000], &claim.report_data()[..]].concat(),
             endorsements: Vec::new(),
         }
     }
@@ -365,7 +365,7 @@ impl EvidenceSource for Echo {
 
 #[test]
 fn events_and_evidence_make_the_trip() {
-    on_both(|place| {
+    on_all(|place| {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let hears = Arc::clone(&heard);
         let keep = Running::start_with(place, "evidence", |spec| {
@@ -382,7 +382,7 @@ fn events_and_evidence_make_the_trip() {
 #[test]
 fn vectors_survive() {
     let features = Mutex::new(Vec::new());
-    on_both(|place| {
+    on_all(|place| {
         let mut keep = Running::start(place, "vectors");
         let found = keep.line();
         println!("{found}");
@@ -392,4 +392,25 @@ fn vectors_survive() {
         features.lock().unwrap().push(found);
     });
     println!("{features:?}");
+}
+
+/// Rights to memory come and go as under Linux, except that what was written never runs.
+#[test]
+fn memory_is_what_it_was_made() {
+    on_all(|place| {
+        // Linux lets a process execute what it has written.
+        if place != Place::Nil {
+            Running::start(place, "memory").finish();
+        }
+    });
+}
+
+/// What the image builder did not find to rewrite works as well.
+#[test]
+fn what_was_not_rewritten_works() {
+    on_all(|place| {
+        if place != Place::Nil {
+            Running::start(place, "raw").finish();
+        }
+    });
 }

@@ -12,11 +12,11 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Instant;
 
-use common::{Running, on_both};
+use common::{Running, on_all};
 
 /// Small questions and answers on connections that stay, as many as `width` at a time.
 fn turns(width: usize, count: usize) {
-    on_both(|place| {
+    on_all(|place| {
         let mut keep = Running::start(place, &format!("reactor 127.0.0.1:0 {width}"));
         let at = keep.line();
         let mut open: Vec<_> = (0..width).map(|_| TcpStream::connect(&at).unwrap()).collect();
@@ -50,7 +50,7 @@ fn turn_by_turn() {
 #[test]
 #[ignore = "a measurement"]
 fn new_connections() {
-    on_both(|place| {
+    on_all(|place| {
         const COUNT: usize = 3_000;
         let mut keep = Running::start(place, &format!("reactor 127.0.0.1:0 {COUNT}"));
         let at = keep.line();
@@ -71,7 +71,7 @@ fn new_connections() {
 #[ignore = "a measurement"]
 fn bulk() {
     const LEN: usize = 1 << 30;
-    on_both(|place| {
+    on_all(|place| {
         let mut keep = Running::start(place, &format!("source 127.0.0.1:0 {LEN}"));
         let mut stream = TcpStream::connect(keep.line()).unwrap();
         let mut buf = vec![0; 1 << 18];

@@ -185,6 +185,7 @@ mod tests {
             evidence: None,
             events: None,
             network: None,
+            signatures: None,
         }
     }
 

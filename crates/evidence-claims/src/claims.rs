@@ -16,7 +16,7 @@ pub struct Claims {
     /// The kind of trusted execution environment.
     pub platform: Platform,
     /// The vendor's name for the processor: `Milan`, `Genoa`, `Turin`, or `FMSPC 00606a000000`;
-    /// `development` if there is none behind it.
+    /// `development` if there is none behind it, `snp-sim` or `sgx-sim` if a stand-in plays it.
     pub product: String,
     /// The launch measurement: SNP `MEASUREMENT`, `MRENCLAVE` or `MRTD`; 32 or 48 bytes.
     pub measurement: Vec<u8>,
@@ -77,7 +77,7 @@ impl Claims {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Platform {
-    /// No protection: evidence in the format of SEV-SNP, signed under a local development root.
+    /// No protection: evidence in the format of SEV-SNP or SGX, signed under a local development root.
     Development,
     /// Intel SGX.
     Sgx,

@@ -10,9 +10,9 @@ use crate::TcbStatus;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Detail {
-    /// AMD SEV-SNP, and development evidence, which has the same format.
+    /// AMD SEV-SNP, and development evidence in the same format.
     Snp(Box<SnpDetail>),
-    /// Intel SGX.
+    /// Intel SGX, and development evidence in the same format.
     Sgx(Box<SgxDetail>),
     /// Intel TDX.
     Tdx(Box<TdxDetail>),

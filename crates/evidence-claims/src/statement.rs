@@ -12,5 +12,7 @@ pub const SGX: Oid = Oid::new_unwrap("1.3.6.1.4.1.58270.1.2");
 pub const SNP: Oid = Oid::new_unwrap("1.3.6.1.4.1.58270.1.3");
 /// A TDX quote.
 pub const TDX: Oid = Oid::new_unwrap("1.3.6.1.4.1.58270.1.4");
-/// Evidence of one of the types above with its endorsements, bound to key, workload and nonce.
+/// Evidence of one of the types above, or of [`DEVELOPMENT_SGX`], with its endorsements, bound to key, workload and nonce.
 pub const BOUND: Oid = Oid::new_unwrap("1.3.6.1.4.1.58270.1.16");
+/// A quote of a stand-in of SGX, under a development root; in bound statements only.
+pub const DEVELOPMENT_SGX: Oid = Oid::new_unwrap("1.3.6.1.4.1.58270.1.17");

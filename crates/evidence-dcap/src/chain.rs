@@ -12,6 +12,7 @@ use evidence_crypto::Crypto;
 use evidence_pki::{Certificate, Crl, PkiError, PublicKey, certificates, oid};
 
 use crate::refusal::{List, Part};
+use crate::vendor::Vendor;
 use crate::{DcapRefusal, Time};
 
 /// Reads a chain whose lowest part is `part`, and which has `length` certificates below the root. The
@@ -63,7 +64,11 @@ pub(crate) fn p256<'a>(certificate: &Certificate<'a>, part: Part) -> Result<&'a 
 /// # Errors
 ///
 /// [`DcapRefusal::CertificateName`], [`DcapRefusal::CertificateRole`], [`DcapRefusal::Certificate`].
-pub(crate) fn check_role(certificate: &Certificate<'_>, part: Part) -> Result<(), DcapRefusal> {
+pub(crate) fn check_role(
+    certificate: &Certificate<'_>,
+    part: Part,
+    vendor: &Vendor,
+) -> Result<(), DcapRefusal> {
     let unreadable = |problem| DcapRefusal::Certificate(part, problem);
     let role = |what| Err(DcapRefusal::CertificateRole(part, what));
     certificate.check_critical(&[oid::BASIC_CONSTRAINTS, oid::KEY_USAGE]).map_err(unreadable)?;
@@ -98,9 +103,9 @@ pub(crate) fn check_role(certificate: &Certificate<'_>, part: Part) -> Result<()
     }
     let names: &[&str] = match part {
         Part::Root => return Ok(()),
-        Part::PckAuthority => &["Intel SGX PCK Platform CA", "Intel SGX PCK Processor CA"],
-        Part::Pck => &["Intel SGX PCK Certificate"],
-        Part::TcbSigner | Part::QeIdentitySigner => &["Intel SGX TCB Signing"],
+        Part::PckAuthority => &[vendor.platform_authority, vendor.processor_authority],
+        Part::Pck => &[vendor.pck],
+        Part::TcbSigner | Part::QeIdentitySigner => &[vendor.signer],
     };
     match certificate.common_name() {
         Some(name) if names.contains(&name) => Ok(()),

@@ -10,6 +10,7 @@ use evidence_pki::{Certificate, hex};
 use crate::collateral::Verified;
 use crate::quote::{Body, Quote};
 use crate::report::{EnclaveReport, TdReport};
+use crate::vendor::Vendor;
 use crate::{PckExtensions, Time, level};
 
 /// What collateral says of the platform, the quoting enclave and the TDX module of a quote.
@@ -25,6 +26,7 @@ pub(crate) struct Tcb {
 
 /// The claims of a quote of which everything else was found good.
 pub(crate) fn claims(
+    vendor: &Vendor,
     quote: &Quote<'_>,
     leaf: &Certificate<'_>,
     pck: PckExtensions,
@@ -33,7 +35,7 @@ pub(crate) fn claims(
     now: Time,
 ) -> Claims {
     let pck_authority = match leaf.issuer_common_name() {
-        Some("Intel SGX PCK Platform CA") => PckAuthority::Platform,
+        Some(name) if name == vendor.platform_authority => PckAuthority::Platform,
         _ => PckAuthority::Processor,
     };
     let platform = QuotePlatform {

@@ -13,6 +13,7 @@ use crate::chain;
 use crate::document::{QeIdentity, Signed, TcbInfo, short};
 use crate::refusal::{Document, List, Part};
 use crate::trace::Trace;
+use crate::vendor::Vendor;
 use crate::{DcapRefusal, Tee, Time, what};
 
 /// Collateral as it came, unchecked.
@@ -144,6 +145,7 @@ impl Window {
 pub(crate) struct Task<'t, 'a> {
     pub(crate) crypto: &'t dyn Crypto,
     pub(crate) tee: Tee,
+    pub(crate) vendor: &'static Vendor,
     pub(crate) root: &'t Certificate<'t>,
     /// The authority that issued the PCK certificate.
     pub(crate) authority: &'t Certificate<'t>,
@@ -154,7 +156,7 @@ pub(crate) struct Task<'t, 'a> {
 impl Task<'_, '_> {
     /// Verifies collateral. Each signature is checked once.
     pub(crate) fn verify(&self, trace: &mut impl Trace) -> Result<Verified, DcapRefusal> {
-        let Self { crypto, tee, root, authority, collateral, now } = *self;
+        let Self { crypto, tee, vendor, root, authority, collateral, now } = *self;
         let mut window = Window(root.not_before, root.not_after);
         window.certificate(authority);
 
@@ -165,7 +167,7 @@ impl Task<'_, '_> {
                 .collect::<Result<Vec<_>, _>>()
         })?;
         let root_list = trace.value(what::ROOT_CRL, || {
-            chain::check_role(root, Part::Root)?;
+            chain::check_role(root, Part::Root, vendor)?;
             chain::check_time(root, Part::Root, now)?;
             let list = Collateral::list(&lists, List::Root, root)?;
             chain::check_list(crypto, list, List::Root, root, now)?;
@@ -175,7 +177,7 @@ impl Task<'_, '_> {
         window.narrow(root_list.this_update, root_list.next_update);
 
         trace.check(what::AUTHORITY, || {
-            chain::check_role(authority, Part::PckAuthority)?;
+            chain::check_role(authority, Part::PckAuthority, vendor)?;
             chain::check_time(authority, Part::PckAuthority, now)?;
             chain::check_issued(crypto, authority, Part::PckAuthority, root)?;
             not_on(root_list, authority, Part::PckAuthority)
@@ -301,7 +303,7 @@ impl Task<'_, '_> {
         part: Part,
         root_list: &Crl<'_>,
     ) -> Result<(), DcapRefusal> {
-        chain::check_role(signer, part)?;
+        chain::check_role(signer, part, self.vendor)?;
         chain::check_time(signer, part, self.now)?;
         chain::check_issued(self.crypto, signer, part, self.root)?;
         not_on(root_list, signer, part)

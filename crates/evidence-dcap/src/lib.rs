@@ -17,6 +17,9 @@
 //! - TCB info of version 3, QE identity of version 2. Without a QE identity the quoting enclave is held
 //!   against what is known of Intel's, and the claims say that its status is unknown.
 //!
+//! [`SgxDevelopment`] verifies, by the same code, quotes of a stand-in of SGX under a local root. Neither takes
+//! the other's.
+//!
 //! ```no_run
 //! use std::sync::Arc;
 //!
@@ -37,6 +40,7 @@
 mod chain;
 mod claims;
 mod collateral;
+mod development;
 mod document;
 mod fields;
 mod format;
@@ -50,10 +54,12 @@ mod refusal;
 mod report;
 mod root_signatures;
 mod trace;
+mod vendor;
 mod verify;
 mod what;
 
 pub use collateral::Collateral;
+pub use development::SgxDevelopment;
 pub use document::{
     QeIdentity, Signed, Svn, SvnLevel, Tcb, TcbInfo, TcbLevel, TdxModule, TdxModuleIdentity,
 };

@@ -16,7 +16,7 @@ use crate::collateral::{check_dates, not_on};
 use crate::document::{QeIdentity, Signed, TcbInfo};
 use crate::pck::PckExtensions;
 use crate::refusal::{Document, List, Part};
-use crate::{DcapRefusal, INTEL_ROOT, Tee, Time, chain};
+use crate::{DcapRefusal, INTEL_ROOT, Tee, Time, chain, vendor};
 
 /// Verifies single pieces of collateral under one root.
 #[derive(Debug, Clone)]
@@ -95,7 +95,7 @@ impl Parts {
     ///
     /// [`DcapRefusal::Certificate`], [`DcapRefusal::CertificateRole`].
     pub fn with_root(crypto: Arc<dyn Crypto>, root: &[u8]) -> Result<Self, DcapRefusal> {
-        chain::check_role(&chain::parse(root, Part::Root)?, Part::Root)?;
+        chain::check_role(&chain::parse(root, Part::Root)?, Part::Root, &vendor::INTEL)?;
         Ok(Self { crypto, root: Cow::Owned(root.to_vec()) })
     }
 
@@ -153,7 +153,7 @@ impl Parts {
         let (leaf, authority) =
             (chain::parse(leaf, Part::Pck)?, chain::parse(authority, Part::PckAuthority)?);
         let issuer = self.authority(&authority, &root, root_list, now)?;
-        chain::check_role(&leaf, Part::Pck)?;
+        chain::check_role(&leaf, Part::Pck, &vendor::INTEL)?;
         chain::check_time(&leaf, Part::Pck, now)?;
         chain::check_issued(self.crypto(), &leaf, Part::Pck, &authority)?;
         if let Some(list) = pck_list {
@@ -223,7 +223,7 @@ impl Parts {
 
     fn root(&self, now: Time) -> Result<Certificate<'_>, DcapRefusal> {
         let root = chain::parse(&self.root, Part::Root)?;
-        chain::check_role(&root, Part::Root)?;
+        chain::check_role(&root, Part::Root, &vendor::INTEL)?;
         chain::check_time(&root, Part::Root, now)?;
         Ok(root)
     }
@@ -248,7 +248,7 @@ impl Parts {
         root_list: Option<&[u8]>,
         now: Time,
     ) -> Result<(), DcapRefusal> {
-        chain::check_role(certificate, part)?;
+        chain::check_role(certificate, part, &vendor::INTEL)?;
         chain::check_time(certificate, part, now)?;
         chain::check_issued(self.crypto(), certificate, part, root)?;
         if let Some(list) = root_list {

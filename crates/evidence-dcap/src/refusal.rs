@@ -125,6 +125,9 @@ pub enum DcapRefusal {
     /// A chain ends at another root.
     #[error("the chain of the {0} ends at another root than Intel's")]
     Root(Part),
+    /// No development root that is accepted issued what the chain of a stand-in ends at.
+    #[error("the quote's root was issued by no development root that is accepted")]
+    DevelopmentRoot,
     /// A certificate may not do what it does here.
     #[error("the {0} has the wrong role: {1}")]
     CertificateRole(Part, &'static str),
@@ -289,6 +292,7 @@ impl DcapRefusal {
         "dcap.certificate",
         "dcap.chain-length",
         "dcap.root",
+        "dcap.development-root",
         "dcap.certificate-role",
         "dcap.certificate-name",
         "dcap.certificate-issuer",
@@ -381,6 +385,11 @@ impl DcapRefusal {
             Self::Certificate(..) => ("dcap.certificate", CERTIFICATES, NEW_CHAIN),
             Self::ChainLength(..) => ("dcap.chain-length", CERTIFICATES, NEW_CHAIN),
             Self::Root(_) => ("dcap.root", CERTIFICATES, NEW_CHAIN),
+            Self::DevelopmentRoot => (
+                "dcap.development-root",
+                "Enarx, docs/binding.md, stand-ins",
+                "Name the development root of that machine in the policy, section [development].",
+            ),
             Self::CertificateRole(..) => ("dcap.certificate-role", CERTIFICATES, NEW_CHAIN),
             Self::CertificateName(_) => ("dcap.certificate-name", CERTIFICATES, NEW_CHAIN),
             Self::CertificateIssuer(_) => ("dcap.certificate-issuer", CERTIFICATES, NEW_CHAIN),

@@ -17,29 +17,20 @@ use crate::claims::{Tcb, claims};
 use crate::collateral::{Collateral, Task, Verified};
 use crate::document::SvnLevel;
 use crate::memory::Memory;
-use crate::quote::{Body, Certification, INTEL_VENDOR, KEY_TYPE_ECDSA_P256, Quote};
+use crate::quote::{Body, Certification, KEY_TYPE_ECDSA_P256, Quote};
 use crate::refusal::Part;
 use crate::report::{EnclaveReport, TdReport};
 use crate::root_signatures::{RootSignatures, WithMemory};
 use crate::trace::{Trace, Verdict};
-use crate::{DcapRefusal, INTEL_ROOT, PckExtensions, Tee, Time, chain, level, what};
-
-/// What stands in for a QE identity if there is none: who signed Intel's quoting enclaves, and which
-/// product they are (Intel PCS, `qe/identity`, all published versions).
-const QE_SIGNER: [u8; 32] = [
-    0x8c, 0x4f, 0x57, 0x75, 0xd7, 0x96, 0x50, 0x3e, 0x96, 0x13, 0x7f, 0x77, 0xc6, 0x8a, 0x82, 0x9a,
-    0x00, 0x56, 0xac, 0x8d, 0xed, 0x70, 0x14, 0x0b, 0x08, 0x1b, 0x09, 0x44, 0x90, 0xc5, 0x7b, 0xff,
-];
-const TD_QE_SIGNER: [u8; 32] = [
-    0xdc, 0x9e, 0x2a, 0x7c, 0x6f, 0x94, 0x8f, 0x17, 0x47, 0x4e, 0x34, 0xa7, 0xfc, 0x43, 0xed, 0x03,
-    0x0f, 0x7c, 0x15, 0x63, 0xf1, 0xba, 0xbd, 0xdf, 0x63, 0x40, 0xc8, 0x2e, 0x0e, 0x54, 0xa8, 0xc5,
-];
+use crate::vendor::Vendor;
+use crate::{DcapRefusal, INTEL_ROOT, PckExtensions, Tee, Time, chain, level, vendor, what};
 
 /// A verifier of one kind of quotes.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     crypto: Arc<dyn Crypto>,
     tee: Tee,
+    vendor: &'static Vendor,
     root: Cow<'static, [u8]>,
     memory: Option<Memory>,
     root_signatures: RootSignatures,
@@ -50,6 +41,7 @@ impl Verifier {
         Self {
             crypto,
             tee,
+            vendor: &vendor::INTEL,
             root: Cow::Borrowed(INTEL_ROOT),
             memory: Some(Memory::default()),
             root_signatures: RootSignatures::default(),
@@ -61,8 +53,17 @@ impl Verifier {
         tee: Tee,
         root: &[u8],
     ) -> Result<Self, DcapRefusal> {
-        chain::check_role(&chain::parse(root, Part::Root)?, Part::Root)?;
-        Ok(Self { root: Cow::Owned(root.to_vec()), ..Self::new(crypto, tee) })
+        Self::with_vendor(crypto, tee, root, &vendor::INTEL)
+    }
+
+    pub(crate) fn with_vendor(
+        crypto: Arc<dyn Crypto>,
+        tee: Tee,
+        root: &[u8],
+        vendor: &'static Vendor,
+    ) -> Result<Self, DcapRefusal> {
+        chain::check_role(&chain::parse(root, Part::Root)?, Part::Root, vendor)?;
+        Ok(Self { root: Cow::Owned(root.to_vec()), vendor, ..Self::new(crypto, tee) })
     }
 
     pub(crate) fn forgetful(self) -> Self {
@@ -97,7 +98,7 @@ impl Verifier {
         trace.saw(|| format!("version {}", quote.version));
         trace.check(what::KIND, || self.check_kind(&quote))?;
         trace.check(what::VENDOR, || {
-            if quote.vendor == INTEL_VENDOR { Ok(()) } else { Err(DcapRefusal::QeVendor) }
+            if quote.vendor == self.vendor.id { Ok(()) } else { Err(DcapRefusal::QeVendor) }
         })?;
 
         let chain = match (quote.certification, collateral.pck_chain) {
@@ -125,13 +126,20 @@ impl Verifier {
         })?;
         trace.saw(|| format!("FMSPC {}", hex(&pck.fmspc)));
 
-        let task =
-            Task { crypto, tee: self.tee, root: &root, authority: &authority, collateral, now };
+        let task = Task {
+            crypto,
+            tee: self.tee,
+            vendor: self.vendor,
+            root: &root,
+            authority: &authority,
+            collateral,
+            now,
+        };
         let verified = Self::collateral(&task, memory, trace);
         let verified = trace.bear(verified)?;
 
         trace.check(what::PCK, || {
-            chain::check_role(&leaf, Part::Pck)?;
+            chain::check_role(&leaf, Part::Pck, self.vendor)?;
             chain::check_time(&leaf, Part::Pck, now)?;
             chain::check_issued(crypto, &leaf, Part::Pck, &authority)
         })?;
@@ -165,7 +173,7 @@ impl Verifier {
             Ok(())
         })?;
         let tcb = self.tcb(&quote, &pck, &verified, trace)?;
-        Ok(claims(&quote, &leaf, pck, &verified, tcb, now))
+        Ok(claims(self.vendor, &quote, &leaf, pck, &verified, tcb, now))
     }
 
     fn check_kind(&self, quote: &Quote<'_>) -> Result<(), DcapRefusal> {
@@ -238,9 +246,10 @@ impl Verifier {
         trace: &mut impl Trace,
     ) -> Result<Option<&'v SvnLevel>, DcapRefusal> {
         let Some(identity) = &verified.qe_identity else {
+            let [sgx, tdx] = self.vendor.qe_signers;
             let (signer, product) = match self.tee {
-                Tee::Sgx => (QE_SIGNER, 1),
-                Tee::Tdx => (TD_QE_SIGNER, 2),
+                Tee::Sgx => (sgx, 1),
+                Tee::Tdx => (tdx, 2),
             };
             trace.check(what::QE, || {
                 if *report.signer() != signer {

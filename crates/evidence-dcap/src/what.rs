@@ -37,6 +37,9 @@ pub(crate) const MODULE_NOW: &str = "the TDX module that runs now has a publishe
 pub(crate) const NOT_REVOKED: &str = "the platform's TCB is not revoked";
 pub(crate) const TD_ATTRIBUTES: &str = "TDATTRIBUTES have no reserved bits set";
 
+pub(crate) const DEVELOPMENT_ROOT: &str =
+    "the chain's root is issued by a development root that is accepted, and valid";
+
 /// What is checked of every quote, and then what is named.
 macro_rules! checks {
     ($($more:ident),+ $(,)?) => {

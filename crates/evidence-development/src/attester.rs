@@ -2,8 +2,10 @@
 
 //! An attester: it plays the secure processor, and signs whatever it is asked to.
 //!
-//! Its reports have version 2 of SEV-SNP's format, the one that does not name a processor: there is none.
-//! For the same reason all TCBs and the firmware's version are zero.
+//! There are two kinds. The host's own makes reports itself, for Keeps whose platform says nothing: they have
+//! version 2 of SEV-SNP's format, the one that does not name a processor, and for the same reason all TCBs
+//! and the firmware's version are zero. A stand-in's signs what the stand-in's firmware composed, whatever
+//! its version; only what belongs to the key is the attester's own. Their certificates tell them apart.
 
 use core::time::Duration;
 
@@ -11,14 +13,30 @@ use attested_request::Binding;
 use attested_request::attester::{self, Place};
 use aws_lc_rs::digest;
 use evidence_claims::{kind, statement};
-use evidence_pki::{Cursor, ObjectIdentifier, PkiError, Signer, Time, encode, tag};
+use evidence_pki::{ObjectIdentifier, Time, encode, tag};
 
 use crate::binding::{published_report_data, report_data};
-use crate::root::{CertificateParts, ROOT_NAME, certificate, random_serial};
-use crate::{Curve, DevelopmentError, Key};
+use crate::certificate::{CertificateParts, certificate, random_serial};
+use crate::{Curve, DevelopmentError, Key, ROOT_NAME};
 
 /// `productName` in the certificates of attesters, which no product of AMD has.
 pub const PRODUCT_NAME: &str = "Development";
+
+/// `productName` in the certificates of stand-ins of SEV-SNP.
+pub const SNP_STAND_IN_NAME: &str = "Development-SNP";
+
+/// `TCB_VERSION` of stand-ins, in the layout of Milan (AMD 56860, 2.2): boot loader 4, TEE 0, SNP 24,
+/// microcode 219. The levels are made up; they are those that a machine of that line may have.
+pub const STAND_IN_TCB: [u8; 8] = [4, 0, 0, 0, 0, 0, 24, 219];
+
+/// Who has the key of an attester.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AttesterKind {
+    /// The host agent.
+    Host,
+    /// What plays the firmware of a processor.
+    SnpStandIn,
+}
 
 /// Development evidence, as a statement in a certificate request.
 pub const STATEMENT: ObjectIdentifier = statement::DEVELOPMENT;
@@ -32,15 +50,16 @@ mod kds {
 
     pub(super) const STRUCT_VERSION: Oid = Oid::new_unwrap("1.3.6.1.4.1.3704.1.1");
     pub(super) const PRODUCT_NAME: Oid = Oid::new_unwrap("1.3.6.1.4.1.3704.1.2");
-    /// `blSPL`, `teeSPL`, `snpSPL`, `spl4` to `spl7`, `ucodeSPL`.
+    /// `blSPL`, `teeSPL`, `spl4` to `spl7`, `snpSPL`, `ucodeSPL`: in the order of a `TCB_VERSION` of Milan,
+    /// which is also the one in which AMD writes them.
     pub(super) const LEVELS: [Oid; 8] = [
         Oid::new_unwrap("1.3.6.1.4.1.3704.1.3.1"),
         Oid::new_unwrap("1.3.6.1.4.1.3704.1.3.2"),
-        Oid::new_unwrap("1.3.6.1.4.1.3704.1.3.3"),
         Oid::new_unwrap("1.3.6.1.4.1.3704.1.3.4"),
         Oid::new_unwrap("1.3.6.1.4.1.3704.1.3.5"),
         Oid::new_unwrap("1.3.6.1.4.1.3704.1.3.6"),
         Oid::new_unwrap("1.3.6.1.4.1.3704.1.3.7"),
+        Oid::new_unwrap("1.3.6.1.4.1.3704.1.3.3"),
         Oid::new_unwrap("1.3.6.1.4.1.3704.1.3.8"),
     ];
     pub(super) const HARDWARE_ID: Oid = Oid::new_unwrap("1.3.6.1.4.1.3704.1.4");
@@ -52,11 +71,13 @@ mod offset {
     pub(super) const POLICY: usize = 0x008;
     pub(super) const VMPL: usize = 0x030;
     pub(super) const SIGNATURE_ALGO: usize = 0x034;
+    pub(super) const KEY_INFO: usize = 0x048;
     pub(super) const REPORT_DATA: usize = 0x050;
     pub(super) const MEASUREMENT: usize = 0x090;
     pub(super) const HOST_DATA: usize = 0x0c0;
     pub(super) const ID_KEY_DIGEST: usize = 0x0e0;
     pub(super) const REPORT_ID_MA: usize = 0x160;
+    pub(super) const REPORTED_TCB: usize = 0x180;
     pub(super) const CHIP_ID: usize = 0x1a0;
     pub(super) const SIGNATURE: usize = 0x2a0;
     pub(super) const SIGNATURE_S: usize = 0x2e8;
@@ -100,35 +121,51 @@ pub struct Attester {
     key: Key,
     certificate: Vec<u8>,
     chip_id: [u8; 64],
+    tcb: [u8; 8],
 }
 
 impl Attester {
     /// For how long a root certifies an attester: a year.
     pub const LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-    pub(crate) fn issue(root: &Key, validity: (Time, Time)) -> Result<Self, DevelopmentError> {
+    pub(crate) fn issue(
+        root: &Key,
+        validity: (Time, Time),
+        kind: AttesterKind,
+    ) -> Result<Self, DevelopmentError> {
+        let (product, tcb, subject) = match kind {
+            AttesterKind::Host => (PRODUCT_NAME, [0; 8], "Enarx development VEK"),
+            AttesterKind::SnpStandIn => {
+                (SNP_STAND_IN_NAME, STAND_IN_TCB, "Enarx development VCEK of a stand-in")
+            }
+        };
         let key = Key::generate(Curve::P384)?;
         let mut chip_id = [0; 64];
         // Some identity that is no secret and that no other attester has.
         put(&mut chip_id, 0, digest::digest(&digest::SHA512, &key.spki()).as_ref());
         let zero = encode::integer(&[0]);
-        let product = encode::element(tag::IA5_STRING, &[PRODUCT_NAME.as_bytes()]);
+        let product = encode::element(tag::IA5_STRING, &[product.as_bytes()]);
         let mut extensions = vec![
             encode::extension(kds::STRUCT_VERSION, false, &zero),
             encode::extension(kds::PRODUCT_NAME, false, &product),
         ];
-        extensions.extend(kds::LEVELS.map(|level| encode::extension(level, false, &zero)));
+        extensions.extend(
+            kds::LEVELS
+                .iter()
+                .zip(tcb)
+                .map(|(level, svn)| encode::extension(*level, false, &encode::integer(&[svn]))),
+        );
         extensions.push(encode::extension(kds::HARDWARE_ID, false, &chip_id));
         let certificate = certificate(&CertificateParts {
             serial: &random_serial()?,
             issuer: ROOT_NAME,
-            subject: "Enarx development VEK",
+            subject,
             validity,
             spki: &key.spki(),
             extensions: &extensions,
             issuer_key: root,
         })?;
-        Ok(Self { key, certificate, chip_id })
+        Ok(Self { key, certificate, chip_id, tcb })
     }
 
     /// DER of the attester's certificate.
@@ -158,13 +195,47 @@ impl Attester {
         put(&mut report, offset::ID_KEY_DIGEST, &guest.id_key_digest);
         // There is no migration agent.
         put(&mut report, offset::REPORT_ID_MA, &[0xff; 32]);
-        put(&mut report, offset::CHIP_ID, &self.chip_id);
-        let signed = report.get(..offset::SIGNATURE).unwrap_or_default();
-        let (r, s) = numbers(&self.key.sign(signed)?)
-            .map_err(|_| DevelopmentError::Library("encode a signature"))?;
-        put(&mut report, offset::SIGNATURE, &r);
-        put(&mut report, offset::SIGNATURE_S, &s);
+        self.finish(&mut report)?;
         Ok(report)
+    }
+
+    /// Signs a report that somebody else composed, of any version.
+    ///
+    /// Written are `SIGNATURE_ALGO`, `KEY_INFO.SIGNING_KEY` (a VCEK), `REPORTED_TCB`, `CHIP_ID`, which is zero
+    /// if `KEY_INFO.MASK_CHIP_KEY` is set, and the signature; nothing else is changed or looked at.
+    ///
+    /// # Errors
+    ///
+    /// [`DevelopmentError::Library`]; the report is not signed then.
+    pub fn sign_report(&self, report: &mut [u8; REPORT_SIZE]) -> Result<(), DevelopmentError> {
+        put(report, offset::SIGNATURE_ALGO, &1u32.to_le_bytes());
+        // SIGNING_KEY is bits 2 to 4.
+        if let Some(info) = report.get_mut(offset::KEY_INFO) {
+            *info &= !0x1c;
+        }
+        self.finish(report)
+    }
+
+    /// Writes what belongs to the key, and signs.
+    fn finish(&self, report: &mut [u8]) -> Result<(), DevelopmentError> {
+        let is_masked = report.get(offset::KEY_INFO).is_some_and(|info| info & 2 != 0);
+        put(report, offset::REPORTED_TCB, &self.tcb);
+        put(report, offset::CHIP_ID, if is_masked { &[0; 64] } else { &self.chip_id });
+        let signed = report.get(..offset::SIGNATURE).unwrap_or_default();
+        let (mut r, mut s) = self.key.sign_numbers::<48>(signed)?;
+        // Big numbers are little-endian here (AMD 56860, 10, signature format).
+        r.reverse();
+        s.reverse();
+        report.iter_mut().skip(offset::SIGNATURE).for_each(|byte| *byte = 0);
+        put(report, offset::SIGNATURE, &r);
+        put(report, offset::SIGNATURE_S, &s);
+        Ok(())
+    }
+
+    /// Who has this key: the chip's identity, which is no secret.
+    #[must_use]
+    pub fn chip_id(&self) -> &[u8; 64] {
+        &self.chip_id
     }
 
     /// The published statement, [`STATEMENT`]: the attester's certificate, no revocation lists, the report.
@@ -205,6 +276,23 @@ impl Attester {
         Ok(attester::request(key, &self.bound(&report, binding), Place::Attribute)?)
     }
 
+    /// As [`Attester::request`], with a report that somebody else composed, see [`Attester::sign_report`]. Its
+    /// report data are written as well.
+    ///
+    /// # Errors
+    ///
+    /// [`DevelopmentError::Library`].
+    pub fn composed_request(
+        &self,
+        key: &Key,
+        mut report: [u8; REPORT_SIZE],
+        binding: &Binding<'_>,
+    ) -> Result<Vec<u8>, DevelopmentError> {
+        put(&mut report, offset::REPORT_DATA, &report_data(binding, &key.spki()));
+        self.sign_report(&mut report)?;
+        Ok(attester::request(key, &self.bound(&report, binding), Place::Attribute)?)
+    }
+
     /// A certificate request (PKCS#10, DER) for `key` with a report that binds the key alone: the published
     /// statement, in an extension of `extensionRequest`.
     ///
@@ -218,14 +306,6 @@ impl Attester {
         let report = self.report(guest, &published_report_data(&key.spki()))?;
         Ok(attester::request(key, &self.published(&report), Place::Extension)?)
     }
-}
-
-/// `r` and `s` of a DER signature, little-endian, as reports have them.
-fn numbers(signature: &[u8]) -> Result<(Vec<u8>, Vec<u8>), PkiError> {
-    let mut numbers = Cursor::whole(signature, tag::SEQUENCE, "signature")?;
-    let (r, s) = (numbers.integer()?, numbers.integer()?);
-    let reversed = |number: &[u8]| number.iter().rev().copied().collect();
-    Ok((reversed(r), reversed(s)))
 }
 
 /// Writes bytes at a place, as far as there is room.

@@ -10,7 +10,7 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, KeyPair,
 };
 use der::pem::LineEnding;
-use evidence_pki::{SignError, Signer, SigningAlgorithm};
+use evidence_pki::{Cursor, SignError, Signer, SigningAlgorithm, tag};
 use zeroize::Zeroizing;
 
 use crate::DevelopmentError;
@@ -97,6 +97,20 @@ impl Key {
             .map_err(|_| failed)
     }
 
+    /// Signs, and takes the signature apart: `r` and `s`, big-endian, as many bytes each as the curve's order
+    /// has: 32 or 48.
+    pub(crate) fn sign_numbers<const N: usize>(
+        &self,
+        message: &[u8],
+    ) -> Result<([u8; N], [u8; N]), DevelopmentError> {
+        let signature = self.sign(message)?;
+        let split = || {
+            let mut numbers = Cursor::whole(&signature, tag::SEQUENCE, "signature").ok()?;
+            Some((padded(numbers.integer().ok()?)?, padded(numbers.integer().ok()?)?))
+        };
+        split().ok_or(DevelopmentError::Library("encode a signature"))
+    }
+
     /// Its curve.
     #[must_use]
     pub fn curve(&self) -> Curve {
@@ -130,4 +144,12 @@ impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Key").field("curve", &self.curve).finish_non_exhaustive()
     }
+}
+
+/// A number with zeros before it.
+fn padded<const N: usize>(number: &[u8]) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    let zeros = N.checked_sub(number.len())?;
+    bytes.get_mut(zeros..)?.copy_from_slice(number);
+    Some(bytes)
 }

@@ -4,20 +4,22 @@
 
 use core::time::Duration;
 
-use aws_lc_rs::digest;
-use aws_lc_rs::rand;
 use der::pem::LineEnding;
-use evidence_pki::{Certificate, PublicKey, Signer, Time, encode, oid, tag};
+use evidence_pki::{Certificate, PublicKey, Time};
 use zeroize::Zeroizing;
 
-use crate::{Attester, Curve, DevelopmentError, Key};
+use crate::attester::AttesterKind;
+use crate::certificate::{
+    CertificateParts, authority, certificate, key_usage, random_serial, subject_key_id, usage,
+};
+use crate::{Attester, Curve, DevelopmentError, Key, SgxPlatform};
 
 const LABEL: &str = "CERTIFICATE";
 
 /// The common name of every development root.
 pub const ROOT_NAME: &str = "Enarx development root";
 
-/// A development root: it issues the certificates of attesters.
+/// A development root: it issues the certificates of attesters and of stand-ins' platforms.
 ///
 /// A Steward accepts evidence under it if, and only if, its policy names the certificate.
 #[derive(Debug)]
@@ -37,21 +39,13 @@ impl Root {
     pub fn create(now: Time, lifetime: Duration) -> Result<Self, DevelopmentError> {
         let key = Key::generate(Curve::P384)?;
         let (not_before, not_after) = (now, now.plus(lifetime.as_secs()));
-        let identifier = key_identifier(&key);
-        let constraints = encode::sequence(&[&encode::boolean(true)]);
-        // keyCertSign is bit 5: six bits, thus two unused ones.
-        let usage = encode::element(tag::BIT_STRING, &[&[2, 0x04]]);
         let certificate = certificate(&CertificateParts {
             serial: &random_serial()?,
             issuer: ROOT_NAME,
             subject: ROOT_NAME,
             validity: (not_before, not_after),
             spki: &key.spki(),
-            extensions: &[
-                encode::extension(oid::BASIC_CONSTRAINTS, true, &constraints),
-                encode::extension(oid::KEY_USAGE, true, &usage),
-                encode::extension(oid::SUBJECT_KEY_ID, false, &encode::octets(&identifier)),
-            ],
+            extensions: &[authority(None), key_usage(usage::CERTIFICATES), subject_key_id(&key)],
             issuer_key: &key,
         })?;
         Ok(Self { key, certificate, not_before, not_after })
@@ -122,57 +116,33 @@ impl Root {
     ///
     /// [`DevelopmentError::RootTime`] if the root is not valid at `now`, [`DevelopmentError::Library`].
     pub fn attester(&self, now: Time) -> Result<Attester, DevelopmentError> {
+        Attester::issue(&self.key, self.validity(now)?, AttesterKind::Host)
+    }
+
+    /// A new key for the stand-in of a processor with SEV-SNP: as [`Root::attester`], with a certificate that
+    /// says so.
+    ///
+    /// # Errors
+    ///
+    /// As [`Root::attester`].
+    pub fn snp_stand_in(&self, now: Time) -> Result<Attester, DevelopmentError> {
+        Attester::issue(&self.key, self.validity(now)?, AttesterKind::SnpStandIn)
+    }
+
+    /// A new platform for the stand-in of a processor with SGX, certified for as long.
+    ///
+    /// # Errors
+    ///
+    /// As [`Root::attester`].
+    pub fn sgx_stand_in(&self, now: Time) -> Result<SgxPlatform, DevelopmentError> {
+        SgxPlatform::issue(&self.key, self.validity(now)?)
+    }
+
+    /// How long what is certified now is valid.
+    fn validity(&self, now: Time) -> Result<(Time, Time), DevelopmentError> {
         if now < self.not_before || now > self.not_after {
             return Err(DevelopmentError::RootTime(now));
         }
-        let end = now.plus(Attester::LIFETIME.as_secs()).min(self.not_after);
-        Attester::issue(&self.key, (now, end))
+        Ok((now, now.plus(Attester::LIFETIME.as_secs()).min(self.not_after)))
     }
-}
-
-/// What a certificate is made of.
-pub(crate) struct CertificateParts<'a> {
-    pub(crate) serial: &'a [u8],
-    pub(crate) issuer: &'a str,
-    pub(crate) subject: &'a str,
-    pub(crate) validity: (Time, Time),
-    pub(crate) spki: &'a [u8],
-    pub(crate) extensions: &'a [Vec<u8>],
-    pub(crate) issuer_key: &'a Key,
-}
-
-/// A certificate of version 3 (RFC 5280, 4.1), signed.
-pub(crate) fn certificate(parts: &CertificateParts<'_>) -> Result<Vec<u8>, DevelopmentError> {
-    let extensions: Vec<&[u8]> = parts.extensions.iter().map(Vec::as_slice).collect();
-    let signed = encode::sequence(&[
-        &encode::element(tag::context_constructed(0), &[&encode::integer(&[2])]),
-        &encode::integer(parts.serial),
-        &parts.issuer_key.algorithm().identifier(),
-        &encode::name(&[(oid::COMMON_NAME, parts.issuer)]),
-        &encode::sequence(&[&parts.validity.0.to_der(), &parts.validity.1.to_der()]),
-        &encode::name(&[(oid::COMMON_NAME, parts.subject)]),
-        parts.spki,
-        &encode::element(tag::context_constructed(3), &[&encode::sequence(&extensions)]),
-    ]);
-    Ok(parts.issuer_key.seal(&signed)?)
-}
-
-/// 126 random bits after `01`, so that all serial numbers are of the same length.
-pub(crate) fn random_serial() -> Result<[u8; 16], DevelopmentError> {
-    let mut serial = [0; 16];
-    rand::fill(&mut serial).map_err(|_| DevelopmentError::Library("make a random number"))?;
-    if let Some(first) = serial.first_mut() {
-        *first = (*first & 0x3f) | 0x40;
-    }
-    Ok(serial)
-}
-
-/// Key identifier: SHA-256 of the public key, cut to 20 bytes (RFC 7093, 2, method 1).
-fn key_identifier(key: &Key) -> Vec<u8> {
-    let spki = key.spki();
-    let bits = match PublicKey::from_spki(&spki) {
-        Ok(PublicKey::P256(bits) | PublicKey::P384(bits)) => bits,
-        _ => &[],
-    };
-    digest::digest(&digest::SHA256, bits).as_ref().iter().take(20).copied().collect()
 }

@@ -5,8 +5,8 @@
 use evidence_claims::{Claims, Detail, Platform, SnpDetail, Svn, TcbVersion, Time};
 
 use crate::chain::Chain;
-use crate::policy_bits;
 use crate::report::{Report, offset};
+use crate::{development, policy_bits};
 
 /// The names of the parts of a `TCB_VERSION` in claims: FMC, boot loader, TEE, SNP, microcode.
 type Names = [&'static str; 5];
@@ -67,7 +67,7 @@ pub(crate) fn of(report: &Report<'_>, chain: &Chain, now: Time) -> Claims {
     }
     let (platform, product) = match chain.product {
         Some(product) => (Platform::Snp, product.as_str()),
-        None => (Platform::Development, "development"),
+        None => (Platform::Development, development::product(&chain.extensions)),
     };
     let signer = report.author_key_enabled().then(|| report.author_key_digest().to_vec());
     let debug = report.policy() & policy_bits::DEBUG != 0;

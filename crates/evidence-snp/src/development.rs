@@ -4,8 +4,8 @@
 //!
 //! Who has no such processor still wants to see evidence, policy and certificate work together. So there
 //! is a root that anybody can make, which says nothing of any hardware. What keeps it apart from AMD's:
-//! its keys are on P-384 and not RSA, its VEKs are made for the product `Development`, there is no
-//! intermediate, and a root is only ever accepted because a policy names it.
+//! its keys are on P-384 and not RSA, its VEKs are made for the product `Development` or
+//! `Development-SNP`, there is no intermediate, and a root is only ever accepted because a policy names it.
 
 use std::sync::Arc;
 
@@ -22,16 +22,24 @@ use crate::report::{Report, TcbLayout};
 use crate::vek::VekExtensions;
 use crate::{Part, SnpRefusal, claims, examine, fields, rules};
 
-/// `productName` in VEKs of development evidence.
-const PRODUCT_NAME: &str = "Development";
+/// `productName` in VEKs of development evidence, and what claims call the product: of what the host agent
+/// signs for a Keep whose platform says nothing, and of what a stand-in's firmware signs.
+const PRODUCTS: [(&str, &str); 2] =
+    [("Development", "development"), ("Development-SNP", "snp-sim")];
+
+/// What claims call the product of that VEK.
+pub(crate) fn product(extensions: &VekExtensions) -> &'static str {
+    let found = PRODUCTS.iter().find(|(name, _)| *name == extensions.product_name);
+    found.map_or("development", |(_, product)| product)
+}
 
 /// Verifies development evidence under given roots; without any, all of it is refused.
 ///
 /// The evidence is a report of 1,184 bytes in the layout of Milan (`TCB_VERSION` without FMC, `CHIP_ID`
 /// of 64 bytes), signed by a "VCEK" ([`SigningKey::Vcek`]). The one endorsement is that key's certificate
 /// ([`evidence_claims::kind::VEK`]): P-384, with AMD's extensions, `structVersion` 0 and `productName`
-/// `Development`, issued directly by a root. There is no revocation: a root is revoked by taking it out
-/// of the policy.
+/// `Development` or, if a stand-in of SEV-SNP has the key, `Development-SNP`, issued directly by a root.
+/// There is no revocation: a root is revoked by taking it out of the policy.
 #[derive(Debug)]
 pub struct Development {
     crypto: Arc<dyn Crypto>,
@@ -137,7 +145,7 @@ pub(crate) fn extensions(vek: &Certificate<'_>) -> Result<VekExtensions, SnpRefu
     if extensions.struct_version != 0 {
         return Err(SnpRefusal::VekStructVersion(extensions.struct_version));
     }
-    if extensions.product_name != PRODUCT_NAME {
+    if !PRODUCTS.iter().any(|(name, _)| *name == extensions.product_name) {
         return Err(SnpRefusal::VekProductName);
     }
     if extensions.tcb.fmc.is_some() {

@@ -14,6 +14,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use keep_launch::{Event, Evidence, Report};
 use serde::Serialize;
@@ -67,12 +68,85 @@ impl Datum {
     }
 }
 
-/// What makes evidence for a Keep whose platform makes none itself.
-pub trait EvidenceSource: Send {
-    /// Evidence with these report data, or why there is none. May take as long as it has to: only
-    /// the Keep waits.
-    fn evidence(&mut self, report_data: &[u8; 64]) -> Evidence;
+/// What a Keep says of itself, to be turned into evidence on the host.
+///
+/// A Keep whose platform can speak hands over what the platform said. The host adds what it needs to
+/// be verified (certificates, a quoting enclave's signature); whether it did so truly is found out by
+/// who verifies it, so the host is not trusted with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// The platform says nothing: report data that somebody else is to vouch for.
+    ReportData(Box<[u8; 64]>),
+    /// SEV-SNP: the firmware's signed report (AMD 56860, `ATTESTATION_REPORT`).
+    SnpReport(Box<[u8; 1184]>),
+    /// SGX: a report for the quoting enclave (Intel SDM volume 3D, `REPORT`), already known to be of
+    /// this processor where a stand-in plays it.
+    SgxReport(Box<[u8; 432]>),
 }
+
+impl Claim {
+    /// The report data that it binds.
+    #[must_use]
+    pub fn report_data(&self) -> [u8; 64] {
+        let (bytes, at): (&[u8], usize) = match self {
+            Self::ReportData(data) => return **data,
+            Self::SnpReport(report) => (&report[..], 0x50),
+            Self::SgxReport(report) => (&report[..], 320),
+        };
+        std::array::from_fn(|index| bytes.get(at + index).copied().unwrap_or_default())
+    }
+}
+
+/// Which [`Claim`]s the Keeps of a backend make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClaimKind {
+    /// [`Claim::ReportData`].
+    #[default]
+    ReportData,
+    /// [`Claim::SnpReport`].
+    SnpReport,
+    /// [`Claim::SgxReport`].
+    SgxReport,
+}
+
+impl ClaimKind {
+    /// Length of a claim in bytes.
+    #[must_use]
+    pub const fn size(self) -> usize {
+        match self {
+            Self::ReportData => 64,
+            Self::SnpReport => 1184,
+            Self::SgxReport => 432,
+        }
+    }
+
+    /// The claim that these bytes are; none if there are more or fewer.
+    #[must_use]
+    pub fn claim(self, bytes: &[u8]) -> Option<Claim> {
+        Some(match self {
+            Self::ReportData => Claim::ReportData(Box::new(bytes.try_into().ok()?)),
+            Self::SnpReport => Claim::SnpReport(Box::new(bytes.try_into().ok()?)),
+            Self::SgxReport => Claim::SgxReport(Box::new(bytes.try_into().ok()?)),
+        })
+    }
+}
+
+/// What makes evidence of a Keep's claims.
+pub trait EvidenceSource: Send {
+    /// Evidence for this claim, or why there is none. May take as long as it has to: only the Keep
+    /// waits.
+    fn evidence(&mut self, claim: &Claim) -> Evidence;
+
+    /// The key of a secure processor that a stand-in of SEV-SNP plays. Without one the reports of its
+    /// firmware are not signed, and nobody will believe them.
+    fn report_signer(&self) -> Option<ReportSigner> {
+        None
+    }
+}
+
+/// Signs a report that a stand-in's firmware composed (AMD 56860, `ATTESTATION_REPORT`), and writes into
+/// it what belongs to the key: signature and its algorithm, `REPORTED_TCB`, `CHIP_ID`.
+pub type ReportSigner = Arc<dyn Fn(&mut [u8; 1184]) + Send + Sync>;
 
 /// What hears of each [`Event`] of a running Keep. It must return soon: the Keep waits.
 pub type EventSink = Box<dyn FnMut(Event) + Send>;
@@ -122,6 +196,20 @@ pub struct Spec {
     pub events: Option<EventSink>,
     /// What the Keep may do with sockets; without it, it has none (`EACCES`).
     pub network: Option<NetworkLimits>,
+    /// What was signed of the image. A backend that [takes](Backend::takes_signatures) signatures refuses
+    /// to launch an image that is not the one that was signed; others are given none.
+    pub signatures: Option<Signatures>,
+}
+
+/// What somebody signed of the image of one program, in the forms that hardware wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signatures {
+    /// SEV-SNP: the ID block, 96 bytes (AMD 56860, `ID_BLOCK`).
+    pub id_block: Vec<u8>,
+    /// SEV-SNP: its authentication, 4096 bytes (AMD 56860, `ID_AUTH_INFO`).
+    pub id_auth: Vec<u8>,
+    /// SGX: the SIGSTRUCT, 1808 bytes (Intel SDM volume 3D).
+    pub sigstruct: Vec<u8>,
 }
 
 impl std::fmt::Debug for Spec {
@@ -137,6 +225,7 @@ impl std::fmt::Debug for Spec {
             .field("evidence", &self.evidence.is_some())
             .field("events", &self.events.is_some())
             .field("network", &self.network)
+            .field("signatures", &self.signatures.is_some())
             .finish()
     }
 }
@@ -174,6 +263,11 @@ pub trait Backend: Send + Sync {
     /// How many threads of one Keep can run at the same time.
     fn threads(&self) -> u32 {
         1
+    }
+
+    /// Whether its launches can be signed: see [`Spec::signatures`].
+    fn takes_signatures(&self) -> bool {
+        false
     }
 
     /// Looks at the machine. The backend works if every datum passes.
@@ -265,6 +359,14 @@ pub enum BackendError {
         /// Which program.
         program: Program,
         /// What is wrong.
+        problem: String,
+    },
+    /// The image may not be launched with the signatures that were given.
+    #[error("the signatures are refused: {problem}")]
+    Signature {
+        /// What is wrong, as a stable name.
+        code: &'static str,
+        /// What is wrong, as a sentence.
         problem: String,
     },
     /// The Keep ran out of the memory it was given.

@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use keep_backend::{EventSink, EvidenceSource};
+use keep_backend::{Claim, ClaimKind, EventSink, EvidenceSource};
 use keep_launch::{Event, Evidence, MAX_EVENT, frame};
 use sallyport::HostErrno;
 
@@ -23,7 +23,7 @@ use crate::descriptor::Failure;
 /// Events that are passed on at once, and then each second.
 const BURST: u32 = 256;
 const PER_SECOND: u32 = 32;
-/// Report data that may wait for their evidence.
+/// Claims that may wait for their evidence.
 const MAX_PENDING: usize = 4;
 /// How long to wait for evidence between two looks whether the Keep is to end.
 const LOOK: Duration = Duration::from_millis(20);
@@ -96,7 +96,7 @@ impl EventRate {
 
 enum Ask {
     Event(Event),
-    Evidence(Box<[u8; 64]>),
+    Evidence(Claim),
 }
 
 /// The way to the host agent's code. The thread ends with it, after all it was given.
@@ -109,14 +109,15 @@ pub struct Agent {
     has_evidence: bool,
     frames: EventFrames,
     rate: EventRate,
-    report_data: Vec<u8>,
+    kind: ClaimKind,
+    claim: Vec<u8>,
     pending: usize,
     /// Frames of evidence that were not read yet.
     evidence: VecDeque<u8>,
 }
 
 impl Agent {
-    /// Starts the thread, if there is anything for it to do.
+    /// Starts the thread, if there is anything for it to do. The Keep makes claims of that kind.
     ///
     /// # Errors
     ///
@@ -124,6 +125,7 @@ impl Agent {
     pub fn start(
         mut source: Option<Box<dyn EvidenceSource>>,
         mut sink: Option<EventSink>,
+        kind: ClaimKind,
     ) -> io::Result<Option<Self>> {
         if source.is_none() && sink.is_none() {
             return Ok(None);
@@ -135,9 +137,9 @@ impl Agent {
             for ask in asked {
                 match (ask, &mut source, &mut sink) {
                     (Ask::Event(event), _, Some(sink)) => sink(event),
-                    (Ask::Evidence(data), Some(source), _) => {
+                    (Ask::Evidence(claim), Some(source), _) => {
                         // The Keep may have ended meanwhile.
-                        _ = answer.send(source.evidence(&data));
+                        _ = answer.send(source.evidence(&claim));
                     }
                     _ => {}
                 }
@@ -151,7 +153,8 @@ impl Agent {
             has_evidence,
             frames: EventFrames::default(),
             rate: EventRate::default(),
-            report_data: Vec::new(),
+            kind,
+            claim: Vec::new(),
             pending: 0,
             evidence: VecDeque::new(),
         }))
@@ -190,20 +193,20 @@ impl Agent {
         Ok(())
     }
 
-    /// The Keep has written report data.
+    /// The Keep has written a claim, or a part of one.
     pub(crate) fn write_report_data(&mut self, bytes: &[u8]) -> Result<(), HostErrno> {
         if !self.has_evidence {
             return Err(HostErrno::BadStream);
         }
         for byte in bytes {
-            self.report_data.push(*byte);
-            let Ok(data) = <[u8; 64]>::try_from(&self.report_data[..]) else { continue };
-            self.report_data.clear();
+            self.claim.push(*byte);
+            let Some(claim) = self.kind.claim(&self.claim) else { continue };
+            self.claim.clear();
             if self.pending == MAX_PENDING {
                 return Err(HostErrno::NoSpace);
             }
             let asks = self.asks.as_ref().ok_or(HostErrno::Io)?;
-            asks.try_send(Ask::Evidence(data.into())).map_err(|_| HostErrno::Io)?;
+            asks.try_send(Ask::Evidence(claim)).map_err(|_| HostErrno::Io)?;
             self.pending += 1;
         }
         Ok(())

@@ -12,7 +12,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use keep_backend::{BackendError, EvidenceSource, NetworkLimits};
+use keep_backend::{BackendError, Claim, ClaimKind, EvidenceSource, NetworkLimits};
 use keep_launch::{Evidence, MAX_REPORT};
 
 use sallyport::testing::{Block, Bytes};
@@ -63,13 +63,14 @@ impl Memory for Ram {
 struct NoEvidence;
 
 impl EvidenceSource for NoEvidence {
-    fn evidence(&mut self, _: &[u8; 64]) -> Evidence {
+    fn evidence(&mut self, _: &Claim) -> Evidence {
         Evidence::Refused { message: "there is none".into() }
     }
 }
 
 fn agent() -> Agent {
-    let agent = Agent::start(Some(Box::new(NoEvidence)), Some(Box::new(|_| {})));
+    let agent =
+        Agent::start(Some(Box::new(NoEvidence)), Some(Box::new(|_| {})), ClaimKind::ReportData);
     agent.expect("a thread can be started").expect("there is something to do")
 }
 

@@ -102,7 +102,7 @@ impl Request {
         let Some((leaf, rest)) = chain.split_first() else { return Err(IdentityError::OtherKey) };
 
         let mut demands = Demands::new().platforms([name_of(platform)]);
-        if platform == Platform::Development {
+        if platform.is_development() {
             demands = demands.allow_development();
         }
         let rest: Vec<&[u8]> = rest.iter().take(MAX_CHAIN).map(Vec::as_slice).collect();
@@ -172,13 +172,14 @@ fn statement_of(platform: Platform) -> ObjectIdentifier {
         Platform::Snp => statement::SNP,
         Platform::Sgx => statement::SGX,
         Platform::Tdx => statement::TDX,
+        Platform::DevelopmentSgx => statement::DEVELOPMENT_SGX,
     }
 }
 
 /// As the claims of certificates name it.
 fn name_of(platform: Platform) -> &'static str {
     match platform {
-        Platform::Development => "development",
+        Platform::Development | Platform::DevelopmentSgx => "development",
         Platform::Snp => "snp",
         Platform::Sgx => "sgx",
         Platform::Tdx => "tdx",

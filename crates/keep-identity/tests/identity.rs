@@ -159,6 +159,29 @@ fn a_self_signed_certificate_has_its_names_and_proves_itself() {
     }
 }
 
+/// Evidence of a stand-in has a type of its own, and what comes back has to say `development`.
+#[test]
+fn a_request_says_which_kind_of_evidence_it_has() {
+    for (platform, kind) in [
+        (Platform::Development, "1.3.6.1.4.1.58270.1.1"),
+        (Platform::Sgx, "1.3.6.1.4.1.58270.1.2"),
+        (Platform::Snp, "1.3.6.1.4.1.58270.1.3"),
+        (Platform::Tdx, "1.3.6.1.4.1.58270.1.4"),
+        (Platform::DevelopmentSgx, "1.3.6.1.4.1.58270.1.17"),
+    ] {
+        let request = Request::new(key(), &Binding::default()).unwrap();
+        let endorsements = vec![("tcb-info".to_owned(), vec![2; 3000])];
+        let csr = request.csr(&Evidence::Made { platform, evidence: vec![1; 5000], endorsements });
+        let csr = csr.unwrap();
+        let read = AttestedRequest::parse(&csr).unwrap();
+        assert_eq!(read.platform.to_string(), kind);
+        assert_eq!(
+            platform.is_development(),
+            matches!(kind, "1.3.6.1.4.1.58270.1.1" | "1.3.6.1.4.1.58270.1.17")
+        );
+    }
+}
+
 #[test]
 fn renewal_is_due_at_two_thirds_or_a_little_earlier() {
     let identity = |_| self_signed(key(), &[], &[], NOW).unwrap();

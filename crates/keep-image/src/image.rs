@@ -179,6 +179,18 @@ impl Image<'_> {
         &self.start
     }
 
+    /// First instruction of the kernel in an enclave; zero if it has none.
+    pub fn enclave_entry(&self) -> u64 {
+        let text = KERNEL_TEXT.wrapping_sub(self.info.text_start).wrapping_add(self.info.text_phys);
+        let word = std::mem::offset_of!(KernelHeader, enclave_entry);
+        let inside = |(run, bytes): (Run, &'_ [u8])| {
+            let at = usize::try_from(text.checked_sub(run.phys)?).ok()?;
+            let bytes = bytes.get(at.checked_add(word)?..)?;
+            Some(u64::from_le_bytes(*bytes.first_chunk()?))
+        };
+        self.runs().filter(|(run, _)| run.kind == PageKind::Text).find_map(inside).unwrap_or(0)
+    }
+
     /// What became of the program's `syscall`s.
     pub fn syscalls(&self) -> Syscalls {
         self.syscalls
@@ -207,7 +219,8 @@ fn read_header(kernel: &Elf<'_>) -> Result<KernelHeader, BuildError> {
         return Err(BuildError::header(format!("unknown version {}", header.version)));
     }
     let text = |address: u64| kernel.bytes(address..address.saturating_add(1)).is_some();
-    let handlers = header.vectors.iter().copied().filter(|handler| *handler != 0);
+    let handlers = header.vectors.iter().chain([&header.enclave_entry]);
+    let handlers = handlers.copied().filter(|handler| *handler != 0);
     let entries = [header.entry, header.lstar, header.syscall_entry, header.cpuid_entry];
     for address in entries.into_iter().chain(handlers) {
         if !text(address) {

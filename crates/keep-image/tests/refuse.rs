@@ -68,6 +68,7 @@ fn kernels_that_do_not_fit_are_refused() {
         ("unknown version 7", with(&|h| h.version = 7)),
         ("not in the kernel's text", with(&|h| h.lstar = KERNEL_DATA)),
         ("not in the kernel's text", with(&|h| h.vectors[31] = u64::MAX)),
+        ("not in the kernel's text", with(&|h| h.enclave_entry = KERNEL_DATA)),
         ("no stack", with(&|h| h.stub_stack_top += 8)),
         ("no stack", with(&|h| h.stub_stack_top = KERNEL_DATA)),
         ("no stack", with(&|h| h.stub_stack_top = KERNEL_DATA + 0x4000)),

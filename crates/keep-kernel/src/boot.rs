@@ -8,10 +8,8 @@
 
 use keep_fs::seed::Decoder;
 use keep_fs::{Fs, Limits, Timespec};
-use keep_layout::{
-    CHUNK, DIRECT_VIRT, IMAGE_PHYS, MMAP_END, MMAP_START, StartInfo, TABLES_PHYS, TABLES_SIZE,
-};
-use keep_mm::{Backing, Config, Object as Content, Place, Prot, Region, Space};
+use keep_layout::{IMAGE_PHYS, MMAP_END, MMAP_START, StartInfo, TABLES_END};
+use keep_mm::{Backing, Config, Memory, Object as Content, Place, Prot, Region};
 use sallyport::{BootInfo, Stream, Window};
 
 use crate::clock::Clock;
@@ -55,7 +53,7 @@ impl<P: Platform> Kernel<P> {
     /// Brings the kernel up; the program can then be entered at [`Kernel::first_stack`].
     pub fn boot(
         start: StartInfo,
-        machine: impl FnOnce(&BootInfo) -> P::Machine,
+        memory: impl FnOnce(&BootInfo, Config) -> Memory<P::Machine, P::Enclave>,
         window: impl Window,
     ) -> Self {
         if start.magic != StartInfo::MAGIC || start.version != StartInfo::VERSION {
@@ -75,7 +73,7 @@ impl<P: Platform> Kernel<P> {
         ];
         let config = Config {
             root: start.tables_root,
-            tables: start.tables_next..TABLES_PHYS + TABLES_SIZE,
+            tables: start.tables_next..TABLES_END,
             // What the host has given beyond the image is taken in when it is first needed, by
             // `Machine::grow`.
             free_ram: start.image_end..start.image_end,
@@ -85,13 +83,13 @@ impl<P: Platform> Kernel<P> {
             brk_mapped_end: start.data_end,
             brk_limit: MMAP_START,
             image: regions.to_vec(),
-            fresh_is_zero: P::FRESH_IS_ZERO,
+            fresh_is_zero: P::fresh_is_zero(),
         };
         let limits = Limits { bytes: boot.ram_limit, inodes: 1 << 20, file_size: i64::MAX as u64 };
         let fs = Fs::new(limits, Timespec::default());
         let mut kernel = Self {
             start,
-            space: Space::new(machine(&boot), config),
+            space: memory(&boot, config),
             cwd: fs.root(),
             fs,
             files: Files::new(),
@@ -137,13 +135,9 @@ impl<P: Platform> Kernel<P> {
     /// Copies the workload's input into private memory.
     fn read_input(&mut self) {
         let len = self.boot.input_len;
-        let chunks = len.div_ceil(CHUNK).max(1);
-        let Some(phys) = self.space.alloc_chunks(chunks as usize) else { self.out_of_memory() };
-        // SAFETY: these chunks are ours, the direct map shows them, and nothing else refers to
-        // them before the program maps them.
-        let bytes = unsafe {
-            core::slice::from_raw_parts_mut((DIRECT_VIRT + phys) as *mut u8, len as usize)
-        };
+        let Some(phys) = self.space.alloc(len.max(1)) else { self.out_of_memory() };
+        // SAFETY: this memory is ours, and nothing else refers to it before the program maps it.
+        let bytes = unsafe { core::slice::from_raw_parts_mut(self.space.at(phys), len as usize) };
         let mut done = 0;
         while done < bytes.len() {
             match P::with_port(|port| port.read(Stream::Input, &mut bytes[done..])) {

@@ -9,8 +9,8 @@
 use core::fmt::Write as _;
 
 use keep_fs::{Fs, InodeId, Timespec};
-use keep_layout::{CHUNK, DIRECT_VIRT, StartInfo};
-use keep_mm::{Access, Denial, Fault, Machine, Object, Space};
+use keep_layout::StartInfo;
+use keep_mm::{Access, Denial, Enclave, Fault, Machine, Memory, Object};
 use sallyport::{BootInfo, ClockId, Doorbell, ExitKind, Port, Window};
 
 use crate::clock::{Clock, Reading};
@@ -24,10 +24,15 @@ use crate::user::UserMemory;
 /// allocates more beyond file content, which is provided for apart.
 const HEAP_RESERVE: usize = 512 << 10;
 
+/// The most that a platform says of itself, in bytes: a report of SEV-SNP.
+pub const CLAIM_MAX: usize = 1184;
+
 /// What only the platform can do.
 pub trait Platform {
     /// Page tables and private memory.
     type Machine: Machine;
+    /// Pages of an enclave.
+    type Enclave: Enclave;
     /// The block shared with the host.
     type Window: Window;
     /// The way to call the host.
@@ -35,7 +40,11 @@ pub trait Platform {
 
     /// Whether memory that the host has just given is zero without the kernel clearing it. Where
     /// the host can write to the Keep's memory anyway there is nothing to gain by clearing.
-    const FRESH_IS_ZERO: bool;
+    fn fresh_is_zero() -> bool;
+    /// What the platform says of this Keep and of these report data: bytes for the host, which makes
+    /// evidence of them. A platform that cannot speak says the report data themselves; `None` if it
+    /// should be able to, and is not.
+    fn claim(report_data: &[u8; 64], into: &mut [u8; CLAIM_MAX]) -> Option<usize>;
 
     /// Lends the one port to the host. Not to be called by `use_it` again.
     fn with_port<R>(use_it: impl FnOnce(&mut Port<Self::Window, Self::Doorbell>) -> R) -> R;
@@ -70,7 +79,7 @@ pub struct Kernel<P: Platform> {
     /// What the host said at the start, checked.
     pub boot: BootInfo,
     /// The address space.
-    pub space: Space<P::Machine>,
+    pub space: Memory<P::Machine, P::Enclave>,
     /// The file system.
     pub fs: Fs,
     /// The descriptors.
@@ -148,6 +157,16 @@ impl Pace {
     }
 }
 
+/// What a page fault's error code says of the access: bit 1 is a write, bit 4 an instruction fetch
+/// (Intel SDM volume 3, §4.7).
+pub fn access(code: u64) -> Access {
+    match code & 0b1_0010 {
+        0 => Access::Read,
+        2 => Access::Write,
+        _ => Access::Execute,
+    }
+}
+
 /// How the program goes on after a call or an exception.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resume {
@@ -190,13 +209,7 @@ impl<P: Platform> Kernel<P> {
             13 | 12 => (signal::SIGSEGV, 0x80),
             14 => {
                 self.provision(HEAP_RESERVE);
-                // Intel SDM volume 3, §4.7: bit 1 is a write, bit 4 an instruction fetch.
-                let access = match exception.code & 0b1_0010 {
-                    0 => Access::Read,
-                    2 => Access::Write,
-                    _ => Access::Execute,
-                };
-                match self.space.fault(exception.cr2, access) {
+                match self.space.fault(exception.cr2, access(exception.code)) {
                     Fault::Resolved => return,
                     Fault::OutOfMemory => self.out_of_memory(),
                     Fault::Denied(Denial::MapErr) => (signal::SIGSEGV, 1),
@@ -275,19 +288,20 @@ impl<P: Platform> Kernel<P> {
     pub fn provision(&mut self, bytes: usize) {
         while P::heap_available() < bytes {
             let missing = (bytes - P::heap_available()) as u64;
-            let chunks = missing.div_ceil(CHUNK).max(1);
-            // One chunk at a time if that many are not to be had next to each other.
-            let taken = match self.space.alloc_chunks(chunks as usize) {
-                Some(phys) => Some((phys, chunks)),
-                None => self.space.alloc_chunks(1).map(|phys| (phys, 1)),
+            let unit = self.space.unit();
+            let len = missing.next_multiple_of(unit);
+            // One piece at a time if that many are not to be had next to each other.
+            let taken = match self.space.alloc(len) {
+                Some(phys) => Some((phys, len)),
+                None => self.space.alloc(unit).map(|phys| (phys, unit)),
             };
-            let Some((phys, chunks)) = taken else {
+            let Some((phys, len)) = taken else {
                 if P::heap_available() < HEAP_RESERVE / 4 {
                     self.out_of_memory();
                 }
                 return;
             };
-            P::heap_add(DIRECT_VIRT + phys, chunks * CHUNK);
+            P::heap_add(self.space.at(phys) as u64, len);
         }
     }
 

@@ -6,7 +6,8 @@
 //! and the signals by which a language runtime learns of its own exceptions. Kernel and program
 //! share one address space and one privilege level; the boundary that matters inside a Keep is the
 //! Wasm sandbox, the one around it is the machine's. Ring 0 holds a stub of a few dozen
-//! instructions (`keep/stub.s`) that hands exceptions to ring 3.
+//! instructions (`keep/stub.s`) that hands exceptions to ring 3. An enclave has no ring 0, and another
+//! way in and out (`keep/enclave.s`).
 //!
 //! | module | job |
 //! |---|---|

@@ -142,7 +142,8 @@ pub enum Evidence {
 /// Kinds of evidence, see `docs/binding.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Platform {
-    /// In the format of SEV-SNP under a root of the developer's own; proves nothing.
+    /// In the format of SEV-SNP, under a root of the developer's own: by the host, or by a stand-in of a
+    /// processor with SEV-SNP. Proves nothing.
     Development,
     /// AMD SEV-SNP.
     Snp,
@@ -150,4 +151,15 @@ pub enum Platform {
     Sgx,
     /// Intel TDX.
     Tdx,
+    /// In the format of SGX, under a root of the developer's own: by a stand-in of a processor with SGX.
+    /// Proves nothing.
+    DevelopmentSgx,
+}
+
+impl Platform {
+    /// Whether it is evidence that proves nothing.
+    #[must_use]
+    pub fn is_development(self) -> bool {
+        matches!(self, Self::Development | Self::DevelopmentSgx)
+    }
 }

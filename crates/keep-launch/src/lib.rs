@@ -231,6 +231,35 @@ impl Launch {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         decode(bytes, MAX_LAUNCH)
     }
+
+    /// SHA-256 of what is going to run, as hardware's reports name it (`HOST_DATA`, `CONFIGID`): the module
+    /// of [`Launch::Run`], the workload of the two that are deployed. A compiler that serves nobody in
+    /// particular has none, which is zeros. A digest that is not written as one is none either; the program
+    /// refuses it.
+    #[must_use]
+    pub fn workload(&self) -> [u8; 32] {
+        match self {
+            Self::Compile(_) => None,
+            Self::Run(run) => Some(run.module_digest),
+            Self::Deploy(deploy) => sha256(&deploy.digest),
+            Self::CompileService(service) => sha256(&service.digest),
+        }
+        .unwrap_or_default()
+    }
+}
+
+/// The bytes of `sha256:` and 64 hexadecimal digits.
+fn sha256(digest: &str) -> Option<[u8; 32]> {
+    let digits = digest.strip_prefix("sha256:")?.as_bytes();
+    let mut bytes = [0; 32];
+    if digits.len() != 2 * bytes.len() {
+        return None;
+    }
+    let value = |digit: u8| char::from(digit).to_digit(16);
+    for (byte, [high, low]) in bytes.iter_mut().zip(digits.as_chunks().0) {
+        *byte = (value(*high)? << 4 | value(*low)?) as u8;
+    }
+    Some(bytes)
 }
 
 impl Report {
@@ -315,6 +344,19 @@ mod tests {
     use alloc::vec;
 
     use super::*;
+
+    #[test]
+    fn digests_are_read_as_they_are_written() {
+        let mut bytes = [0xab; 32];
+        bytes[0] = 0x01;
+        let digits = String::from("01") + &"aB".repeat(31);
+        assert_eq!(sha256(&(String::from("sha256:") + &digits)), Some(bytes));
+        assert_eq!(sha256(&digits), None);
+        assert_eq!(sha256(&(String::from("sha256:0g") + &digits[2..])), None);
+        assert_eq!(sha256(&(String::from("sha256:") + &digits[2..])), None);
+        let compile = Compile { signing_key: [1; 32], threads: 1 };
+        assert_eq!(Launch::Compile(compile).workload(), [0; 32]);
+    }
 
     fn sample() -> Launch {
         Launch::Run(Run {

@@ -27,6 +27,8 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod enclave;
+pub mod snp;
 mod start;
 
 pub use start::{KernelHeader, StartInfo, VECTORS};
@@ -54,6 +56,8 @@ pub const TABLES_VIRT: u64 = 0x3f00_0000_0000;
 pub const TABLES_PHYS: u64 = 0;
 /// Room for page tables in bytes.
 pub const TABLES_SIZE: u64 = 2 * CHUNK;
+/// End of the pages that can become page tables; the rest of the room belongs to [`snp`].
+pub const TABLES_END: u64 = snp::SECRETS_PHYS;
 
 /// Where the block shared with the host is seen.
 pub const SHARED_VIRT: u64 = 0x3f80_0000_0000;

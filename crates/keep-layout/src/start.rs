@@ -34,6 +34,9 @@ pub struct KernelHeader {
     pub cpuid_entry: u64,
     /// The stack that the processor switches to when an exception leaves ring 3 (`RSP0`).
     pub stub_stack_top: u64,
+    /// First instruction in an enclave (`TCS.OENTRY`), for the start and for whatever else enters one.
+    /// Zero means that the kernel cannot live in an enclave.
+    pub enclave_entry: u64,
     /// Handlers of the exceptions 0 to 31. Zero means that there is none.
     pub vectors: [u64; VECTORS],
 }
@@ -45,9 +48,9 @@ impl KernelHeader {
     /// `KEEPKRNL`, read as a little-endian word.
     pub const MAGIC: u64 = u64::from_le_bytes(*b"KEEPKRNL");
     /// Changes with the meaning of any field.
-    pub const VERSION: u64 = 2;
+    pub const VERSION: u64 = 3;
     /// Its length in words.
-    pub const WORDS: usize = 7 + VECTORS;
+    pub const WORDS: usize = 8 + VECTORS;
 
     /// Reads the header from the kernel's first words; magic and version are the caller's to check.
     pub fn from_words(words: &[u64; Self::WORDS]) -> Self {
@@ -59,9 +62,20 @@ impl KernelHeader {
             syscall_entry,
             cpuid_entry,
             stub_stack_top,
+            enclave_entry,
             vectors @ ..,
         ] = *words;
-        Self { magic, version, entry, lstar, syscall_entry, cpuid_entry, stub_stack_top, vectors }
+        Self {
+            magic,
+            version,
+            entry,
+            lstar,
+            syscall_entry,
+            cpuid_entry,
+            stub_stack_top,
+            enclave_entry,
+            vectors,
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use core::ops::Range;
 
 use keep_layout::{CHUNK, PAGE};
 
-use crate::{Errno, Object, Prot};
+use crate::space::down;
+use crate::{Errno, Object, Prot, Region};
 
 /// The most mappings there can be, Linux's default for `vm.max_map_count`.
 pub const MAX_MAPPINGS: usize = 65_530;
@@ -62,6 +63,19 @@ pub(crate) struct Areas {
 }
 
 impl Areas {
+    /// What the image builder has mapped.
+    pub(crate) fn of_image(regions: &[Region]) -> Self {
+        let mut areas = Self::default();
+        for region in regions {
+            let range = down(region.range.start, PAGE)..down(region.range.end, PAGE);
+            if range.start < range.end && areas.within(range.clone()).next().is_none() {
+                let area = Area { end: range.end, prot: region.prot, kind: Kind::Image };
+                areas.insert(range.start, area);
+            }
+        }
+        areas
+    }
+
     pub(crate) fn committed(&self) -> u64 {
         self.committed
     }

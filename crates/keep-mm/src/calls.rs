@@ -11,6 +11,7 @@ use keep_layout::{CHUNK, PAGE};
 
 use crate::areas::{Area, Fit, Kind};
 use crate::arenas::LARGE;
+use crate::asked::{View, advice, area, range};
 use crate::space::{Brk, down, up};
 use crate::tables::Entry;
 use crate::{Backing, Errno, Machine, Place, Prot, Space};
@@ -46,7 +47,7 @@ impl<M: Machine> Space<M> {
     /// the rest of a chunk cannot be kept for lack of tables.
     pub fn munmap(&mut self, address: u64, len: u64) -> Result<(), Errno> {
         let range = range(address, len, Errno::EINVAL)?;
-        if range.is_empty() || !self.is_in_zone(&range) {
+        if range.is_empty() || !self.view().is_in_zone(&range) {
             return Err(Errno::EINVAL);
         }
         let unmapped = self.unmap(range);
@@ -83,15 +84,7 @@ impl<M: Machine> Space<M> {
     ///
     /// `EINVAL`: an unaligned address or unknown advice. `ENOMEM`: a hole in the range.
     pub fn madvise(&mut self, address: u64, len: u64, advice: i32) -> Result<(), Errno> {
-        const DONTNEED: i32 = 4;
-        if !matches!(advice, 0..=4 | 8 | 10 | 11 | 14..=17 | 20 | 21) {
-            return Err(Errno::EINVAL);
-        }
-        let range = range(address, len, Errno::EINVAL)?;
-        if !self.areas.cover(&range) {
-            return Err(Errno::ENOMEM);
-        }
-        if advice == DONTNEED {
+        if let Some(range) = self::advice(&self.areas, address, len, advice)? {
             self.reset(range);
             self.settle();
         }
@@ -110,7 +103,7 @@ impl<M: Machine> Space<M> {
             return now;
         }
         if new > old {
-            if !self.can_commit(new - old) || self.areas.room().is_err() {
+            if !self.view().can_commit(new - old) || self.areas.room().is_err() {
                 return now;
             }
             let area = Area { end: new, prot: Prot::READ_WRITE, kind: Kind::Anonymous };
@@ -125,43 +118,8 @@ impl<M: Machine> Space<M> {
     }
 
     fn map(&mut self, place: Place, len: u64, prot: Prot, backing: Backing) -> Result<u64, Errno> {
-        if len == 0 {
-            return Err(Errno::EINVAL);
-        }
-        let len = up(len, PAGE).ok_or(Errno::ENOMEM)?;
-        self.areas.room()?;
-        let fixed = match place {
-            Place::Fixed(start) | Place::FixedNoReplace(start) => Some(start),
-            Place::Anywhere | Place::Hint(_) => None,
-        };
-        let target = fixed.map(|start| range(start, len, Errno::ENOMEM)).transpose()?;
-        if target.as_ref().is_some_and(|range| !self.is_in_zone(range)) {
-            return Err(Errno::ENOMEM);
-        }
-        if let (Place::FixedNoReplace(_), Some(range)) = (place, &target)
-            && self.areas.within(range.clone()).next().is_some()
-        {
-            return Err(Errno::EEXIST);
-        }
-        if let Backing::Object { object, offset } = backing {
-            let end = offset.checked_add(len).ok_or(Errno::EINVAL)?;
-            if !offset.is_multiple_of(PAGE) || end > up(object.len, CHUNK).ok_or(Errno::EINVAL)? {
-                return Err(Errno::EINVAL);
-            }
-        }
-        let executable = match backing {
-            Backing::Anonymous => false,
-            Backing::Object { object, .. } => object.executable && !self.exec_locked,
-        };
-        if prot.exec() && !executable {
-            return Err(Errno::EACCES);
-        }
-        if backing == Backing::Anonymous && prot.write() {
-            let replaced = target.clone().map_or(0, |range| self.areas.charge(range));
-            if !self.can_commit(len.saturating_sub(replaced)) {
-                return Err(Errno::ENOMEM);
-            }
-        }
+        let (len, target) = self.view().map(place, len, prot, backing)?;
+        let fixed = target.is_some();
         let start = match target {
             Some(range) => {
                 self.close_arenas(&range)?;
@@ -170,17 +128,7 @@ impl<M: Machine> Space<M> {
             }
             None => self.place(place, len, prot, backing).ok_or(Errno::ENOMEM)?,
         };
-        let kind = match backing {
-            Backing::Anonymous => Kind::Anonymous,
-            Backing::Object { object, offset } => Kind::Object {
-                object,
-                shift: (object.phys + offset).wrapping_sub(start),
-                // Wasmtime maps an artifact writable, but does not write to it; it maps the
-                // initial content of memory over a reservation, and that is written to.
-                shared: !prot.write() || (object.executable && fixed.is_none()),
-            },
-        };
-        self.areas.insert(start, Area { end: start + len, prot, kind });
+        self.areas.insert(start, area(start, len, prot, backing, fixed));
         if let Backing::Object { object, .. } = backing
             && object.executable
         {
@@ -203,17 +151,14 @@ impl<M: Machine> Space<M> {
         self.clear_around_arenas(range);
     }
 
-    fn is_in_zone(&self, range: &Range<u64>) -> bool {
-        self.zones.all.start <= range.start && range.end <= self.zones.all.end
-    }
-
-    /// Whether so many bytes more of writable memory can ever be had.
-    ///
-    /// WebAssembly's `memory.grow` turns an error here into an answer that a guest understands;
-    /// running out of memory at a later touch could only end the program.
-    fn can_commit(&self, len: u64) -> bool {
-        let taken = self.frames.start() + self.held + self.areas.committed();
-        taken.checked_add(len).is_some_and(|total| total <= self.ram_limit)
+    fn view(&self) -> View<'_> {
+        View {
+            areas: &self.areas,
+            zones: &self.zones,
+            exec_locked: self.exec_locked,
+            taken: self.frames.start() + self.held,
+            ram_limit: self.ram_limit,
+        }
     }
 
     /// Chooses where a mapping goes.
@@ -221,7 +166,7 @@ impl<M: Machine> Space<M> {
         let small = backing == Backing::Anonymous && len < LARGE;
         if let Place::Hint(start) = place {
             let range = down(start, PAGE)..down(start, PAGE).saturating_add(len);
-            if self.is_in_zone(&range) && self.vacant(&range) {
+            if self.view().is_in_zone(&range) && self.vacant(&range) {
                 return Some(range.start);
             }
         } else if small && prot == Prot::READ_WRITE {
@@ -242,33 +187,12 @@ impl<M: Machine> Space<M> {
     }
 
     fn protect(&mut self, range: Range<u64>, prot: Prot) -> Result<(), Errno> {
-        if !self.areas.cover(&range) {
-            return Err(Errno::ENOMEM);
-        }
-        if range.end <= self.zones.all.start || self.zones.all.end <= range.start {
-            let fixed = |(_, area): (u64, Area)| prot != Prot::NONE && prot.within(area.prot);
-            let kept = self.areas.within(range).all(fixed);
-            return if kept { Ok(()) } else { Err(Errno::EACCES) };
-        }
-        if !self.is_in_zone(&range) {
-            return Err(Errno::ENOMEM);
-        }
-        if self.areas.within(range.clone()).all(|(_, area)| area.prot == prot) {
+        if !self.view().protect(&range, prot)? {
             return Ok(());
         }
-        if prot.exec() {
-            self.check_exec(&range)?;
+        if prot.exec() && self.is_written(&range) {
+            return Err(Errno::EACCES);
         }
-        if prot.write() {
-            let anonymous = |(start, area): (u64, Area)| match area.kind {
-                Kind::Anonymous if !area.prot.write() => area.end - start,
-                _ => 0,
-            };
-            if !self.can_commit(self.areas.within(range.clone()).map(anonymous).sum()) {
-                return Err(Errno::ENOMEM);
-            }
-        }
-        self.areas.room()?;
         if prot != Prot::READ_WRITE {
             self.close_arenas(&range)?;
         }
@@ -278,29 +202,17 @@ impl<M: Machine> Space<M> {
         Ok(())
     }
 
-    /// Whether all of a range may become executable: it shows an executable object, and nobody
-    /// has written to it.
-    fn check_exec(&self, range: &Range<u64>) -> Result<(), Errno> {
-        for (start, area) in self.areas.within(range.clone()) {
-            let executable = match area.kind {
-                Kind::Object { object, shared, .. } => {
-                    shared && object.executable && (area.prot.exec() || !self.exec_locked)
-                }
-                _ => false,
-            };
-            if !executable {
-                return Err(Errno::EACCES);
+    /// Whether somebody has written to a page of a range.
+    fn is_written(&self, range: &Range<u64>) -> bool {
+        let mut address = range.start;
+        while address < range.end {
+            let step = self.tables.walk(&self.machine, address);
+            if step.entry.is_owned() {
+                return true;
             }
-            let mut address = start;
-            while address < area.end {
-                let step = self.tables.walk(&self.machine, address);
-                if step.entry.is_owned() {
-                    return Err(Errno::EACCES);
-                }
-                address = step.next(address);
-            }
+            address = step.next(address);
         }
-        Ok(())
+        false
     }
 
     /// Brings the leaves of a range in line with its areas.
@@ -359,14 +271,4 @@ impl<M: Machine> Space<M> {
             address = end;
         }
     }
-}
-
-/// The pages of a call's range; `too_long` is the error if they reach over the end of all
-/// addresses.
-fn range(address: u64, len: u64, too_long: Errno) -> Result<Range<u64>, Errno> {
-    if !address.is_multiple_of(PAGE) {
-        return Err(Errno::EINVAL);
-    }
-    let end = up(len, PAGE).and_then(|len| address.checked_add(len)).ok_or(too_long)?;
-    Ok(address..end)
 }

@@ -42,6 +42,11 @@
 //! makes a private copy of it, and a copy never becomes executable. What runs is, byte for byte,
 //! the object that the kernel verified.
 //!
+//! # Enclaves
+//!
+//! An enclave has no page tables of its own. [`Flat`] gives it the same calls on pages that are accepted
+//! from the processor one by one, and [`Memory`] is either.
+//!
 //! # What is left out
 //!
 //! There is no `mremap`: a libc's `realloc` does without, at the cost of a copy, and it was a tenth
@@ -64,9 +69,12 @@ extern crate std;
 
 mod areas;
 mod arenas;
+mod asked;
 mod bits;
 mod calls;
+mod flat;
 mod frames;
+mod memory;
 mod space;
 mod tables;
 mod types;
@@ -75,6 +83,8 @@ mod types;
 mod tests;
 
 pub use areas::MAX_MAPPINGS;
+pub use flat::{Enclave, Flat, Shown};
+pub use memory::Memory;
 pub use space::Space;
 pub use types::{
     Access, Backing, Config, Denial, Errno, Fault, Machine, Object, Place, Prot, Region, Usage,

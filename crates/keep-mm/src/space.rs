@@ -24,7 +24,7 @@ use crate::{Access, Config, Denial, Errno, Fault, Machine, Object, Prot, Usage};
 
 /// Pages that are mapped together when one is touched, where chunks do not fit: 64 KiB, the unit
 /// in which WebAssembly memory grows. Mapping costs nothing until the page is used.
-const AROUND: u64 = 16 * PAGE;
+pub(crate) const AROUND: u64 = 16 * PAGE;
 /// The least by which memory grows.
 const GROWTH: u64 = 64 << 20;
 
@@ -56,19 +56,11 @@ impl<M: Machine> Space<M> {
         while frames.end().checked_add(CHUNK).is_some_and(|end| end <= config.free_ram.end) {
             frames.push_chunk();
         }
-        let mut areas = Areas::default();
-        for region in config.image {
-            let range = down(region.range.start, PAGE)..down(region.range.end, PAGE);
-            if range.start < range.end && areas.within(range.clone()).next().is_none() {
-                let area = Area { end: range.end, prot: region.prot, kind: Kind::Image };
-                areas.insert(range.start, area);
-            }
-        }
         Self {
             machine,
             frames,
             tables: Tables::new(config.root, config.tables),
-            areas,
+            areas: Areas::of_image(&config.image),
             arenas: Arenas::default(),
             zones: Zones::new(config.mmap),
             brk: Brk {
@@ -452,7 +444,11 @@ impl<M: Machine> Space<M> {
             self.set(at, old, Entry::direct(phys));
             self.frames.push_chunk();
         }
-        self.frames.end() > old_end
+        let end = self.frames.end();
+        if end > old_end {
+            self.machine.adopt(old_end, end);
+        }
+        end > old_end
     }
 }
 
@@ -484,7 +480,7 @@ pub(crate) struct Zones {
 }
 
 impl Zones {
-    fn new(all: Range<u64>) -> Self {
+    pub(crate) fn new(all: Range<u64>) -> Self {
         let all = up(all.start, CHUNK).unwrap_or(0)..down(all.end, CHUNK);
         let part = down(all.end.saturating_sub(all.start) / 16, CHUNK);
         let arenas = all.end - part..all.end;

@@ -30,6 +30,12 @@ pub trait Machine {
     /// Returns first and end address. What does not adjoin the memory there is, is not aligned
     /// to chunks or passes the limit is refused by the caller, so nothing of it is used.
     fn grow(&mut self, len: u64) -> Option<(u64, u64)>;
+    /// Takes possession of memory that [`grow`](Self::grow) has just named, `start` to `end`, once
+    /// the direct map shows it and before it is touched: where the processor tells a Keep's own
+    /// memory from the host's, it has to be told which is which.
+    fn adopt(&mut self, start: u64, end: u64) {
+        let _ = (start, end);
+    }
 }
 
 /// What the address space starts from.
@@ -103,6 +109,21 @@ impl Prot {
             Access::Write => self.write(),
             Access::Execute => self.exec(),
         }
+    }
+
+    /// Read 1, write 2, execute 4.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The rights among these bits.
+    pub(crate) fn of_bits(bits: u8) -> Self {
+        Self(bits & 7)
+    }
+
+    /// Those of both.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     pub(crate) fn write(self) -> bool {

@@ -16,7 +16,8 @@
 //! |---|---|
 //! | [`attributes`] | what an enclave is allowed, and **what a Keep must never be** |
 //! | [`page`] | types and rights of pages, `SECINFO`, `TCS` |
-//! | [`report`] | `TARGETINFO`, `REPORTDATA`, `REPORT` and its MAC |
+//! | [`report`] | `TARGETINFO`, `REPORTDATA`, `REPORT` |
+//! | `mac` | the MAC of a `REPORT` (feature of that name, not in a Keep) |
 //! | [`key`] | `KEYREQUEST`, and the key that seals a Keep's files |
 //! | [`ssa`] | state save areas: `GPRSGX`, `EXITINFO`, `EXINFO` |
 //! | [`exception`] | what an exception means |
@@ -34,6 +35,8 @@ mod bytes;
 pub mod enclu;
 pub mod exception;
 pub mod key;
+#[cfg(feature = "mac")]
+mod mac;
 pub mod page;
 pub mod range;
 pub mod report;

@@ -6,9 +6,6 @@
 //! `EREPORT` writes a [`Report`] whose MAC only the enclave of the [`TargetInfo`] can check, because only it
 //! gets that report key. A quoting enclave does so and then signs the [`ReportBody`]: it is the body of a quote.
 
-use aes::Aes128;
-use cmac::{Cmac, KeyInit as _, Mac as _};
-
 use crate::attributes::Attributes;
 use crate::bytes::{LayoutError, get, is_zero, put};
 
@@ -181,13 +178,6 @@ impl Report {
     /// Its length.
     pub const SIZE: usize = 432;
 
-    /// A report as `EREPORT` makes it, under a report key.
-    #[must_use]
-    pub fn new(body: ReportBody, key_id: [u8; 32], key: &[u8; 16]) -> Self {
-        let mac = mac(&body.to_bytes(), key).finalize().into_bytes().into();
-        Self { body, key_id, mac }
-    }
-
     /// The 432 bytes.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; Self::SIZE] {
@@ -210,18 +200,4 @@ impl Report {
             mac: get::<416, 16, 432>(bytes),
         })
     }
-
-    /// Whether an enclave on this machine made the report for the enclave that has this report key. Takes the
-    /// same time for each wrong MAC.
-    #[must_use]
-    pub fn is_by(&self, key: &[u8; 16]) -> bool {
-        mac(&self.body.to_bytes(), key).verify(&self.mac.into()).is_ok()
-    }
-}
-
-/// AES-CMAC (NIST SP 800-38B) over a body.
-fn mac(body: &[u8; ReportBody::SIZE], key: &[u8; 16]) -> Cmac<Aes128> {
-    let mut mac = Cmac::<Aes128>::new(&(*key).into());
-    mac.update(body);
-    mac
 }

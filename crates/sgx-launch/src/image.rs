@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! How the image of a Keep becomes an enclave: a proposal, and the plan that follows from it.
+//! How the image of a Keep becomes an enclave: the plan of its pages.
 //!
 //! The image builder (`keep-image`) lays a kernel and a program out for a virtual machine: physical runs of
 //! pages of three kinds, page tables, descriptor tables, a processor's state. An enclave needs less. Its plan
 //! ([`Enclave::plan`]) is made from the same image, so that the bytes of kernel and program that are measured are
-//! the same on each backend. What the kernel lacks yet to run in such an enclave is listed below.
+//! the same on each backend.
 //!
 //! # Addresses
 //!
@@ -28,7 +28,7 @@
 //! | page tables at `TABLES_VIRT` | R+W | none: the host's kernel has them, and the map of pages guards them |
 //! | shared block at `SHARED_VIRT` | R+W | the same address, **outside**: above `2^45`; the host maps it before the launch |
 //! | direct map at `DIRECT_VIRT` | R+W | none: there are no physical addresses |
-//! | – | – | threads at [`THREADS`] |
+//! | – | – | kernel's own memory from [`MMAP_END`] on, threads at [`THREADS`] |
 //!
 //! # Pages
 //!
@@ -48,36 +48,18 @@
 //!
 //! # Threads
 //!
-//! A thread has a slot of [`SLOT`] bytes at `THREADS + n · SLOT`:
-//!
-//! | offset | pages | what | rights |
-//! |---|---|---|---|
-//! | 0 | 1 | `TCS`: entry at the kernel's enclave entry, FS at the thread block, two frames | none |
-//! | 1 | 2 | state save areas, one page each ([`sgx_guest::ssa::Frame`] of a Keep's attributes) | R+W |
-//! | 3 | 1 | nothing: a guard | – |
-//! | 4 | 4 | stack of entry and handler | R+W |
-//! | 8 | 1 | thread block: its own address, saved stack pointers, whether the handler may run | R+W |
-//! | 9 | 7 | nothing | – |
-//!
-//! The first slot is in the plan, measured, after text and data ([`thread`]). Further ones come while the Keep runs: the
+//! [`keep_layout::enclave`] has the map of a thread's slot. The first slot is in the plan, measured, after
+//! text and data ([`thread`], [`block`]). A Keep has one thread; further ones would come while it runs: the
 //! enclave awaits and accepts the pages, writes the `TCS`, asks for `EMODT` and accepts that.
-//!
-//! # What the kernel has to have for it
-//!
-//! - a word in `KernelHeader` with the enclave's entry (offset of `OENTRY`): it tells a first entry, a return of
-//!   a host call and an exception apart by `CSSA` in RAX and by the thread block, never by what else the host
-//!   left in registers; it loads RSP from the thread block, clears the direction and alignment flags and
-//!   loads MXCSR and the x87 control word;
-//! - an end of the mmap area that depends on the platform ([`MMAP_END`] here);
-//! - a map of which pages are awaited, for [`sgx_guest::exception::decide`];
-//! - the shared block's address checked by [`sgx_guest::range::Elrange::outside_words`], once, at the start.
 //!
 //! # Sizes
 //!
 //! A page costs one `EADD` and sixteen `EEXTEND`s. What is not in the image is not measured, so a Keep of 4 MiB
 //! is about a thousand pages and 5.3 MB of SHA-256.
 
-use keep_image::{Image, PageKind, Start};
+use keep_image::{Image, PageKind};
+pub use keep_layout::enclave::{MMAP_END, SIZE, SLOT, THREADS};
+use keep_layout::enclave::{BLOCK, FRAMES, SSA, STACK};
 use keep_layout::{KERNEL_TEXT, MMAP_START, PROGRAM_START, SHARED_SIZE, SHARED_VIRT};
 use sgx_guest::page::{PAGE, Rights, SecInfo, Tcs};
 use sgx_guest::range::Elrange;
@@ -87,48 +69,41 @@ use crate::secs::Secs;
 
 /// First address of a Keep's enclave.
 pub const BASE: u64 = 0;
-/// Size of a Keep's enclave.
-pub const SIZE: u64 = 1 << 45;
-/// End of the mmap area in an enclave.
-pub const MMAP_END: u64 = 0x1f00_0000_0000;
-/// The first thread's slot.
-pub const THREADS: u64 = 0x1f00_0000_0000;
-/// Bytes of a thread's slot.
-pub const SLOT: u64 = 16 * PAGE;
 /// More threads than that an enclave has no slots for.
 pub const MAX_THREADS: u64 = 4096;
 
-/// State save areas of a thread: for what is interrupted, and for a handler that is.
-const FRAMES: u32 = 2;
-/// Where they begin in a slot.
-const SSA: u64 = PAGE;
-/// Where the stack of entry and handler begins in a slot.
-const STACK: u64 = 4 * PAGE;
-/// Where it ends, and the thread block begins.
-const BLOCK: u64 = 8 * PAGE;
-
 const _: () = {
-    assert!(Elrange::new(BASE, SIZE).is_some());
+    let elrange = Elrange::new(BASE, SIZE);
+    assert!(matches!(elrange, Some(range) if range.outside_words(SHARED_VIRT, SHARED_SIZE)));
     assert!(BASE < PROGRAM_START && PROGRAM_START < KERNEL_TEXT && KERNEL_TEXT < MMAP_START);
     assert!(MMAP_START < MMAP_END && MMAP_END <= THREADS);
     assert!(THREADS + MAX_THREADS * SLOT <= BASE + SIZE);
-    assert!(BASE + SIZE <= SHARED_VIRT && SHARED_VIRT + SHARED_SIZE <= 1 << 46);
+    assert!(SHARED_VIRT + SHARED_SIZE <= 1 << 46);
 };
 
-/// A thread of a Keep, as its `TCS` describes it.
-///
-/// The entry is the one that the processor's state names, until the kernel has one for enclaves.
+/// A thread of a Keep, as its `TCS` describes it. `entry` is [`Image::enclave_entry`].
 #[must_use]
-pub const fn thread(start: &Start, number: u64) -> Tcs {
+pub const fn thread(entry: u64, number: u64) -> Tcs {
     let slot = (THREADS - BASE).saturating_add(number.saturating_mul(SLOT));
     Tcs {
         flags: 0,
         ssa: slot.saturating_add(SSA),
-        ssa_count: FRAMES,
-        entry: start.rip.wrapping_sub(BASE),
+        ssa_count: FRAMES as u32,
+        entry: entry.wrapping_sub(BASE),
         fs: slot.saturating_add(BLOCK),
         gs: 0,
     }
+}
+
+/// The block of a thread as it is at the launch: where it is itself, and where the start information is.
+#[must_use]
+pub fn block(start_info: u64, number: u64) -> [u8; PAGE as usize] {
+    let mut page = [0; PAGE as usize];
+    let address = BASE.saturating_add(thread(0, number).fs);
+    for (word, value) in page.as_chunks_mut::<8>().0.iter_mut().zip([address, start_info]) {
+        *word = value.to_le_bytes();
+    }
+    page
 }
 
 /// An image with the pages that an enclave needs besides.
@@ -136,21 +111,28 @@ pub const fn thread(start: &Start, number: u64) -> Tcs {
 pub struct Enclave<'a> {
     image: &'a Image<'a>,
     thread: [u8; Tcs::SIZE],
+    block: [u8; PAGE as usize],
 }
 
 impl<'a> Enclave<'a> {
     /// Of this image.
     #[must_use]
     pub fn new(image: &'a Image<'a>) -> Self {
-        Self { image, thread: thread(image.start(), 0).to_bytes() }
+        let thread = thread(image.enclave_entry(), 0).to_bytes();
+        Self { image, thread, block: block(image.start().rdi, 0) }
     }
 
     /// The plan of a Keep for a workload, whose digest is `config_id`.
     ///
     /// # Errors
     ///
-    /// [`PlanError`]: no image of the builder's has one.
+    /// [`PlanError::Thread`] if the kernel cannot live in an enclave; the others: no image of the builder's has
+    /// one.
     pub fn plan(&self, config_id: [u8; 64]) -> Result<Plan<'_>, PlanError> {
+        let slot = THREADS - BASE;
+        if self.image.enclave_entry() == 0 {
+            return Err(PlanError::Thread(slot));
+        }
         let mut plan = Plan::new(Secs::keep(BASE, SIZE, config_id)?);
         let info = self.image.info();
         for (run, bytes) in self.image.runs() {
@@ -163,14 +145,13 @@ impl<'a> Enclave<'a> {
             let offset = virt.wrapping_sub(BASE);
             plan.push(Region::measured(offset, SecInfo::reg(rights), Content::Bytes(bytes)))?;
         }
-        let slot = THREADS - BASE;
         let data = SecInfo::reg(Rights::RW);
-        let frames = plan.secs().frame.size() * u64::from(FRAMES);
+        let frames = plan.secs().frame.size() * FRAMES;
         for region in [
             Region::measured(slot, SecInfo::tcs(), Content::Bytes(&self.thread)),
             Region::measured(slot + SSA, data, Content::Zeros(frames)),
             Region::measured(slot + STACK, data, Content::Zeros(BLOCK - STACK)),
-            Region::measured(slot + BLOCK, data, Content::Zeros(PAGE)),
+            Region::measured(slot + BLOCK, data, Content::Bytes(&self.block)),
         ] {
             plan.push(region)?;
         }

@@ -73,6 +73,7 @@ impl Entry {
         }
     }
 
+    #[cfg(feature = "host")]
     fn write(&self, page: &mut [u8; PAGE], number: usize) {
         let at = HEADER + number * ENTRY;
         let Answer { eax, ebx, ecx, edx } = self.answer;
@@ -172,6 +173,7 @@ impl<'a> Table<'a> {
         Ok(table)
     }
 
+    #[cfg(feature = "host")]
     /// Writes a page, for the launch. Entries beyond [`ENTRIES`] do not fit.
     ///
     /// # Errors

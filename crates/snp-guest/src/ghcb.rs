@@ -25,11 +25,14 @@ use core::ops::Range;
 use sallyport::Window;
 
 use crate::PAGE;
-use crate::msr::{Features, VERSION};
+#[cfg(feature = "host")]
+use crate::msr::Features;
+use crate::msr::VERSION;
 
 /// Offsets of the fields, in bytes.
 pub(crate) mod field {
     pub(crate) const RAX: usize = 0x1f8;
+    #[cfg(feature = "host")]
     pub(crate) const RBX: usize = 0x318;
     pub(crate) const CODE: usize = 0x390;
     pub(crate) const INFO_1: usize = 0x398;
@@ -330,6 +333,7 @@ impl Event for Out {
     }
 }
 
+#[cfg(feature = "host")]
 /// `in`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct In {
@@ -339,6 +343,7 @@ pub struct In {
     pub width: Width,
 }
 
+#[cfg(feature = "host")]
 impl Event for In {
     type Answer = u32;
 
@@ -355,10 +360,12 @@ impl Event for In {
     }
 }
 
+#[cfg(feature = "host")]
 /// Asks what the hypervisor can do, as [`crate::msr::AskFeatures`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AskFeatures;
 
+#[cfg(feature = "host")]
 impl Event for AskFeatures {
     type Answer = Features;
 
@@ -454,11 +461,13 @@ impl Event for GuestRequest {
     }
 }
 
+#[cfg(feature = "host")]
 /// In `SW_EXITINFO2`: too little room for the certificates.
 pub(crate) const INVALID_LENGTH: u64 = 1 << 32;
 /// In `SW_EXITINFO2`: not now.
 pub(crate) const BUSY: u64 = 2 << 32;
 
+#[cfg(feature = "host")]
 /// A guest request that brings the host's certificates along, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExtendedGuestRequest {
@@ -470,6 +479,7 @@ pub struct ExtendedGuestRequest {
     pub pages: u64,
 }
 
+#[cfg(feature = "host")]
 impl Event for ExtendedGuestRequest {
     type Answer = Outcome;
 
@@ -494,6 +504,7 @@ impl Event for ExtendedGuestRequest {
     }
 }
 
+#[cfg(feature = "host")]
 /// Starts another processor from a VMSA that the Keep made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CreateProcessor {
@@ -505,6 +516,7 @@ pub struct CreateProcessor {
     pub sev_features: u64,
 }
 
+#[cfg(feature = "host")]
 impl Event for CreateProcessor {
     type Answer = ();
 
@@ -529,6 +541,7 @@ impl Event for CreateProcessor {
     }
 }
 
+#[cfg(feature = "host")]
 /// Stops a processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DestroyProcessor {
@@ -536,6 +549,7 @@ pub struct DestroyProcessor {
     pub apic_id: u32,
 }
 
+#[cfg(feature = "host")]
 impl Event for DestroyProcessor {
     type Answer = ();
 

@@ -46,6 +46,7 @@ pub mod pages;
 pub mod psc;
 pub mod request;
 pub mod secrets;
+#[cfg(feature = "host")]
 pub mod vmsa;
 
 /// Bytes of a small page.

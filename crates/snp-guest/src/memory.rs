@@ -70,6 +70,7 @@ pub fn acquire<W: Window, const N: usize>(
     Ok(pages.validate(range, pvalidate)?)
 }
 
+#[cfg(feature = "host")]
 /// Gives memory of the Keep's own to the hypervisor. The Keep has wiped what it does not want to show;
 /// the hypervisor cannot decrypt what was there, though.
 ///

@@ -22,15 +22,23 @@ const NO_FRAME: u64 = u64::MAX >> 12;
 pub(crate) mod code {
     pub(crate) const SEV_INFO_ANSWER: u64 = 0x001;
     pub(crate) const SEV_INFO: u64 = 0x002;
+    #[cfg(feature = "host")]
     pub(crate) const CPUID: u64 = 0x004;
+    #[cfg(feature = "host")]
     pub(crate) const CPUID_ANSWER: u64 = 0x005;
+    #[cfg(feature = "host")]
     pub(crate) const RESET_HOLD: u64 = 0x006;
+    #[cfg(feature = "host")]
     pub(crate) const RESET_HOLD_ANSWER: u64 = 0x007;
+    #[cfg(feature = "host")]
     pub(crate) const PREFERRED: u64 = 0x010;
+    #[cfg(feature = "host")]
     pub(crate) const PREFERRED_ANSWER: u64 = 0x011;
     pub(crate) const REGISTER: u64 = 0x012;
     pub(crate) const REGISTER_ANSWER: u64 = 0x013;
+    #[cfg(feature = "host")]
     pub(crate) const PAGE_STATE: u64 = 0x014;
+    #[cfg(feature = "host")]
     pub(crate) const PAGE_STATE_ANSWER: u64 = 0x015;
     pub(crate) const FEATURES: u64 = 0x080;
     pub(crate) const FEATURES_ANSWER: u64 = 0x081;
@@ -191,6 +199,7 @@ pub enum Register {
     Edx,
 }
 
+#[cfg(feature = "host")]
 /// Asks for one register of a CPUID function with subleaf 0.
 ///
 /// Nobody vouches for the answer: under SEV-SNP a Keep uses [`crate::cpuid`] instead, and this only
@@ -203,6 +212,7 @@ pub struct AskCpuid {
     pub register: Register,
 }
 
+#[cfg(feature = "host")]
 impl Call for AskCpuid {
     type Answer = u32;
 
@@ -216,10 +226,12 @@ impl Call for AskCpuid {
     }
 }
 
+#[cfg(feature = "host")]
 /// Waits until another processor wakes this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResetHold;
 
+#[cfg(feature = "host")]
 impl Call for ResetHold {
     /// Whether it was woken; if not, it has to wait again.
     type Answer = bool;
@@ -233,10 +245,12 @@ impl Call for ResetHold {
     }
 }
 
+#[cfg(feature = "host")]
 /// Asks where the hypervisor would like the GHCB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AskPreferred;
 
+#[cfg(feature = "host")]
 impl Call for AskPreferred {
     /// Physical address; none if any will do. A Keep puts the GHCB where its image says, and a
     /// wish for another place is a reason to end.
@@ -301,6 +315,7 @@ impl Owner {
     }
 }
 
+#[cfg(feature = "host")]
 /// Changes the state of one small page. For more than a few, see [`crate::psc`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChangePage {
@@ -308,6 +323,7 @@ pub struct ChangePage {
     to: Owner,
 }
 
+#[cfg(feature = "host")]
 impl ChangePage {
     /// Of the page at a physical address.
     ///
@@ -319,6 +335,7 @@ impl ChangePage {
     }
 }
 
+#[cfg(feature = "host")]
 impl Call for ChangePage {
     type Answer = ();
 

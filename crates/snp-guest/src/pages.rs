@@ -141,6 +141,7 @@ impl<const N: usize> Pages<N> {
         self.spans().find(|span| (span.start..span.end).contains(&address)).map(|span| span.state)
     }
 
+    #[cfg(feature = "host")]
     /// All spans, by ascending address.
     pub fn iter(&self) -> impl Iterator<Item = (Range<u64>, State)> {
         self.spans().map(|span| (span.start..span.end, span.state))
@@ -180,6 +181,7 @@ impl<const N: usize> Pages<N> {
         Ok(self.set(range, State::Assigned)?)
     }
 
+    #[cfg(feature = "host")]
     /// The guest's pages become shared: `change` has the hypervisor change them. They have to be
     /// rescinded before.
     ///
@@ -210,6 +212,7 @@ impl<const N: usize> Pages<N> {
         self.step(range, State::Assigned, State::Validated, pvalidate)
     }
 
+    #[cfg(feature = "host")]
     /// Takes validation back, before pages are shared.
     ///
     /// # Errors

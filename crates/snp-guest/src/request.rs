@@ -8,6 +8,7 @@
 
 use core::fmt;
 
+#[cfg(feature = "host")]
 use zeroize::Zeroizing;
 
 use crate::bytes;
@@ -118,6 +119,7 @@ impl ReportRequest {
     }
 }
 
+#[cfg(feature = "host")]
 /// What a derived key is derived from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Root {
@@ -127,6 +129,7 @@ pub enum Root {
     Migration = 1,
 }
 
+#[cfg(feature = "host")]
 /// Asks for a derived key (`MSG_KEY_REQ`; firmware ABI, section 7.2).
 ///
 /// **Always bound to the launch measurement and to the policy**: another image, or the same one
@@ -142,6 +145,7 @@ pub struct KeyRequest {
     mitigations: Option<u64>,
 }
 
+#[cfg(feature = "host")]
 /// `GUEST_FIELD_SELECT`.
 mod mix {
     pub(super) const POLICY: u64 = 1 << 0;
@@ -153,6 +157,7 @@ mod mix {
     pub(super) const MITIGATIONS: u64 = 1 << 6;
 }
 
+#[cfg(feature = "host")]
 impl KeyRequest {
     /// Bytes of the request; the last eight are of version 2.
     pub const SIZE: usize = 0x28;

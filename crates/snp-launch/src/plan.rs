@@ -12,23 +12,7 @@ use crate::digest::{DigestError, LaunchDigest, Update};
 use crate::start::vmsa_of;
 
 /// Where the pages are that only SEV-SNP has.
-pub mod layout {
-    use keep_layout::{PAGE, SHARED_PHYS, TABLES_PHYS, TABLES_SIZE};
-
-    /// The CPUID page: the last page of the window of page tables, so it is mapped there.
-    pub const CPUID_PHYS: u64 = TABLES_PHYS + TABLES_SIZE - PAGE;
-    /// The secrets page: the one before.
-    pub const SECRETS_PHYS: u64 = CPUID_PHYS - PAGE;
-    /// The GHCB of the first processor, in the part of the shared block that its protocol does not
-    /// use; those of others follow.
-    pub const GHCB_PHYS: u64 = SHARED_PHYS + 0x3000;
-    /// How many processors have a GHCB there.
-    pub const GHCBS: u64 = 8;
-    /// A page for messages to the firmware.
-    pub const REQUEST_PHYS: u64 = GHCB_PHYS + GHCBS * PAGE;
-    /// A page for the firmware's answers.
-    pub const ANSWER_PHYS: u64 = REQUEST_PHYS + PAGE;
-}
+pub use keep_layout::snp as layout;
 
 /// What a plan depends on beside the image. All of it changes the measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,7 +18,7 @@
 //! KeepClaims ::= SEQUENCE {
 //!   version           INTEGER { v1(1) },
 //!   platform          UTF8String (SIZE (1..32)),      -- snp, sgx, tdx, development
-//!   product           UTF8String (SIZE (1..64)),      -- Milan; FMSPC 00606a000000; development
+//!   product           UTF8String (SIZE (1..64)),      -- Milan; FMSPC 00606a000000; development; snp-sim
 //!   measurement       OCTET STRING (SIZE (32 | 48)),  -- MRENCLAVE; MEASUREMENT or MRTD
 //!   debug             ENUMERATED { no(0) },
 //!   fresh             BOOLEAN,                        -- a nonce of the Steward was bound

@@ -16,6 +16,9 @@ use evidence_testkit::statement::{self, Binding, oid};
 use evidence_testkit::{DAY, NOW};
 use steward_core::{Authority, Fault, IssueRefusal, MAX_BUNDLE, NONCE_LIFETIME, RequestRefusal};
 
+/// Type of quotes of stand-ins.
+const STAND_IN: &str = "1.3.6.1.4.1.58270.1.17";
+
 /// The code of the refusal of a request.
 fn code(authority: &Authority, csr: &[u8]) -> &'static str {
     let refusal =
@@ -145,6 +148,9 @@ fn malformed() -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("csr.statement-type", new().attestation("2.23.133.20.1", &garbage).sign(&key)),
         ("csr.statement-type", bound_version(1, oid::BOUND, 0)),
+        // Quotes of stand-ins have no published statement.
+        ("csr.statement-type", new().attestation(STAND_IN, &garbage).sign(&key)),
+        ("csr.extension", new().extension(STAND_IN, false, &garbage).sign(&key)),
         ("csr.statement", new().extension(oid::SNP, false, &garbage).sign(&key)),
         ("csr.statement", new().extension(oid::SGX, false, &garbage).sign(&key)),
         ("csr.statement", new().extension(oid::SGX, false, b"x").sign(&key)),

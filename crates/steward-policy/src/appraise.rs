@@ -73,8 +73,21 @@ pub fn appraise(
         }
         (Platform::Development, Detail::Snp(detail)) => {
             if let Some(section) = &policy.development {
-                migration(detail, &mut out);
-                code(claims, &section.code, &mut out);
+                match &section.snp {
+                    Some(rules) => snp(claims, detail, rules, &mut out),
+                    None => {
+                        migration(detail, &mut out);
+                        code(claims, &section.code, &mut out);
+                    }
+                }
+            }
+        }
+        (Platform::Development, Detail::Sgx(detail)) => {
+            if let Some(section) = &policy.development {
+                match &section.sgx {
+                    Some(rules) => sgx(claims, detail, rules, &mut out),
+                    None => code(claims, &section.code, &mut out),
+                }
             }
         }
         _ => out.push(No::Format { platform }),

@@ -307,8 +307,19 @@ fn development(rules: &DevelopmentPolicy, out: &mut Vec<String>) {
     ));
     let CodePolicy { signer, hash, hash_blacklist, .. } = &rules.code;
     if !(signer.is_empty() && hash.is_empty() && hash_blacklist.is_empty()) {
-        code("development", "MEASUREMENT", &rules.code, out);
+        code("development", "MEASUREMENT or MRENCLAVE", &rules.code, out);
     }
+    // The same rules as for hardware, under another name.
+    let mut nested = Vec::new();
+    if let Some(rules) = &rules.sgx {
+        sgx(rules, &mut nested);
+    }
+    if let Some(rules) = &rules.snp {
+        snp(rules, &mut nested);
+    }
+    out.extend(nested.into_iter().map(|line: String| {
+        line.replace("[sgx]", "[development.sgx]").replace("[snp]", "[development.snp]")
+    }));
 }
 
 fn workloads(rules: &[WorkloadRule], certificate: &CertificatePolicy, out: &mut Vec<String>) {

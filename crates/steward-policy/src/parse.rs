@@ -58,7 +58,14 @@ pub(crate) fn policy(text: &str) -> Result<Policy> {
 
 /// `signer`, `hash`, `hash_blacklist` and `any_code`; hashes are of `LENGTH` bytes.
 fn code<const LENGTH: usize>(table: &Table<'_, '_>, signers: bool) -> Result<CodePolicy> {
-    let hash_of = |text: &str| bytes::<LENGTH>(text).map(|hash| hash.to_vec());
+    code_of(table, signers, |text| bytes::<LENGTH>(text).map(|hash| hash.to_vec()))
+}
+
+fn code_of(
+    table: &Table<'_, '_>,
+    signers: bool,
+    hash_of: impl Copy + Fn(&str) -> core::result::Result<Vec<u8>, String>,
+) -> Result<CodePolicy> {
     let code = CodePolicy {
         signer: if signers { table.allowed("signer", hash_of)? } else { Vec::new() },
         hash: table.allowed("hash", hash_of)?,
@@ -352,7 +359,7 @@ fn tdx(table: &Table<'_, '_>) -> Result<TdxPolicy> {
 }
 
 fn development(source: &str, table: &Table<'_, '_>) -> Result<DevelopmentPolicy> {
-    table.only(&["root", "signer", "hash", "hash_blacklist", "any_code"])?;
+    table.only(&["root", "signer", "hash", "hash_blacklist", "any_code", "sgx", "snp"])?;
     let wanted = "a certificate in PEM, or a list of such";
     let entries: Vec<_> = match table.get("root") {
         None => {
@@ -385,7 +392,23 @@ fn development(source: &str, table: &Table<'_, '_>) -> Result<DevelopmentPolicy>
     if roots.is_empty() || roots.len() > 8 {
         return Err(table.fault_at("root", "there are from one to eight roots"));
     }
-    Ok(DevelopmentPolicy { code: code::<48>(table, true)?, roots })
+    Ok(DevelopmentPolicy {
+        code: code_of(table, true, hash_of_either)?,
+        roots,
+        sgx: table.table("sgx")?.map(|table| sgx(&table)).transpose()?,
+        snp: table.table("snp")?.map(|table| snp(&table)).transpose()?,
+    })
+}
+
+/// A hash as SGX has it, or as SNP has it.
+fn hash_of_either(text: &str) -> core::result::Result<Vec<u8>, String> {
+    match hex(text)? {
+        hash if matches!(hash.len(), 32 | 48) => Ok(hash),
+        other => Err(format!(
+            "32 bytes (SGX) or 48 (SNP) are wanted here, and there are {}",
+            other.len()
+        )),
+    }
 }
 
 fn certificate(table: &Table<'_, '_>) -> Result<CertificatePolicy> {

@@ -186,8 +186,13 @@ pub(crate) struct TdxPolicy {
 /// `[development]`.
 #[derive(Debug, Clone)]
 pub(crate) struct DevelopmentPolicy {
+    /// For evidence whose format has no section of its own below.
     pub(crate) code: CodePolicy,
     pub(crate) roots: Vec<Vec<u8>>,
+    /// `[development.sgx]`.
+    pub(crate) sgx: Option<SgxPolicy>,
+    /// `[development.snp]`.
+    pub(crate) snp: Option<SnpPolicy>,
 }
 
 /// Rules for the certificates themselves: `[certificate]`.

@@ -293,6 +293,85 @@ fn other_refusals() -> Vec<PolicyRefusal> {
     out
 }
 
+/// A policy for hardware, as one for stand-ins.
+fn for_stand_ins(policy: &str) -> String {
+    let mut text = format!("[development]\nroot = '''{ROOT}'''\n");
+    for line in policy.lines() {
+        match line.strip_prefix("[sgx").or_else(|| line.strip_prefix("[snp")) {
+            Some(_) => text += &line.replacen('[', "[development.", 1),
+            None => text += line,
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// The very rules for hardware hold for evidence of stand-ins, and say the same of it.
+#[test]
+fn rules_for_stand_ins_are_those_for_hardware() {
+    let mut compared = 0;
+    for case in cases() {
+        let mut claims = (case.claims)();
+        let is_hardware = matches!(claims.platform, Platform::Sgx | Platform::Snp);
+        if !is_hardware || matches!(case.code, "policy.platform" | "policy.format") {
+            continue;
+        }
+        claims.platform = Platform::Development;
+        let text = for_stand_ins(&case.policy);
+        verdict(&claims, &text).unwrap_or_else(|refusals| panic!("{refusals:?}\n{text}"));
+        (case.spoil)(&mut claims);
+        let codes: Vec<_> =
+            verdict(&claims, &text).unwrap_err().iter().map(|refusal| refusal.code()).collect();
+        assert_eq!(codes, [case.code], "{text}");
+        compared += 1;
+    }
+    assert!(compared > 30, "{compared}");
+}
+
+/// What is let in as a stand-in is not let in as hardware, nor the other way round.
+#[test]
+fn a_stand_in_is_no_hardware_and_hardware_no_stand_in() {
+    for (claims, section) in [(sgx(), "sgx"), (snp(), "snp")] {
+        let hardware = format!("[{section}]\nany_code = true");
+        let stand_in = for_stand_ins(&hardware);
+        let mut of_stand_in = claims.clone();
+        of_stand_in.platform = Platform::Development;
+        assert!(verdict(&claims, &hardware).is_ok());
+        assert!(verdict(&of_stand_in, &stand_in).is_ok());
+        for (claims, policy) in [(&claims, &stand_in), (&of_stand_in, &hardware)] {
+            let refusals = verdict(claims, policy).unwrap_err();
+            let codes: Vec<_> = refusals.iter().map(|refusal| refusal.code()).collect();
+            assert_eq!(codes, ["policy.platform"], "{policy}");
+        }
+    }
+}
+
+/// Without a section of its own a format is under the rules for code of `[development]`.
+#[test]
+fn code_of_stand_ins_is_named_by_hashes_of_either_length() {
+    let mut enclave = sgx();
+    enclave.platform = Platform::Development;
+    let guest = development();
+    let named = |claims: &Claims| evidence_pki::hex(&claims.measurement);
+    let policy =
+        |hashes: &[String]| format!("[development]\nroot = '''{ROOT}'''\nhash = {hashes:?}\n");
+    for (hashes, enclaves, guests) in [
+        (vec![named(&enclave)], true, false),
+        (vec![named(&guest)], false, true),
+        (vec![named(&enclave), named(&guest)], true, true),
+    ] {
+        assert_eq!(verdict(&enclave, &policy(&hashes)).is_ok(), enclaves);
+        assert_eq!(verdict(&guest, &policy(&hashes)).is_ok(), guests);
+    }
+    let with_signer = |signer: &[u8]| {
+        let signer = evidence_pki::hex(signer);
+        format!("[development]\nroot = '''{ROOT}'''\nsigner = [{signer:?}]\n")
+    };
+    let signer = enclave.signer.clone().unwrap();
+    assert!(verdict(&enclave, &with_signer(&signer)).is_ok());
+    assert!(verdict(&enclave, &with_signer(&[7; 32])).is_err());
+}
+
 #[test]
 fn each_rule_holds_and_is_enforced() {
     let mut reached: BTreeSet<&str> = BTreeSet::new();
@@ -558,6 +637,6 @@ fn development_is_never_hardware() {
     assert_eq!(verdict(&development(), &hash).unwrap_err()[0].code(), "policy.hash");
     assert!(verdict(&snp(), &hash).is_ok());
     let mut confused = development();
-    confused.detail = Detail::Sgx(Box::new(detail_sgx(&mut sgx()).clone()));
+    confused.detail = Detail::Tdx(Box::new(detail_tdx(&mut tdx()).clone()));
     assert_eq!(verdict(&confused, &both).unwrap_err()[0].code(), "policy.format");
 }

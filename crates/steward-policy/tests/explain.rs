@@ -83,6 +83,13 @@ fn what_is_good_enough_needs_no_warning() {
     // Code is of no interest in development, unless somebody names some.
     let said = explained(&format!("[development]\nroot = '''{ROOT}'''"));
     assert!(!said.iter().any(|line| line.contains("whatever code")), "{said:#?}");
+    // Rules for stand-ins are told as those for hardware.
+    let said = explained(&format!(
+        "[development]\nroot = '''{ROOT}'''\n[development.sgx]\nany_code = true\nconfig_svn = 2"
+    ));
+    let line = "[development.sgx] The enclave's CONFIGSVN is at least 2.".to_owned();
+    assert!(said.contains(&line), "{said:#?}");
+    assert!(said.iter().all(|line| !line.contains("[sgx]")), "{said:#?}");
     // Flags of a processor without `Debug`.
     let said = explained("[sgx]\nany_code = true\nfeatures = [\"KSS\"]");
     assert!(!said.iter().any(|line| line.contains("has no effect")), "{said:#?}");

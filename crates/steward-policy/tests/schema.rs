@@ -61,11 +61,15 @@ fn with(mut schema: Value, keyword: &str, value: Value) -> Value {
 }
 
 /// The types of the keys that say which code runs.
-fn code(hash: usize) -> Vec<(&'static str, Value)> {
+fn code(bytes: usize) -> Vec<(&'static str, Value)> {
+    code_of(&hex(bytes))
+}
+
+fn code_of(hash: &Value) -> Vec<(&'static str, Value)> {
     vec![
-        ("hash", some(hex(hash))),
-        ("signer", some(hex(hash))),
-        ("hash_blacklist", with(list(hex(hash)), "default", json!([]))),
+        ("hash", some(hash.clone())),
+        ("signer", some(hash.clone())),
+        ("hash_blacklist", with(list(hash.clone()), "default", json!([]))),
         ("any_code", flag(false)),
     ]
 }
@@ -191,8 +195,10 @@ fn tdx() -> Vec<(&'static str, Value)> {
 fn development() -> Vec<(&'static str, Value)> {
     let pem = text("-----BEGIN CERTIFICATE-----");
     let list = json!({ "type": "array", "minItems": 1, "maxItems": 8, "items": pem });
-    let mut all = code(48);
+    let mut all = code_of(&text("^([0-9A-Fa-f]{64}|[0-9A-Fa-f]{96})$"));
     all.push(("root", json!({ "anyOf": [pem, list] })));
+    all.push(("sgx", says_which_code(described("sgx", sgx()), &["hash", "signer"])));
+    all.push(("snp", says_which_code(described("snp", snp()), &["hash", "signer"])));
     all
 }
 
@@ -398,6 +404,11 @@ fn the_schema_has_the_keys_of_the_parser() {
         let minimum = &minima["properties"][product];
         compare(minimum, &format!("[snp]\nany_code = true\n[snp.minimum_tcb.{product}]"));
     }
+    let development = &schema["properties"]["development"]["properties"];
+    for section in ["sgx", "snp"] {
+        let least = least("development", section);
+        compare(&development[section], &format!("[development]\n{least}[development.{section}]"));
+    }
 }
 
 /// Values of all kinds, right and wrong for each key, in TOML.
@@ -550,6 +561,11 @@ fn schema_and_parser_agree() {
                     let line =
                         if key.is_empty() { String::new() } else { format!("{key} = {value}") };
                     samples.push((format!("[{section}]\n{least}{any}{line}"), false));
+                    if matches!(section, "sgx" | "snp") {
+                        let root = self::least("development", section);
+                        let outer = format!("[development]\n{root}[development.{section}]");
+                        samples.push((format!("{outer}\n{any}{line}"), false));
+                    }
                 }
             }
         }

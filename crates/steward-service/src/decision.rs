@@ -40,7 +40,7 @@ pub(crate) fn decide(service: &Service, csr: &[u8]) -> Result<Issued, Box<Proble
         Err(refusal) => {
             let platform =
                 AttestedRequest::parse(csr).map_or("", |request| match request.platform {
-                    statement::DEVELOPMENT => "development",
+                    statement::DEVELOPMENT | statement::DEVELOPMENT_SGX => "development",
                     statement::SGX => "sgx",
                     statement::SNP => "snp",
                     statement::TDX => "tdx",

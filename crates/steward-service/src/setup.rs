@@ -10,6 +10,7 @@ use std::sync::Arc;
 use aws_lc_rs::hmac;
 use evidence_claims::Endorsements;
 use evidence_crypto::{AwsLc, Crypto};
+use evidence_dcap::SgxDevelopment;
 use evidence_pki::hex;
 use evidence_snp::Development;
 use evidence_verifier::Verifier;
@@ -98,7 +99,9 @@ pub fn verifier(crypto: &Arc<dyn Crypto>, development_roots: &[Vec<u8>]) -> Veri
     if development_roots.is_empty() {
         return verifier;
     }
-    verifier.with(Box::new(Development::new(Arc::clone(crypto), development_roots.to_vec())))
+    verifier
+        .with(Box::new(Development::new(Arc::clone(crypto), development_roots.to_vec())))
+        .with(Box::new(SgxDevelopment::new(Arc::clone(crypto), development_roots.to_vec())))
 }
 
 /// A key for nonces from a secret, such as the private key: one step of HKDF (RFC 5869, 2.3), so that

@@ -5,6 +5,7 @@
 
 mod demangle;
 mod evidence;
+mod hardware;
 mod network;
 mod progress;
 mod signals;
@@ -61,13 +62,21 @@ pub(crate) fn serve_with(
 pub(crate) fn backend_failure(error: BackendError) -> Failure {
     let code = match &error {
         BackendError::Unavailable { .. } | BackendError::Unsupported(_) => Code::Backend,
-        BackendError::Seed { .. } => Code::Input,
+        BackendError::Seed { .. } | BackendError::Signature { .. } => Code::Input,
         BackendError::OutOfMemory { .. } | BackendError::Keep { .. } | BackendError::Killed => {
             Code::Keep
         }
         _ => Code::Failed,
     };
-    Failure::new(code, error)
+    let refused = matches!(error, BackendError::Signature { .. });
+    let failure = Failure::new(code, error);
+    match refused {
+        true => failure.help(
+            "`enarx measure --signatures` says who signed and what; signatures are for one program of \
+             one build, and on SEV-SNP for one number of processors and one C-bit",
+        ),
+        false => failure,
+    }
 }
 
 /// A refusal by one of the two programs.

@@ -35,7 +35,7 @@ use crate::backends::{self, Choice};
 use crate::cli::{DemoArgs, TrustArgs};
 use crate::deploy::{Deployment, Workload};
 use crate::dev;
-use crate::dev::services::{Options, Services, free_port};
+use crate::dev::services::{Options, Section, Services, free_port};
 use crate::exit::{Code, Failure};
 use client::Answer;
 use screen::Screen;
@@ -53,7 +53,12 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let screen = Screen::new(args.json);
-    let Choice { backend, .. } = backends::choose(args.backend.as_deref(), None)?;
+    let Choice { backend, .. } = backends::choose_for_development(args.backend.as_deref())?;
+    if backend.is_confidential() {
+        let message = "the demonstration makes its own root, under which hardware has no evidence";
+        return Err(Failure::msg(Code::Usage, message)
+            .help("name a backend that is none, or `enarx deploy` on this one"));
+    }
     // Before any other thread, so that all of them leave signals to it.
     let watch = Watch::start()?;
     let folder = tempfile::Builder::new()
@@ -129,6 +134,7 @@ impl<'a> Stage<'a> {
             folder,
             root: &root,
             measurements: vec![measurement.clone(), compiler.clone()],
+            section: Section::Development,
             steward_port: 0,
             drawbridge_port: 0,
             oidc_port: 0,
@@ -263,6 +269,7 @@ impl<'a> Stage<'a> {
             timeout: None,
             stdio: [None, None, None],
             progress,
+            signatures: None,
         })
     }
 

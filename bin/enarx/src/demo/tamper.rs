@@ -7,11 +7,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use backend_kvm::Kvm;
 use backend_nil::Nil;
 use keep_backend::{Backend, BackendError, Datum, Launched, Measurement, Program, Spec};
 use keep_image::Image;
 
+use crate::backends::{self, Imaged};
 use crate::programs;
 
 /// The same kind of Keep, with one letter of its code changed.
@@ -20,7 +20,7 @@ use crate::programs;
 /// refuses it, refuses it for what it is and not for what it does.
 pub(super) enum Changed {
     /// In the kernel of the Keep.
-    Kvm { image: Vec<u8> },
+    Imaged { backend: Box<dyn Imaged>, image: Vec<u8> },
     /// There is no kernel of ours, so in the runtime.
     Nil(Nil),
 }
@@ -29,15 +29,15 @@ pub(super) enum Changed {
 const MESSAGE: &[u8] = b"the host lied about";
 
 impl Changed {
-    pub(super) fn new(backend: &str) -> Result<Self> {
-        if backend == "kvm" {
+    pub(super) fn new(name: &str) -> Result<Self> {
+        if let Some(backend) = backends::imaged(name) {
             let mut image = keep_programs::RUNTIME_IMAGE.to_vec();
             let at = image
                 .windows(MESSAGE.len())
                 .position(|window| window == MESSAGE)
                 .ok_or_else(|| anyhow!("the kernel has no message to change"))?;
             image[at] ^= 0x20;
-            return Ok(Self::Kvm { image });
+            return Ok(Self::Imaged { backend, image });
         }
         let images = Program::ALL.map(|program| programs::image(program, "changed"));
         let [compiler, mut runtime] = images;
@@ -52,18 +52,22 @@ impl Changed {
     /// What was changed.
     pub(super) fn what(&self) -> &'static str {
         match self {
-            Self::Kvm { .. } => "one bit of the Keep's kernel",
+            Self::Imaged { .. } => "one bit of the Keep's kernel",
             Self::Nil(_) => "one byte of the Keep's runtime",
+        }
+    }
+
+    fn inner(&self) -> &dyn Backend {
+        match self {
+            Self::Imaged { backend, .. } => &**backend,
+            Self::Nil(nil) => nil,
         }
     }
 }
 
 impl Backend for Changed {
     fn name(&self) -> &'static str {
-        match self {
-            Self::Kvm { .. } => "kvm",
-            Self::Nil(nil) => nil.name(),
-        }
+        self.inner().name()
     }
 
     fn is_confidential(&self) -> bool {
@@ -71,42 +75,28 @@ impl Backend for Changed {
     }
 
     fn threads(&self) -> u32 {
-        match self {
-            Self::Kvm { .. } => Kvm::new().threads(),
-            Self::Nil(nil) => nil.threads(),
-        }
+        self.inner().threads()
     }
 
     fn probe(&self) -> Vec<Datum> {
-        match self {
-            Self::Kvm { .. } => Kvm::new().probe(),
-            Self::Nil(nil) => nil.probe(),
-        }
+        self.inner().probe()
     }
 
     fn measure(&self, program: Program) -> Result<Measurement, BackendError> {
         match (self, program) {
-            (Self::Kvm { image }, Program::Runtime) => {
-                let image = decode(image)?;
-                Ok(Measurement {
-                    program,
-                    algorithm: keep_image::ALGORITHM.into(),
-                    digest: image.measure().hex(),
-                    size: image.size(),
-                })
+            (Self::Imaged { backend, image }, Program::Runtime) => {
+                backend.measure_image(program, &decode(image)?)
             }
-            (Self::Kvm { .. }, Program::Compiler) => Kvm::new().measure(program),
-            (Self::Nil(nil), _) => nil.measure(program),
+            _ => self.inner().measure(program),
         }
     }
 
     fn launch(&self, spec: Spec) -> Result<Launched, BackendError> {
         match (self, spec.program) {
-            (Self::Kvm { image }, Program::Runtime) => {
-                Kvm::new().launch_image(&decode(image)?, spec)
+            (Self::Imaged { backend, image }, Program::Runtime) => {
+                backend.launch_image(&decode(image)?, spec)
             }
-            (Self::Kvm { .. }, Program::Compiler) => Kvm::new().launch(spec),
-            (Self::Nil(nil), _) => nil.launch(spec),
+            _ => self.inner().launch(spec),
         }
     }
 }
@@ -170,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_changed_keep_measures_differently_and_nothing_else_does() {
-        for name in crate::backends::NAMES {
+        for name in crate::backends::open_names() {
             let changed = Changed::new(name).unwrap();
             let right = crate::backends::named(name, None).unwrap();
             let digest = |backend: &dyn Backend, program| backend.measure(program).unwrap().digest;

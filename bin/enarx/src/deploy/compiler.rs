@@ -193,6 +193,7 @@ fn launch(shared: &Shared) -> Result<SocketAddr, Failure> {
             _ => {}
         })),
         network: Some(NetworkLimits::all()),
+        signatures: None,
     };
     let keep = setup.backend.launch(spec).map_err(agent::backend_failure)?;
     let killer: Arc<dyn Killer> = Arc::from(keep.killer);

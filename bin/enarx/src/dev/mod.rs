@@ -29,7 +29,7 @@ use crate::agent;
 use crate::cli::{DevCommand, DevUpArgs};
 use crate::dirs;
 use crate::exit::{Code, Failure};
-use services::{Options, Services};
+use services::{Options, Section, Services};
 
 /// A development root is soon forgotten, and should not be good for ever then.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(365 * 86_400);
@@ -231,6 +231,7 @@ fn serve(home: &Home, args: &DevUpArgs) -> Result<(), Failure> {
             folder: &home.0,
             root: &root,
             measurements,
+            section: Section::Development,
             steward_port: args.steward_port,
             drawbridge_port: args.drawbridge_port,
             oidc_port: args.oidc_port,

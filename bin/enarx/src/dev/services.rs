@@ -51,11 +51,24 @@ pub(crate) struct Options<'a> {
     pub(crate) root: &'a Root,
     /// The measurements of Keeps that get certificates.
     pub(crate) measurements: Vec<String>,
+    /// Whose evidence counts: the section of the Steward's policy.
+    pub(crate) section: Section,
     pub(crate) steward_port: u16,
     pub(crate) drawbridge_port: u16,
     pub(crate) oidc_port: u16,
     /// Who is logged in by the issuer.
     pub(crate) user: &'a str,
+}
+
+/// A section of the Steward's policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Section {
+    /// Under the development root.
+    Development,
+    /// AMD's.
+    Snp,
+    /// Intel's. What Intel thinks of the platform is shown, and not decided upon, unless it is revoked.
+    Sgx,
 }
 
 /// Services that run until [`Services::stop`].
@@ -194,7 +207,11 @@ fn steward_setup(
     options: &Options<'_>,
 ) -> Result<Setup, Failure> {
     let root = options.root.certificate_pem().context("cannot write the development root")?;
-    let text = policy(&root, &options.measurements);
+    let text = match options.section {
+        Section::Development => policy(&root, &options.measurements),
+        Section::Snp => on_hardware("snp", &options.measurements),
+        Section::Sgx => on_hardware("sgx", &options.measurements) + SGX_STATUSES,
+    };
     let policy = Policy::parse(&text)
         .map_err(|error| Failure::msg(Code::Failed, error.in_file("the development policy")))?;
     Ok(Setup {
@@ -211,20 +228,30 @@ fn steward_setup(
 
 /// Keeps with one of these measurements, by evidence under that root, may call themselves `localhost`.
 pub(crate) fn policy(root: &str, measurements: &[String]) -> String {
+    let root = root.replace('\r', "");
+    on_hardware("development", measurements) + &format!("root = \"\"\"\n{root}\"\"\"\n")
+}
+
+/// As [`policy`], by evidence that a vendor's root vouches for, or whatever the section still says.
+fn on_hardware(section: &str, measurements: &[String]) -> String {
     let hashes: Vec<String> = measurements.iter().map(|digest| format!("{digest:?}")).collect();
     format!(
-        "[certificate]\nlifetime = \"1h\"\ndns_names = [\"{HOST}\"]\n\n[development]\nhash = [{}]\n\
-         root = \"\"\"\n{}\"\"\"\n",
+        "[certificate]\nlifetime = \"1h\"\ndns_names = [\"{HOST}\"]\n\n[{section}]\nhash = [{}]\n",
         hashes.join(", "),
-        root.replace('\r', "")
     )
 }
+
+/// All but `Revoked`.
+const SGX_STATUSES: &str = "accepted_tcb_statuses = [\"UpToDate\", \"SWHardeningNeeded\", \
+    \"ConfigurationNeeded\", \"ConfigurationAndSWHardeningNeeded\", \"OutOfDate\", \
+    \"OutOfDateConfigurationNeeded\"]\n";
 
 /// The measurements of both programs' Keeps, of all backends of this build or of one.
 pub(crate) fn measurements(backend: Option<&str>) -> Result<Vec<String>, Failure> {
     let mut found = Vec::new();
     for one in backends::all() {
-        if backend.is_some_and(|name| name != one.name()) {
+        // Hardware makes no evidence under a development root.
+        if one.is_confidential() || backend.is_some_and(|name| name != one.name()) {
             continue;
         }
         for program in Program::ALL {
@@ -252,5 +279,22 @@ mod tests {
         assert_eq!(policy.development_roots(), [root.certificate_der().to_vec()]);
         let explained = policy.explain().join("\n");
         assert!(explained.contains("one of 2 (abababababababab…"), "{explained}");
+    }
+
+    #[test]
+    fn policies_for_hardware_are_understood() {
+        for text in [
+            on_hardware("snp", &["ab".repeat(48)]),
+            on_hardware("sgx", &["ab".repeat(32)]) + SGX_STATUSES,
+        ] {
+            Policy::parse(&text).unwrap_or_else(|error| panic!("{error}"));
+        }
+    }
+
+    #[test]
+    fn hardware_gets_no_development_certificates() {
+        let all = measurements(None).unwrap();
+        let enclave = backends::named("sgx", None).unwrap().measure(Program::Runtime);
+        assert!(!enclave.is_ok_and(|one| all.contains(&one.digest)));
     }
 }

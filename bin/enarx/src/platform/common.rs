@@ -39,6 +39,11 @@ pub(super) struct CacheArgs {
 }
 
 impl CacheArgs {
+    /// As without options: by the environment.
+    pub(super) fn by_environment() -> Self {
+        Self { folder: std::env::var_os("ENARX_PLATFORM_CACHE").map(PathBuf::from), system: false }
+    }
+
     /// The cache of that name, to be changed.
     pub(super) fn cache(&self, name: &str) -> Result<Cache, Failure> {
         let base = match &self.folder {

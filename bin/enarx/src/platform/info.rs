@@ -81,7 +81,7 @@ fn as_table(probed: &[(Box<dyn Backend>, Vec<Datum>)], style: Style) -> String {
 }
 
 /// The system that this program runs on.
-fn system() -> String {
+pub(super) fn system() -> String {
     #[cfg(unix)]
     {
         let uname = rustix::system::uname();

@@ -9,12 +9,23 @@
 
 mod common;
 mod info;
+#[cfg(target_os = "linux")]
+mod selftest;
 mod sgx;
 mod snp;
 
 use clap::Subcommand;
 
 use crate::exit::Failure;
+
+/// The names of the two vendors' caches.
+pub(crate) const AMD: &str = "amd-sev";
+pub(crate) const INTEL: &str = "intel-sgx";
+
+/// The caches of that name in which something may be found. Without a home there is still the machine's.
+pub(crate) fn caches(name: &str) -> Vec<vendor_fetch::Cache> {
+    common::CacheArgs::by_environment().caches(name).unwrap_or_default()
+}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PlatformCommand {
@@ -24,6 +35,8 @@ pub(crate) enum PlatformCommand {
         #[arg(long, short)]
         json: bool,
     },
+    #[cfg(target_os = "linux")]
+    Selftest(selftest::SelftestArgs),
     /// AMD: certificates of the key that signs SEV-SNP reports, and revocation lists
     #[command(subcommand)]
     Snp(snp::SnpCommand),
@@ -35,6 +48,8 @@ pub(crate) enum PlatformCommand {
 pub(crate) fn run(command: &PlatformCommand) -> Result<(), Failure> {
     match command {
         PlatformCommand::Info { json } => info::run(*json),
+        #[cfg(target_os = "linux")]
+        PlatformCommand::Selftest(args) => selftest::run(args),
         PlatformCommand::Snp(command) => snp::run(command),
         PlatformCommand::Sgx(command) => sgx::run(command),
     }

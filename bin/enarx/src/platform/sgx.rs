@@ -17,7 +17,7 @@ use super::common::{self, CacheArgs, Row, ServiceArgs};
 use crate::exit::{Code, Failure};
 
 /// The cache's name.
-const CACHE: &str = "intel-sgx";
+const CACHE: &str = super::INTEL;
 
 /// The driver's device.
 const DRIVER: &str = "/dev/sgx_enclave";

@@ -17,7 +17,7 @@ use super::common::{self, CacheArgs, Row, ServiceArgs};
 use crate::exit::{Code, Failure};
 
 /// The cache's name.
-const CACHE: &str = "amd-sev";
+const CACHE: &str = super::AMD;
 
 /// The products, as AMD writes them.
 const PRODUCTS: [&str; 3] = ["Milan", "Genoa", "Turin"];

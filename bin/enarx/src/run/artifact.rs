@@ -119,6 +119,7 @@ impl Compiler<'_> {
             evidence: None,
             events: None,
             network: None,
+            signatures: None,
         };
         match agent::serve(self.backend, spec, self.watch, None)? {
             Report::Compiled { len } if output.metadata()?.len() == len => Ok(Ok(())),

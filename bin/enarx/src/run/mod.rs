@@ -30,6 +30,7 @@ use crate::backends::{self, Choice};
 use crate::cli::RunArgs;
 use crate::dirs;
 use crate::exit::{Code, Failure, Outcome};
+use crate::hardware;
 use crate::programs::{self, Files};
 
 pub(crate) fn run(args: &RunArgs) -> Result<Outcome, Failure> {
@@ -54,6 +55,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<Outcome, Failure> {
         eprintln!("enarx: running on the {name} backend, which is not confidential");
     }
 
+    let signatures = hardware::launch_signatures(args.signatures.signatures.as_deref(), &*backend)?;
+
     let digest = module.digest(cache.as_ref())?;
     let key = MachineKey::load(&warn)?;
     // What is signed with a key that is gone tomorrow is of no use in the cache.
@@ -68,7 +71,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Outcome, Failure> {
         _ => Show::Warnings,
     });
     let (backend, watch, key, plan) = (&backend, &watch, &key, &plan);
-    let keep = Runtime { backend, watch, progress, key, plan, digest, args };
+    let keep = Runtime { backend, watch, progress, key, plan, digest, args, signatures };
 
     let (artifact, is_cached) = match artifacts.lookup() {
         Some(artifact) => (artifact, true),
@@ -109,6 +112,7 @@ struct Runtime<'a> {
     plan: &'a Plan,
     digest: [u8; 32],
     args: &'a RunArgs,
+    signatures: Option<keep_backend::Signatures>,
 }
 
 impl Runtime<'_> {
@@ -149,6 +153,7 @@ impl Runtime<'_> {
             },
             events: network.map(|_| self.progress.events()),
             network: network.map(|_| NetworkLimits::all()),
+            signatures: self.signatures.clone(),
         };
         serve(&**self.backend, spec, self.watch, self.args.timeout)
     }

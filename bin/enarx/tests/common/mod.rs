@@ -5,7 +5,8 @@
 //! A test body is written once, with [`on_every_backend!`], and becomes one test per backend, so
 //! that a failure names the backend. A backend that cannot work on this machine is skipped with the
 //! reason on stderr; one whose device is there and that fails its probe all the same is a failure,
-//! because a silent skip would hide that it broke.
+//! because a silent skip would hide that it broke. Stand-ins are backends as the others, but a build may
+//! lack them.
 
 #![allow(dead_code, reason = "each test program uses another part of this module")]
 #![allow(unreachable_pub, reason = "a module of a program has nobody outside")]
@@ -52,6 +53,22 @@ macro_rules! on_every_backend {
                     body("kvm");
                 }
             }
+
+            $(#[$meta])*
+            #[test]
+            fn snp_sim() {
+                if $crate::common::works("snp-sim") {
+                    body("snp-sim");
+                }
+            }
+
+            $(#[$meta])*
+            #[test]
+            fn sgx_sim() {
+                if $crate::common::works("sgx-sim") {
+                    body("sgx-sim");
+                }
+            }
         }
     )*};
 }
@@ -60,7 +77,16 @@ macro_rules! on_every_backend {
 pub use on_every_backend;
 
 /// Every backend that these tests know.
-pub const BACKENDS: [&str; 2] = ["nil", "kvm"];
+pub const BACKENDS: [&str; 4] = ["nil", "kvm", "snp-sim", "sgx-sim"];
+
+/// Those that need x86-64 Linux.
+const MACHINES: [&str; 3] = ["kvm", "snp-sim", "sgx-sim"];
+
+/// Those that need KVM's device.
+const VIRTUAL_MACHINES: [&str; 2] = ["kvm", "snp-sim"];
+
+/// Those that a build may lack.
+const STAND_INS: [&str; 2] = ["snp-sim", "sgx-sim"];
 
 /// The program under test with a clean `ENARX_*` environment and a home that all tests share.
 ///
@@ -117,14 +143,20 @@ pub fn works(backend: &str) -> bool {
         eprintln!("skipped: ENARX_TEST_BACKENDS does not name {backend}");
         return false;
     }
-    if backend == "kvm" && !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-        eprintln!("skipped: kvm is there for x86-64 Linux only");
+    let has_machines = cfg!(all(target_os = "linux", target_arch = "x86_64"));
+    if MACHINES.contains(&backend) && !has_machines {
+        eprintln!("skipped: {backend} is there for x86-64 Linux only");
         return false;
     }
-    if backend == "kvm"
+    if VIRTUAL_MACHINES.contains(&backend)
         && let Err(err) = fs::File::options().read(true).write(true).open("/dev/kvm")
     {
         eprintln!("skipped: /dev/kvm: {err}");
+        return false;
+    }
+    let known = probes().iter().any(|probe| probe.0 == backend);
+    if STAND_INS.contains(&backend) && !known {
+        eprintln!("skipped: this build has no {backend} backend");
         return false;
     }
     let failed: Vec<String> = probes()
@@ -133,9 +165,13 @@ pub fn works(backend: &str) -> bool {
         .map(|probe| probe.1.clone())
         .collect();
     assert!(failed.is_empty(), "{backend} ought to work on this machine, but: {failed:?}");
-    let known = probes().iter().any(|probe| probe.0 == backend);
     assert!(known, "`enarx platform info` does not know the {backend} backend");
     true
+}
+
+/// Whether this build has a backend of that name.
+pub fn offers(backend: &str) -> bool {
+    probes().iter().any(|probe| probe.0 == backend)
 }
 
 /// The backends that work on this machine.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use command_line::{OrExit, Style, files, hex, print, print_json};
 use evidence_claims::{Check, Claims, Endorsements, Field, Outcome, Reason, Time, kind};
 use evidence_crypto::{AwsLc, Crypto};
+use evidence_dcap::SgxDevelopment;
 use evidence_pki::{ObjectIdentifier, PublicKey};
 use evidence_snp::Development;
 use evidence_verifier::Verifier;
@@ -71,8 +72,9 @@ fn inspect(file: &Path, json: bool) -> Result<(), Failure> {
     let evidence = Evidence::of(&subject, request.as_ref());
     // Fields are shown as they are, so that no root has to be known.
     let crypto: Arc<dyn Crypto> = Arc::new(AwsLc);
-    let verifier =
-        Verifier::new(Arc::clone(&crypto)).with(Box::new(Development::new(crypto, Vec::new())));
+    let verifier = Verifier::new(Arc::clone(&crypto))
+        .with(Box::new(Development::new(Arc::clone(&crypto), Vec::new())))
+        .with(Box::new(SgxDevelopment::new(crypto, Vec::new())));
     let fields =
         verifier.fields(evidence.kind, evidence.bytes).map_err(|refusal| refused(&*refusal))?;
     let name = format_name(&verifier, evidence.kind);

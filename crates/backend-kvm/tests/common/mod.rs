@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use backend_kvm::Kvm;
 use backend_nil::Nil;
+use backend_snp_sim::SnpSim;
 use keep_backend::{Backend, BackendError, Killer, Launched, NetworkLimits, Program, Spec};
 use keep_image::Image;
 use keep_launch::Report;
@@ -23,11 +24,12 @@ use keep_launch::Report;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     Kvm,
+    SnpSim,
     Nil,
 }
 
-/// Runs a test in both places, as far as they are there.
-pub(crate) fn on_both(test: impl Fn(Place)) {
+/// Runs a test in all places, as far as they are there.
+pub(crate) fn on_all(test: impl Fn(Place)) {
     if guest().is_none() {
         return;
     }
@@ -39,6 +41,12 @@ pub(crate) fn on_both(test: impl Fn(Place)) {
     }
     println!("in a virtual machine");
     test(Place::Kvm);
+    if let Some(datum) = SnpSim::new().probe().iter().find(|datum| !datum.pass) {
+        println!("skipped on the stand-in for SEV-SNP: {datum:?}");
+        return;
+    }
+    println!("on the stand-in for SEV-SNP");
+    test(Place::SnpSim);
 }
 
 /// The test program, built once; `None`, with a word about it, if it cannot be.
@@ -98,27 +106,7 @@ impl Running {
 
     /// Starts it by other means.
     pub(crate) fn start_by(launch: &str, by: impl FnOnce(Spec) -> Launched) -> Self {
-        let (reader, writer) = std::io::pipe().unwrap();
-        let spec = Spec {
-            program: Program::Runtime,
-            launch: launch.into(),
-            input: file(b"input"),
-            output: None,
-            stdio: [
-                None,
-                Some(OwnedFd::from(writer).into()),
-                Some(File::options().write(true).open("/dev/stderr").unwrap()),
-            ],
-            seeds: Vec::new(),
-            memory: 1 << 30,
-            evidence: None,
-            events: None,
-            network: None,
-        };
-        let Launched { keep, killer } = by(spec);
-        let thread = std::thread::spawn(move || keep.serve());
-        let stdout = BufReader::new(OwnedFd::from(reader).into());
-        Self { thread: Some(thread), killer, stdout }
+        try_start(launch, |spec| Ok(by(spec))).unwrap()
     }
 
     /// The next line that it writes.
@@ -184,5 +172,38 @@ fn launch_at(place: Place, spec: Spec) -> Launched {
             let image = Image::build(keep_programs::KERNEL, elf).unwrap();
             Kvm::new().launch_image(&image, spec).unwrap()
         }
+        Place::SnpSim => {
+            let image = Image::build(keep_programs::KERNEL, elf).unwrap();
+            SnpSim::new().launch_image(&image, spec).unwrap()
+        }
     }
+}
+
+/// Starts the program by any means, if that is possible.
+pub(crate) fn try_start(
+    launch: &str,
+    by: impl FnOnce(Spec) -> Result<Launched, BackendError>,
+) -> Result<Running, BackendError> {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let spec = Spec {
+        program: Program::Runtime,
+        launch: launch.into(),
+        input: file(b"input"),
+        output: None,
+        stdio: [
+            None,
+            Some(OwnedFd::from(writer).into()),
+            Some(File::options().write(true).open("/dev/stderr").unwrap()),
+        ],
+        seeds: Vec::new(),
+        memory: 1 << 30,
+        evidence: None,
+        events: None,
+        network: None,
+        signatures: None,
+    };
+    let Launched { keep, killer } = by(spec)?;
+    let thread = std::thread::spawn(move || keep.serve());
+    let stdout = BufReader::new(OwnedFd::from(reader).into());
+    Ok(Running { thread: Some(thread), killer, stdout })
 }

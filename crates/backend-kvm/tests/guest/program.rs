@@ -9,6 +9,8 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::time::Duration;
 
+#[path = "memory.rs"]
+mod memory;
 #[path = "reactor.rs"]
 mod reactor;
 #[path = "vectors.rs"]
@@ -36,6 +38,8 @@ fn main() {
         ["evidence"] => evidence(),
         ["timeouts", address] => timeouts(address),
         ["vectors"] => vectors::all(),
+        ["memory"] => memory::all(),
+        ["raw"] => memory::raw(),
         _ => panic!("what is {launch:?}?"),
     }
     // One version byte, variant `Exited`, code 0.

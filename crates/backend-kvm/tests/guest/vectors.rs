@@ -221,12 +221,17 @@ extern "C" fn on_ill(_: i32, _: *const u8, context: *mut u64) {
 }
 
 fn handler() {
+    handle(SIGILL, on_ill as *const ());
+}
+
+/// Has a signal handled by a function that takes what `SA_SIGINFO` gives.
+pub(crate) fn handle(signal: i32, by: *const ()) {
     let action = Action {
-        handler: on_ill as *const () as usize,
+        handler: by as usize,
         mask: [0; 16],
         flags: SA_SIGINFO,
         restorer: 0,
     };
     // SAFETY: the action lives, and the handler does what one may.
-    assert_eq!(unsafe { sigaction(SIGILL, &action, std::ptr::null_mut()) }, 0);
+    assert_eq!(unsafe { sigaction(signal, &action, std::ptr::null_mut()) }, 0);
 }

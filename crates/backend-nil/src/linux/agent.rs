@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread::{self, JoinHandle};
 
-use keep_backend::{EventSink, EvidenceSource};
+use keep_backend::{Claim, EventSink, EvidenceSource};
 use keep_host::{EventFrames, EventRate};
 use rustix::pipe::PipeFlags;
 
@@ -89,7 +89,8 @@ fn events(mut from: File, mut sink: EventSink) {
 fn evidence(mut asked: File, mut answers: File, mut source: Box<dyn EvidenceSource>) {
     let mut report_data = [0; 64];
     while asked.read_exact(&mut report_data).is_ok() {
-        let evidence = keep_launch::frame(&source.evidence(&report_data).encode());
+        let claim = Claim::ReportData(Box::new(report_data));
+        let evidence = keep_launch::frame(&source.evidence(&claim).encode());
         if answers.write_all(&evidence).is_err() {
             return;
         }

@@ -16,7 +16,8 @@ use std::time::Duration;
 use drawbridge_types::{Directory, Entry, Meta, file, media};
 use enarx_config::{ClientAuth, Listen, Root as TrustRoot, Trust};
 use evidence_crypto::AwsLc;
-use evidence_development::{Attester, Guest, Root};
+use evidence_dcap::SgxDevelopment;
+use evidence_development::{Attester, Guest, Root, SgxPlatform};
 use evidence_pki::Signer as _;
 use evidence_snp::Development;
 use evidence_verifier::{Endorsements, Verifier};
@@ -83,7 +84,9 @@ impl Ca {
         let crypto = Arc::new(AwsLc);
         let roots = policy.development_roots().to_vec();
         let setup = Setup {
-            verifier: Verifier::empty().with(Box::new(Development::new(crypto.clone(), roots))),
+            verifier: Verifier::empty()
+                .with(Box::new(SgxDevelopment::new(crypto.clone(), roots.clone())))
+                .with(Box::new(Development::new(crypto.clone(), roots))),
             crypto,
             chain: vec![steward, root.clone()],
             signer: Box::new(key),
@@ -116,9 +119,17 @@ impl Ca {
     }
 }
 
+/// What plays a processor that speaks for itself.
+pub enum StandIn {
+    Snp(Attester),
+    Sgx(SgxPlatform),
+}
+
 /// The host of a Keep under test: evidence by a development root, and a record of events.
 pub struct TestHost {
     pub attester: Option<Attester>,
+    /// Goes before the host's own evidence.
+    pub stand_in: Option<StandIn>,
     pub events: Mutex<Vec<Event>>,
     /// Seconds that are added to the time.
     pub ahead: AtomicU64,
@@ -129,6 +140,7 @@ impl TestHost {
     pub fn new(root: &Root) -> Arc<Self> {
         Arc::new(Self {
             attester: Some(root.attester(now().minus(90 * DAY)).unwrap()),
+            stand_in: None,
             events: Mutex::default(),
             ahead: AtomicU64::new(0),
             asked: AtomicUsize::new(0),
@@ -171,9 +183,43 @@ impl TestHost {
     }
 }
 
+/// A report as a stand-in's firmware composes it (AMD 56860, `ATTESTATION_REPORT`).
+fn reported(attester: &Attester, report_data: &[u8; 64]) -> Evidence {
+    let mut report = [0; 1184];
+    report[0] = 3;
+    // The policy's bit that is always set.
+    report[0x00a] = 2;
+    report[0x050..0x090].copy_from_slice(report_data);
+    attester.sign_report(&mut report).unwrap();
+    Evidence::Made {
+        platform: Platform::Development,
+        evidence: report.to_vec(),
+        endorsements: vec![("vek".into(), attester.vek_der().to_vec())],
+    }
+}
+
+/// A quote of what a stand-in's enclave reports (Intel SDM volume 3D, `REPORT`).
+fn quoted(platform: &SgxPlatform, report_data: &[u8; 64]) -> Evidence {
+    let mut report = [0; 384];
+    // INIT, MODE64BIT.
+    report[48] = 5;
+    report[320..].copy_from_slice(report_data);
+    let endorsements = platform.endorsements().iter();
+    Evidence::Made {
+        platform: Platform::DevelopmentSgx,
+        evidence: platform.quote(&report).unwrap(),
+        endorsements: endorsements.map(|(kind, value)| ((*kind).into(), value.clone())).collect(),
+    }
+}
+
 impl Host for TestHost {
     fn evidence(&self, report_data: &[u8; 64]) -> Result<Evidence, String> {
         self.asked.fetch_add(1, Ordering::SeqCst);
+        match &self.stand_in {
+            Some(StandIn::Snp(attester)) => return Ok(reported(attester, report_data)),
+            Some(StandIn::Sgx(platform)) => return Ok(quoted(platform, report_data)),
+            None => {}
+        }
         let Some(attester) = &self.attester else {
             return Ok(Evidence::Refused { message: "there is no such device".into() });
         };

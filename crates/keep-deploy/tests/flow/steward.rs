@@ -14,7 +14,7 @@ use steward_claims::Workload;
 
 use crate::common;
 use crate::common::{
-    Act, Ca, DAY, Got, SLUG, Server, TestHost, TestLoader, World, now, reply, steward,
+    Act, Ca, DAY, Got, SLUG, Server, StandIn, TestHost, TestLoader, World, now, reply, steward,
 };
 use keep_deploy::{DeployError, deploy};
 
@@ -52,6 +52,25 @@ async fn a_keep_becomes_somebody_and_gets_its_workload() {
     assert!(got.iter().all(|one| one.leaf.as_ref() == deployed.identity.chain().first()));
     assert_eq!(world.host.chains(), [deployed.identity.chain()]);
     assert!(world.host.warnings().is_empty(), "{:?}", world.host.warnings());
+}
+
+#[tokio::test]
+async fn evidence_of_a_stand_in_makes_a_keep_somebody() {
+    for product in ["snp-sim", "sgx-sim"] {
+        let mut world = World::new(common::Workload::usual());
+        let root = &world.development;
+        let stand_in = match product {
+            "snp-sim" => StandIn::Snp(root.snp_stand_in(now()).unwrap()),
+            _ => StandIn::Sgx(root.sgx_stand_in(now()).unwrap()),
+        };
+        Arc::get_mut(&mut world.host).unwrap().stand_in = Some(stand_in);
+        let (steward, drawbridge) = (world.steward().await, world.drawbridge().await);
+        let launch = world.launch(&steward, &drawbridge);
+        let deployed = deploy(&launch, world.host.as_ref(), &TestLoader).await.unwrap();
+        let claims = deployed.identity.claims().unwrap();
+        assert_eq!((&*claims.platform, &*claims.product), ("development", product));
+        assert!(claims.fresh);
+    }
 }
 
 #[tokio::test]

@@ -50,6 +50,7 @@ pub(crate) fn kernel_header() -> KernelHeader {
         syscall_entry: code + 0x20,
         cpuid_entry: code + 0x28,
         stub_stack_top: KERNEL_DATA + 0x3000,
+        enclave_entry: code + 0x50,
         vectors,
     }
 }
@@ -64,6 +65,7 @@ pub(crate) fn kernel(header: &KernelHeader) -> Vec<u8> {
         header.syscall_entry,
         header.cpuid_entry,
         header.stub_stack_top,
+        header.enclave_entry,
     ]
     .iter()
     .chain(&header.vectors)

@@ -5,12 +5,13 @@
 
         .section .header, "a"
         .ascii  "KEEPKRNL"
-        .quad   2
+        .quad   3
         .quad   entry
         .quad   trap
         .quad   syscall_entry
         .quad   cpuid_entry
         .quad   stack_top
+        .quad   0
         .rept   14
         .quad   trap
         .endr

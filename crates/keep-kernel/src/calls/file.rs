@@ -3,13 +3,12 @@
 //! Calls on descriptors: read, write, seek, and what belongs to them.
 
 use keep_fs::{Errno, Kind, OpenFile, Stat, abi};
-use keep_layout::DIRECT_VIRT;
 
 use super::AT_FDCWD;
 use crate::epoll::Epoll;
 use crate::errno::{EAGAIN, EBADF, EFAULT, EINVAL, EIO, ENOTTY, EPIPE};
 use crate::files::Object;
-use crate::kernel::{Kernel, Platform};
+use crate::kernel::{CLAIM_MAX, Kernel, Platform};
 use crate::user::UserMemory;
 
 /// Most bytes that one read or write moves; the program comes again for the rest.
@@ -41,7 +40,12 @@ impl<P: Platform> Kernel<P> {
                 }
             }
             Object::Input(offset) => {
-                let done = copy_input(&self.input, *offset, self.space.bytes_mut(to, len)?);
+                let done = copy_input(
+                    &self.input,
+                    self.space.at(self.input.phys),
+                    *offset,
+                    self.space.bytes_mut(to, len)?,
+                );
                 *offset += done;
                 done
             }
@@ -84,7 +88,14 @@ impl<P: Platform> Kernel<P> {
             Object::Stream(stream) if stream.is_readable() => return Err(EBADF),
             Object::Stream(stream) => {
                 let stream = *stream;
-                let bytes = self.space.bytes(from, len)?;
+                let mut bytes = self.space.bytes(from, len)?;
+                let mut claim = [0; CLAIM_MAX];
+                if stream == sallyport::Stream::ReportData {
+                    // Report data are written at once, and what the host gets is another length.
+                    let data = bytes.try_into().map_err(|_| EINVAL)?;
+                    let said = P::claim(data, &mut claim).ok_or(EIO)?;
+                    bytes = &claim[..said];
+                }
                 let written: sallyport::Outcome<usize> = P::with_port(|port| {
                     let written = port.write_later(stream, bytes)?;
                     // Whoever streams in large pieces goes on while the host writes, and hears of
@@ -98,6 +109,11 @@ impl<P: Platform> Kernel<P> {
                     Ok(written)
                 });
                 match written {
+                    Ok(Ok(done))
+                        if stream == sallyport::Stream::ReportData && done == bytes.len() =>
+                    {
+                        len
+                    }
                     Ok(Ok(done)) => done as u64,
                     Ok(Err(errno)) => return Err(host_errno(errno)),
                     Err(lie) => panic!("the host lied about a write: {lie}"),
@@ -140,7 +156,12 @@ impl<P: Platform> Kernel<P> {
             }
             Object::Input(_) => {
                 let at = u64::try_from(at).map_err(|_| EINVAL)?;
-                Ok(copy_input(&self.input, at, self.space.bytes_mut(to, len)?))
+                Ok(copy_input(
+                    &self.input,
+                    self.space.at(self.input.phys),
+                    at,
+                    self.space.bytes_mut(to, len)?,
+                ))
             }
             _ => Self::no_position(),
         }
@@ -432,14 +453,13 @@ impl<P: Platform> Kernel<P> {
     }
 }
 
-/// Copies from the input, as far as it goes.
-fn copy_input(input: &keep_mm::Object, offset: u64, to: &mut [u8]) -> u64 {
+/// Copies from the input, which the kernel sees at `from`, as far as it goes.
+fn copy_input(input: &keep_mm::Object, from: *const u8, offset: u64, to: &mut [u8]) -> u64 {
     let len = input.len.saturating_sub(offset).min(to.len() as u64);
-    // SAFETY: the input is that long, lies in private memory that the direct map shows, and is
-    // not written to while the program runs.
-    let bytes = unsafe {
-        core::slice::from_raw_parts((DIRECT_VIRT + input.phys + offset) as *const u8, len as usize)
-    };
+    // SAFETY: the input is that long, lies in private memory, and is not written to while the
+    // program runs.
+    let bytes =
+        unsafe { core::slice::from_raw_parts(from.wrapping_add(offset as usize), len as usize) };
     to[..len as usize].copy_from_slice(bytes);
     len
 }

@@ -9,7 +9,6 @@
 //! `prctl(PR_SET_MDWE)`, with which the program says that it has all its code.
 
 use keep_fs::Errno;
-use keep_layout::{CHUNK, DIRECT_VIRT};
 use keep_mm::Object as Content;
 
 use crate::errno::{EINVAL, EMFILE, ENOMEM};
@@ -78,8 +77,7 @@ impl<P: Platform> Kernel<P> {
         if len == 0 || len > MAX_LEN {
             return Err(EINVAL);
         }
-        let chunks = usize::try_from(len.div_ceil(CHUNK)).map_err(|_| EINVAL)?;
-        let phys = self.space.alloc_chunks(chunks).ok_or(ENOMEM)?;
+        let phys = self.space.alloc(len).ok_or(ENOMEM)?;
         sheet.content = Some(Content { phys, len, executable: false });
         Ok(0)
     }
@@ -95,11 +93,10 @@ impl<P: Platform> Kernel<P> {
         if len == 0 {
             return Err(ENOSPC);
         }
+        let to = self.space.at(content.phys + sheet.filled);
         let bytes = self.space.bytes(from, len)?;
-        let to = (DIRECT_VIRT + content.phys + sheet.filled) as *mut u8;
-        // SAFETY: `filled + len` is at most the length for which chunks were taken; these are ours, the
-        // direct map shows them, and nobody else refers to them, since nothing maps a sheet before it is
-        // sealed.
+        // SAFETY: `filled + len` is at most the length for which memory was taken; it is ours, and
+        // nobody else refers to it, since nothing maps a sheet before it is sealed.
         unsafe { core::slice::from_raw_parts_mut(to, bytes.len()) }.copy_from_slice(bytes);
         sheet.filled += len;
         Ok(len)

@@ -135,7 +135,9 @@ keep_cpuid:
 4:  addq    $24, %rsi
     decl    %edi
     jmp     3b
-5:  cmpl    $CPUID_MAX, CPUID_COUNT(%rip)
+5:  testl   $1, CPUID_LAID(%rip)
+    jnz     8f
+    cmpl    $CPUID_MAX, CPUID_COUNT(%rip)
     jae     6f
     movl    %eax, (%rsi)
     movl    %r8d, 4(%rsi)
@@ -152,6 +154,14 @@ keep_cpuid:
     popq    %rsi
     popfq
     ret
+8:  xorl    %eax, %eax
+    xorl    %ebx, %ebx
+    xorl    %ecx, %ecx
+    xorl    %edx, %edx
+    jmp     7b
+
+    .globl  keep_cpuid_end
+keep_cpuid_end:
 
 # Asks the processor which registers are switched on. Where the hypervisor keeps that from ring 3 the
 # instruction is an exception; keep_handle_exception then goes on behind it, with nothing in EAX.
@@ -167,16 +177,37 @@ keep_xgetbv_failed:
     xorl    %eax, %eax
     ret
 
-# CPUID as the program sees it, for the kernel: leaf in EDI, subleaf in ESI; gives ECX.
-    .globl  keep_cpuid_ecx
-keep_cpuid_ecx:
+# CPUID as the program sees it, for the kernel: leaf in EDI, subleaf in ESI, four words for RDX.
+    .globl  keep_cpuid_to
+keep_cpuid_to:
     pushq   %rbx
+    movq    %rdx, %r9
     movl    %edi, %eax
     movl    %esi, %ecx
     call    keep_cpuid
-    movl    %ecx, %eax
+    movl    %eax, (%r9)
+    movl    %ebx, 4(%r9)
+    movl    %ecx, 8(%r9)
+    movl    %edx, 12(%r9)
     popq    %rbx
     ret
+
+# Lays the answer at RDX down for leaf EDI, subleaf ESI; the processor is not asked any more.
+    .globl  keep_cpuid_is
+keep_cpuid_is:
+    movl    $1, CPUID_LAID(%rip)
+    movl    CPUID_COUNT(%rip), %eax
+    cmpl    $CPUID_MAX, %eax
+    jae     1f
+    incl    CPUID_COUNT(%rip)
+    imulq   $24, %rax, %rax
+    leaq    CPUID_CACHE(%rip), %rcx
+    addq    %rcx, %rax
+    movl    %edi, (%rax)
+    movl    %esi, 4(%rax)
+    movups  (%rdx), %xmm0
+    movups  %xmm0, 8(%rax)
+1:  ret
 
 # The same question gets an answer without these bits of ECX, which are in EDI, from now on: of the
 # first question that was asked.
@@ -201,22 +232,57 @@ keep_exception:
 # Goes back to the state in the frame at RSP, all registers included.
 resume:
     RESTORE_REGISTERS
-    # Left: rip, rsp, rflags. An interrupt return wants rip, cs, rflags, rsp, ss. RAX is needed
-    # as a scratch register, so it goes below the new frame.
+    # Left: rip, rsp, rflags. What lies below the program's stack is its own (the red zone), so where it
+    # goes on cannot wait there. An interrupt return would do, but an enclave has none.
     pushq   %rax
-    movq    8(%rsp), %rax               # rip
-    movq    %rax, RESUME_FRAME
-    movq    16(%rsp), %rax              # rsp
-    movq    %rax, RESUME_FRAME+24
-    movq    24(%rsp), %rax              # rflags
-    movq    %rax, RESUME_FRAME+16
-    movq    $0x33, RESUME_FRAME+8
-    movq    $0x2b, RESUME_FRAME+32
+    movq    8(%rsp), %rax
+    movq    %rax, RESUME_AT(%rip)
     popq    %rax
-    leaq    RESUME_FRAME, %rsp
-    iretq
+    pushq   16(%rsp)
+    popfq
+    movq    8(%rsp), %rsp
+    jmpq    *RESUME_AT(%rip)
 
-# Asks the stub to forget cached address translations: see vector_13.
+# Questions to the stub: see vector_13. The first leaves the Keep with the word in RDI in the GHCB's
+# register, the second reads that register.
+    .globl  keep_vmgexit
+    .globl  keep_vmgexit_at
+keep_vmgexit:
+    movl    $0xc0010130, %ecx
+    movl    %edi, %eax
+    movq    %rdi, %rdx
+    shrq    $32, %rdx
+keep_vmgexit_at:
+    hlt
+    ret
+
+    .globl  keep_ghcb_msr
+    .globl  keep_ghcb_msr_at
+keep_ghcb_msr:
+    movl    $0xc0010130, %ecx
+keep_ghcb_msr_at:
+    hlt
+    movl    %eax, %eax
+    shlq    $32, %rdx
+    orq     %rdx, %rax
+    ret
+
+# Validates (EDX 1) or not (0) the page at RDI, a large one if ESI is 1. Gives the instruction's code,
+# and in bit 32 whether nothing changed.
+    .globl  keep_pvalidate
+    .globl  keep_pvalidate_at
+keep_pvalidate:
+    movq    %rdi, %rax
+    movl    %esi, %ecx
+keep_pvalidate_at:
+    hlt
+    movl    %eax, %eax
+    movzbl  %cl, %ecx
+    shlq    $32, %rcx
+    orq     %rcx, %rax
+    ret
+
+# Asks the stub to forget cached address translations.
     .globl  keep_flush
 keep_flush:
     .globl  keep_flush_tlb
@@ -231,10 +297,12 @@ CPUID_CACHE:
     .skip   24 * CPUID_MAX
 CPUID_COUNT:
     .skip   4
+CPUID_LAID:
+    .skip   4
+    .balign 8
+RESUME_AT:
+    .skip   8
     .balign 64
-    .skip   64
-RESUME_FRAME:
-    .skip   64
     .skip   4096
     .globl  STUB_STACK_TOP
 STUB_STACK_TOP:

@@ -26,10 +26,11 @@ use keep_kernel::kernel::{Kernel, Message, Resume};
 use keep_layout::{SHARED_VIRT, StartInfo};
 use sallyport::{ExitKind, Port, RawWindow};
 
-use crate::platform::{Bell, DirectMap, Vm};
+use crate::platform::{Bell, Keep};
 
 global_asm!(include_str!("stub.s"), options(att_syntax, raw));
 global_asm!(include_str!("entry.s"), options(att_syntax, raw));
+global_asm!(include_str!("enclave.s"), options(att_syntax, raw));
 
 #[global_allocator]
 static HEAP: Heap = Heap::new();
@@ -44,7 +45,7 @@ struct Once<T>(UnsafeCell<MaybeUninit<T>>);
 // which one runs at a time (the exception path checks that with `BUSY`).
 unsafe impl<T> Sync for Once<T> {}
 
-static KERNEL: Once<Kernel<Vm>> = Once(UnsafeCell::new(MaybeUninit::uninit()));
+static KERNEL: Once<Kernel<Keep>> = Once(UnsafeCell::new(MaybeUninit::uninit()));
 /// The one way to the host.
 static PORT: Once<Port<RawWindow, Bell>> = Once(UnsafeCell::new(MaybeUninit::uninit()));
 static HEAP_START: Once<[u8; FIRST_HEAP]> = Once(UnsafeCell::new(MaybeUninit::uninit()));
@@ -63,16 +64,9 @@ extern "C" fn keep_start(start: *const [u64; StartInfo::WORDS]) -> ! {
     unsafe { HEAP.add(HEAP_START.0.get() as usize, FIRST_HEAP) };
     // SAFETY: nobody has seen the port before.
     unsafe { (*PORT.0.get()).write(Port::new(window(), Bell)) };
-    platform::find_vectors();
-    let kernel = Kernel::boot(
-        start,
-        |boot| DirectMap {
-            mapped: start.image_end - keep_layout::IMAGE_PHYS,
-            ram: boot.ram,
-            limit: boot.ram_limit,
-        },
-        window(),
-    );
+    platform::start(&start);
+    let kernel =
+        Kernel::boot(start, |boot, config| platform::memory(&start, boot, config), window());
     // SAFETY: nobody else uses the kernel before the program is entered.
     let kernel = unsafe { (*KERNEL.0.get()).write(kernel) };
     let stack = kernel.first_stack();
@@ -115,11 +109,13 @@ extern "C" fn keep_handle_exception(frame: &mut Frame, exception: &Exception) {
             exception.vector, exception.code, exception.rip, exception.cr2, exception.rsp
         );
     }
-    kernel().exception(&exception, frame);
+    if !platform::serve(&exception, frame) {
+        kernel().exception(&exception, frame);
+    }
     BUSY.store(false, Ordering::Relaxed);
 }
 
-fn kernel() -> &'static mut Kernel<Vm> {
+fn kernel() -> &'static mut Kernel<Keep> {
     // SAFETY: `keep_start` has written it before the program, and so any caller, runs; and callers
     // run one at a time.
     unsafe { (*KERNEL.0.get()).assume_init_mut() }

@@ -2,8 +2,9 @@
 #
 # The ring-0 stub: all code of the Keep that runs at the highest privilege.
 #
-# It knows two things: how to hand an exception to ring 3, and how to forget cached address
-# translations. It is plain integer code, because some hypervisors interpret ring 0.
+# It knows two things: how to hand an exception to ring 3, and how to execute what ring 3 asks for
+# and may not execute itself: forget cached address translations, and three instructions of SEV-SNP.
+# It is plain integer code, because some hypervisors interpret ring 0.
 #
 # Its stack is ordinary memory of ring 3, so ring 3 reads the saved state straight from it:
 #
@@ -14,12 +15,13 @@
     .globl  keep_header
 keep_header:
     .quad   0x4c4e524b5045454b          # "KEEPKRNL": see keep_layout::KernelHeader
-    .quad   2                           # version of this header
+    .quad   3                           # version of this header
     .quad   keep_entry
     .quad   stub_syscall
     .quad   keep_syscall
     .quad   keep_cpuid
     .quad   STUB_STACK_TOP
+    .quad   keep_enclave
     .irp    v, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
     .quad   vector_\v
     .endr
@@ -40,7 +42,8 @@ vector_\v:
     jmp     to_ring3
     .endr
 
-# General protection. The one `hlt` of ring 3 at `keep_flush_tlb` asks for a reload of CR3.
+# General protection. The `hlt`s of ring 3 at these labels ask for something; the registers are those
+# of the instruction that is asked for. WRMSR and VMGEXIT belong together (GHCB specification).
 vector_13:
     cmpq    $keep_flush_tlb, 8(%rsp)
     jne     1f
@@ -48,10 +51,24 @@ vector_13:
     movq    %cr3, %rax
     movq    %rax, %cr3
     popq    %rax
-    addq    $8, %rsp
+    jmp     5f
+1:  cmpq    $keep_vmgexit_at, 8(%rsp)
+    jne     2f
+    wrmsr
+    .byte   0xf3, 0x0f, 0x01, 0xd9      # vmgexit
+    jmp     5f
+2:  cmpq    $keep_ghcb_msr_at, 8(%rsp)
+    jne     3f
+    rdmsr
+    jmp     5f
+3:  cmpq    $keep_pvalidate_at, 8(%rsp)
+    jne     4f
+    .byte   0xf2, 0x0f, 0x01, 0xff      # pvalidate
+    setc    %cl
+5:  addq    $8, %rsp
     incq    (%rsp)
     iretq
-1:  pushq   $13
+4:  pushq   $13
 
 to_ring3:
     pushq   %rax

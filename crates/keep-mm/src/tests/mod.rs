@@ -8,5 +8,17 @@
 //! is made for, with their costs.
 
 mod cases;
+mod flat;
 mod model;
 mod sim;
+
+use proptest::test_runner::Config;
+
+/// How many random sequences are tried.
+fn cases() -> Config {
+    let mut config = Config { failure_persistence: None, ..Config::default() };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = 48;
+    }
+    config
+}

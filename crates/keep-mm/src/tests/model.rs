@@ -542,16 +542,8 @@ fn run(setup: Setup, steps: &[Step]) {
     model.finish();
 }
 
-fn cases() -> ProptestConfig {
-    let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
-    if std::env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = 48;
-    }
-    config
-}
-
 proptest! {
-    #![proptest_config(cases())]
+    #![proptest_config(super::cases())]
 
     /// Everything does what the model says.
     #[test]

@@ -13,7 +13,7 @@ use std::thread;
 use backend_nil::{Image, Nil};
 use common::{Server, TestHost, Workload, World};
 use drawbridge_types::file;
-use keep_backend::{Backend, EvidenceSource, Launched, NetworkLimits, Program, Spec};
+use keep_backend::{Backend, Claim, EvidenceSource, Launched, NetworkLimits, Program, Spec};
 use keep_deploy::Host;
 use keep_launch::{Compile, CompileService, Deploy, Evidence, Launch, Refusal, Report};
 
@@ -26,7 +26,8 @@ const MODULE: &[u8] = br#"(module
 struct Source(Arc<TestHost>);
 
 impl EvidenceSource for Source {
-    fn evidence(&mut self, report_data: &[u8; 64]) -> Evidence {
+    fn evidence(&mut self, claim: &Claim) -> Evidence {
+        let Claim::ReportData(report_data) = claim else { panic!("{claim:?}") };
         self.0.evidence(report_data).unwrap()
     }
 }
@@ -56,6 +57,7 @@ fn launch(
         evidence: Some(Box::new(Source(Arc::clone(host)))),
         events: Some(Box::new(move |event| hears.event(event))),
         network: Some(NetworkLimits::all()),
+        signatures: None,
     };
     nil.launch(spec).unwrap()
 }

@@ -25,6 +25,27 @@ proptest! {
     }
 }
 
+/// Reading goes by whole words; what is given is the bytes that were asked for, at each alignment and at
+/// both ends of the block.
+#[test]
+fn what_was_written_is_read() {
+    let block = Block::new();
+    // SAFETY: the block outlives the window, and nothing else uses it.
+    let window = unsafe { block.window() };
+    let pattern: Vec<u8> = (0..80).map(|n: u8| n.wrapping_mul(37) | 1).collect();
+    for start in [0, SHARED_SIZE - pattern.len()] {
+        window.write(start, &pattern);
+        for (from, len) in (0..17).flat_map(|from| (0..=64).map(move |len| (from, len))) {
+            for from in [from, pattern.len() - len - from.min(pattern.len() - len)] {
+                let mut into = vec![0; len + 2];
+                window.read(start + from, &mut into[1..=len]);
+                assert_eq!(into[1..=len], pattern[from..from + len]);
+                assert_eq!((into[0], into[len + 1]), (0, 0));
+            }
+        }
+    }
+}
+
 /// Answers each request by its length, which an honest host could have done.
 struct Honest(HostEnd<RawWindow>);
 

@@ -59,10 +59,14 @@ fn look(image: &Image<'_>) {
     assert!((KERNEL_TEXT..KERNEL_DATA).contains(&tcs.entry));
     assert_eq!(tcs.ssa, thread[1].offset);
     assert_eq!(tcs.fs, thread[3].offset);
+    let Content::Bytes(block) = thread[3].content else { panic!("a thread block has bytes") };
+    let block: Vec<u64> =
+        block.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
+    assert_eq!(block[..3], [tcs.fs, image.start().rdi, 0]);
     let frames = u64::from(tcs.ssa_count) * plan.secs().frame.size();
     assert_eq!(thread[1].content.len(), frames);
     assert!(thread[2].offset > thread[1].offset + frames, "a guard is below the stack");
-    assert_eq!(image::thread(image.start(), 3).ssa, tcs.ssa + 3 * image::SLOT);
+    assert_eq!(image::thread(tcs.entry, 3).ssa, tcs.ssa + 3 * image::SLOT);
 
     let zeros = expected.iter().flat_map(|(_, _, bytes)| bytes.chunks(4096));
     let zeros = zeros.filter(|page| page.iter().all(|byte| *byte == 0)).count() * 4096;
@@ -95,6 +99,15 @@ fn an_image_becomes_an_enclave() {
         };
         assert_ne!(measure(&other), measure(&image));
     }
+}
+
+#[test]
+fn a_kernel_that_knows_no_enclaves_becomes_none() {
+    let header = keep_layout::KernelHeader { enclave_entry: 0, ..handmade::kernel_header() };
+    let image = Image::build(&handmade::kernel(&header), &handmade::program()).unwrap();
+    assert_eq!(image.enclave_entry(), 0);
+    let plan = image::Enclave::new(&image).plan([0; 64]).map(drop);
+    assert_eq!(plan, Err(sgx_launch::PlanError::Thread(image::THREADS)));
 }
 
 #[test]

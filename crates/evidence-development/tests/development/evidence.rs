@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! Development evidence is what the verifier takes for development evidence, and for nothing else.
+//! The host agent's evidence is what the verifier takes for development evidence, and for nothing else.
 
-use core::time::Duration;
 use std::sync::Arc;
 
 use evidence_claims::{Detail, Endorsements, Platform, Reason, kind};
@@ -11,18 +10,13 @@ use evidence_development::{
     Attester, BOUND_STATEMENT, Binding, Curve, DevelopmentError, Guest, Key, REPORT_SIZE, Root,
     STATEMENT, published_report_data, report_data,
 };
-use evidence_pki::{Certificate, Cursor, Request, Time, oid, tag};
+use evidence_pki::{Certificate, Cursor, Request, oid, tag};
 use evidence_snp::{Development, Snp};
 use evidence_testkit::certificate::CertificateBuilder;
 use evidence_testkit::der_writer::pem_chain;
 use evidence_testkit::keys as testkit;
 
-const NOW: Time = Time::from_unix(1_800_000_000);
-const DAY: Duration = Duration::from_secs(86_400);
-
-fn root() -> Root {
-    Root::create(NOW, 30 * DAY).unwrap()
-}
+use crate::{DAY, NOW, root};
 
 fn endorsements(attester: &Attester) -> Endorsements<'_> {
     let mut endorsements = Endorsements::new();
@@ -44,7 +38,7 @@ fn the_verifier_accepts_it_under_its_root_and_nowhere_else() {
     let endorsements = endorsements(&attester);
 
     let claims = accepting(&root).verify_report(&report, &endorsements, NOW).unwrap();
-    assert_eq!(claims.platform, Platform::Development);
+    assert_eq!((claims.platform, &*claims.product), (Platform::Development, "development"));
     assert!(!claims.debug);
     assert_eq!(claims.measurement, [7; 48]);
     assert_eq!(claims.report_data, [9; 64]);

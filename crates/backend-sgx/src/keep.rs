@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! A Keep from launch to end, as the host agent sees it.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use keep_backend::{
+    BackendError, ClaimKind, Keep, Killer, Launched, Measurement, NetworkLimits, Program,
+    Signatures, Spec,
+};
+use keep_host::seed::Stream as SeedStream;
+use keep_host::{Agent, Allow, Ended, Filter, FilterError, Poller, Scope, Server, Stop, Streams};
+use keep_image::Image;
+use keep_launch::{Launch, Report};
+use keep_layout::{CHUNK, IMAGE_PHYS, SHARED_SIZE};
+use launch_keys::{SgxKey, Sigstruct};
+use sallyport::{BootInfo, MAX_RAM, RawWindow, Window};
+use sgx_launch::image::Enclave;
+use sgx_launch::sign::{self, SignError, Terms};
+use sgx_launch::{Plan, driver as numbers};
+
+use crate::aesm::Aesm;
+use crate::probe;
+use crate::wire::{SIGSTRUCT, Setup, Word};
+
+/// Memory that a Keep has at the start beside its image and its input; more is given on demand.
+const SPARE: u64 = 32 << 20;
+/// How long a carrier may take to load an enclave.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn image(program: Program) -> Result<Image<'static>, BackendError> {
+    let bytes = match program {
+        Program::Compiler => keep_programs::COMPILER_IMAGE,
+        Program::Runtime => keep_programs::RUNTIME_IMAGE,
+    };
+    Image::decode(bytes)
+        .map_err(|error| BackendError::Image { program, problem: error.to_string() })
+}
+
+/// The plan of an image for a workload.
+fn plan<'a>(
+    enclave: &'a Enclave<'_>,
+    program: Program,
+    workload: [u8; 32],
+) -> Result<Plan<'a>, BackendError> {
+    enclave
+        .plan(config_id(workload))
+        .map_err(|error| BackendError::Image { program, problem: error.to_string() })
+}
+
+/// `CONFIGID`: the workload's digest, and zeros.
+fn config_id(workload: [u8; 32]) -> [u8; 64] {
+    let mut id = [0; 64];
+    for (to, from) in id.iter_mut().zip(workload) {
+        *to = from;
+    }
+    id
+}
+
+pub(crate) fn measure(program: Program) -> Result<Measurement, BackendError> {
+    let image = image(program)?;
+    let enclave = Enclave::new(&image);
+    // The workload is no part of it.
+    let plan = plan(&enclave, program, [0; 32])?;
+    Ok(Measurement {
+        program,
+        algorithm: "sha256/mrenclave".into(),
+        digest: plan.measure().iter().map(|byte| format!("{byte:02x}")).collect(),
+        size: plan.measured_bytes(),
+    })
+}
+
+/// The signature that an enclave is launched with: the one that was given, if it is good, or one by a key that
+/// is forgotten at once. No processor launches an enclave without, but one by nobody says nothing.
+fn signature(
+    plan: &Plan<'_>,
+    signatures: Option<&Signatures>,
+) -> Result<[u8; SIGSTRUCT], BackendError> {
+    let refused = |error: SignError| BackendError::Signature {
+        code: error.code(),
+        problem: error.to_string(),
+    };
+    let bytes = match signatures {
+        Some(signatures) => signatures.sigstruct.clone(),
+        None => {
+            let key = |error: launch_keys::KeyError| BackendError::Host {
+                what: "sign the enclave with a key of the moment".into(),
+                source: io::Error::other(error),
+            };
+            let terms = Terms { date: today(), ..Terms::default() };
+            let enclave = sign::describe(plan, &terms).map_err(refused)?;
+            SgxKey::generate().and_then(|made| made.sign(&enclave)).map_err(key)?
+        }
+    };
+    let malformed = || refused(SignError::Malformed);
+    let parsed = Sigstruct::from_bytes(&bytes).map_err(|_| malformed())?;
+    sign::check(plan, &parsed).map_err(refused)?;
+    Ok(*parsed.as_bytes())
+}
+
+/// Today in the form of a SIGSTRUCT; the day of the first processor with SGX if the clock stands before 1970.
+fn today() -> u32 {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let (year, month, day) = civil(seconds / 86_400);
+    launch_keys::sigstruct_date(year, month, day).unwrap_or(0x2015_0805)
+}
+
+/// The day of the proleptic Gregorian calendar, of days since 1970-01-01.
+fn civil(days: u64) -> (u16, u8, u8) {
+    // Years that begin in March have their leap day at their end; 400 of them have 146,097 days.
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let date = day - (153 * month + 2) / 5 + 1;
+    let (month, later) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    ((year + era * 400 + later) as u16, month as u8, date as u8)
+}
+
+fn host(what: &'static str) -> impl Fn(io::Error) -> BackendError {
+    move |source| BackendError::Host { what: what.to_owned(), source }
+}
+
+/// Builds a Keep and makes it ready to run. What can be refused without a machine is refused first.
+pub(crate) fn launch(
+    carrier: Option<&(PathBuf, Vec<OsString>)>,
+    spec: Spec,
+) -> Result<Launched, BackendError> {
+    let program = spec.program;
+    let workload = Launch::decode(&spec.launch).map(|launch| launch.workload()).unwrap_or_default();
+    let image = image(program)?;
+    let enclave = Enclave::new(&image);
+    let plan = plan(&enclave, program, workload)?;
+    let signature = signature(&plan, spec.signatures.as_ref())?;
+    if let Err(error) = File::options().read(true).write(true).open(numbers::DEVICE) {
+        return Err(BackendError::Unavailable {
+            backend: "sgx",
+            problem: format!("{}: {error}", numbers::DEVICE),
+            remedy: probe::no_driver(&error).to_owned(),
+        });
+    }
+
+    let input_len = spec.input.metadata().map_err(host("look at the Keep's input"))?.len();
+    let limit = spec.memory.min(MAX_RAM) & !(CHUNK - 1);
+    let image_ram = image.info().image_end - IMAGE_PHYS;
+    let needed = image_ram + input_len.next_multiple_of(CHUNK) + SPARE;
+    if limit < needed {
+        return Err(BackendError::OutOfMemory {
+            detail: format!(
+                "it was given {} MiB, but image, input and kernel take {} MiB",
+                spec.memory >> 20,
+                needed.div_ceil(1 << 20)
+            ),
+        });
+    }
+    let block = Block::new().map_err(host("make the block that Keep and host share"))?;
+    let (socket, theirs) = UnixStream::pair().map_err(host("make a pair of sockets"))?;
+    let child = start(carrier, theirs, &block).map_err(host("start a process for the enclave"))?;
+    let child = Arc::new(Carried(Mutex::new(child)));
+    let setup = Setup { program, config_id: config_id(workload), signature };
+    ready(&socket, &setup, &child)?;
+    let socket = File::from(OwnedFd::from(socket));
+
+    let boot = BootInfo {
+        // There are no physical addresses, so there is nothing to be given piece by piece.
+        ram: limit,
+        ram_limit: limit,
+        tsc_khz: probe::tsc_khz(),
+        input_len,
+        launch_len: spec.launch.len() as u64,
+        seeds: !spec.seeds.is_empty(),
+        output: spec.output.is_some(),
+        events: spec.events.is_some(),
+        evidence: spec.evidence.is_some(),
+        network: spec.network.is_some(),
+    };
+    boot.write(block.window());
+    let seed = if spec.seeds.is_empty() {
+        None
+    } else {
+        let stream: Box<dyn io::Read + Send> = Box::new(SeedStream::new(&spec.seeds)?);
+        Some(stream)
+    };
+    let agent = Agent::start(spec.evidence, spec.events, ClaimKind::SgxReport)
+        .map_err(host("start a thread"))?;
+    let streams = Streams {
+        stdio: spec.stdio,
+        launch: spec.launch,
+        input: spec.input,
+        output: spec.output,
+        seed,
+        agent,
+        network: spec.network,
+    };
+    let stop = Stop::new().map_err(host("prepare to stop the Keep"))?;
+    let growth = Box::new(Full(limit));
+    let server = Server::new(block.window(), streams, growth, stop.clone())
+        .map_err(host("prepare to wait for sockets"))?;
+    let killer = Box::new(Ender { stop: stop.clone(), child: Arc::clone(&child) });
+    let keep = SgxKeep {
+        socket,
+        _poller: Poller::new(&server),
+        server,
+        stop,
+        reads_files: boot.seeds,
+        network: spec.network,
+        targets: Targets::start().map_err(host("start a thread"))?,
+        child,
+        block,
+    };
+    Ok(Launched { keep: Box::new(keep), killer })
+}
+
+/// Starts the carrier: out of this process, and out of the way of signals from the terminal, which are for the
+/// host agent to decide upon.
+fn start(
+    carrier: Option<&(PathBuf, Vec<OsString>)>,
+    socket: UnixStream,
+    block: &Block,
+) -> io::Result<Child> {
+    let (path, arguments) =
+        carrier.ok_or_else(|| io::Error::other("nobody knows where this executable is"))?;
+    Command::new(path)
+        .args(arguments)
+        .env_clear()
+        .stdin(OwnedFd::from(socket))
+        .stdout(Stdio::from(block.file.try_clone()?))
+        .stderr(Stdio::inherit())
+        .process_group(0)
+        .spawn()
+}
+
+/// Sends the setup, and waits until the enclave is there.
+fn ready(socket: &UnixStream, setup: &Setup, child: &Carried) -> Result<(), BackendError> {
+    let word = socket
+        .set_read_timeout(Some(PATIENCE))
+        .and_then(|()| setup.send(socket))
+        .and_then(|()| Word::receive(socket))
+        .and_then(|word| socket.set_read_timeout(None).map(|()| word));
+    let problem = match word {
+        Ok(Word::Ready) => return Ok(()),
+        Ok(Word::Failed(problem)) => problem,
+        Ok(other) => format!("its process said {other:?} before the enclave was there"),
+        Err(error) => format!("its process does not answer: {error}"),
+    };
+    child.kill();
+    let source = io::Error::other(problem);
+    Err(BackendError::Host { what: "launch the Keep as an enclave".into(), source })
+}
+
+/// The process that an enclave lives in; it ends with this value.
+struct Carried(Mutex<Child>);
+
+impl Carried {
+    fn kill(&self) {
+        let mut child = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // It may have ended by itself.
+        if let Err(error) = child.kill().and_then(|()| child.wait().map(|_| ())) {
+            tracing::debug!(%error, "cannot end the process of an enclave");
+        }
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+struct Ender {
+    stop: Stop,
+    child: Arc<Carried>,
+}
+
+impl Killer for Ender {
+    fn kill(&self) {
+        self.child.kill();
+        self.stop.request();
+    }
+}
+
+/// The block that Keep and host share.
+struct Block {
+    file: File,
+    base: *mut u8,
+}
+
+// SAFETY: the mapping belongs to the process; it is reached by windows alone, which may be used from any thread.
+unsafe impl Send for Block {}
+
+impl Block {
+    fn new() -> io::Result<Self> {
+        let file = rustix::fs::memfd_create("keep", rustix::fs::MemfdFlags::CLOEXEC)?;
+        let file = File::from(file);
+        file.set_len(SHARED_SIZE)?;
+        let (rights, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
+        let (length, fd) = (SHARED_SIZE as usize, file.as_raw_fd());
+        // SAFETY: a new mapping at an address that the kernel chooses.
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), length, rights, flags, fd, 0) };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self { file, base: base.cast() })
+    }
+
+    fn window(&self) -> RawWindow {
+        // SAFETY: the mapping begins on a page, is as large as the block, cannot be cut by anybody but us (the
+        // carrier has the file, and no call to truncate it), and lives as long as this value, which outlives
+        // the server (see `SgxKeep`); no reference into it exists.
+        unsafe { RawWindow::new(self.base) }
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: this very mapping was made in `new`; no window on it is left (see `SgxKeep`).
+        unsafe { libc::munmap(self.base.cast(), SHARED_SIZE as usize) };
+    }
+}
+
+/// An enclave takes memory by touching it, and it was told of all that it may take.
+struct Full(u64);
+
+impl keep_host::Memory for Full {
+    fn grow(&mut self, _: u64) -> io::Result<u64> {
+        tracing::debug!(limit = self.0, "an enclave asks for more memory than it may have");
+        Err(io::Error::from(io::ErrorKind::OutOfMemory))
+    }
+}
+
+/// Asks for whom reports are made, on a thread that is not confined: the answer comes from another service.
+struct Targets {
+    asks: std::sync::mpsc::SyncSender<()>,
+    answers: std::sync::mpsc::Receiver<Option<Box<[u8; crate::aesm::TARGET_INFO]>>>,
+}
+
+impl Targets {
+    fn start() -> io::Result<Self> {
+        let (asks, asked) = std::sync::mpsc::sync_channel(1);
+        let (answer, answers) = std::sync::mpsc::sync_channel(1);
+        std::thread::Builder::new().name("keep-quotes".into()).spawn(move || {
+            for () in asked {
+                let target = Aesm::default().target();
+                if let Err(error) = &target {
+                    tracing::warn!(%error, "there is nobody to make a report for");
+                }
+                if answer.send(target.ok().map(|(_, target)| target)).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { asks, answers })
+    }
+
+    fn get(&self) -> Option<Box<[u8; crate::aesm::TARGET_INFO]>> {
+        self.asks.send(()).ok()?;
+        self.answers.recv().ok()?
+    }
+}
+
+/// A Keep that is ready to run.
+///
+/// The order of the fields is the order in which they end: server, poller and process use the block, so it ends
+/// last.
+struct SgxKeep {
+    /// As a file, because reading and writing a file takes no further system calls.
+    socket: File,
+    _poller: Poller,
+    server: Server,
+    stop: Stop,
+    /// Whether host folders are still to be read.
+    reads_files: bool,
+    /// What sockets it may have.
+    network: Option<NetworkLimits>,
+    targets: Targets,
+    child: Arc<Carried>,
+    block: Block,
+}
+
+impl Keep for SgxKeep {
+    /// As in the `kvm` backend: on a thread of its own, confined to the system calls that serving takes.
+    fn serve(self: Box<Self>) -> Result<Report, BackendError> {
+        let thread = std::thread::Builder::new().name("keep".into());
+        let stop = self.stop.clone();
+        // What ends the process needs calls that serving does not, so it stays outside.
+        let child = Arc::clone(&self.child);
+        let thread = thread.spawn(move || self.run()).map_err(host("start a thread"))?;
+        let result = thread.join().unwrap_or_else(|_| {
+            Err(BackendError::Keep { cause: "the thread that served it panicked".into() })
+        });
+        child.kill();
+        if stop.is_requested() && result.is_err() {
+            return Err(BackendError::Killed);
+        }
+        result
+    }
+}
+
+impl SgxKeep {
+    fn run(self) -> Result<Report, BackendError> {
+        let _entered = self.stop.enter();
+        self.confine().map_err(|error| BackendError::Host {
+            what: "confine the thread that serves the Keep".into(),
+            source: io::Error::other(error),
+        })?;
+        self.answer(0)?;
+        loop {
+            if self.stop.is_requested() {
+                return Err(BackendError::Killed);
+            }
+            let word = match Word::receive(&self.socket) {
+                Ok(word) => word,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    let cause = format!("the process of its enclave is gone: {error}");
+                    return Err(BackendError::Keep { cause });
+                }
+            };
+            match word {
+                Word::Doorbell => {
+                    if let Some(ended) = self.server.doorbell()? {
+                        return self.ended(ended);
+                    }
+                    self.answer(0)?;
+                }
+                Word::Target => {
+                    let target = self.targets.get();
+                    if let Some(target) = &target {
+                        self.block.window().write(sgx_run::TARGET, &**target);
+                    }
+                    let result = if target.is_some() { 0 } else { libc::ENXIO as u64 };
+                    self.answer(result)?;
+                }
+                Word::Broken(cause) => return Err(BackendError::Keep { cause }),
+                Word::Ready | Word::Failed(_) => {
+                    let cause = "the process of its enclave says what it cannot say now".into();
+                    return Err(BackendError::Keep { cause });
+                }
+            }
+        }
+    }
+
+    fn ended(&self, ended: Ended) -> Result<Report, BackendError> {
+        ended.into_result()?;
+        self.server.report()
+    }
+
+    fn answer(&self, result: u64) -> Result<(), BackendError> {
+        (&self.socket).write_all(&result.to_le_bytes()).map_err(|error| BackendError::Keep {
+            cause: format!("the process of its enclave is gone: {error}"),
+        })
+    }
+
+    fn confine(&self) -> Result<(), FilterError> {
+        let allow = Allow {
+            read_files: self.reads_files,
+            threads: true,
+            network: self.network,
+            ..Allow::default()
+        };
+        Filter::new(&allow)?.install(Scope::Thread)
+    }
+}
+
+#[cfg(test)]
+mod tests;

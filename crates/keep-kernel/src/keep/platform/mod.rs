@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! What is special about a platform: how the Keep leaves, whose its memory is, who vouches for it.
+//!
+//! There is one kernel for all of them. Which platform it runs on is read from the measured image at
+//! the start, and asked again where it makes a difference.
+//!
+//! | module | job |
+//! |---|---|
+//! | `processor` | instructions without a name in Rust; what the processor can do |
+//! | `vm` | memory of a virtual machine |
+//! | `snp` | SEV-SNP: the ways to hypervisor and firmware, validated memory |
+//! | `sgx` | SGX: the way out of an enclave, its pages and exceptions |
+
+mod processor;
+mod sgx;
+pub(crate) mod snp;
+mod vm;
+
+use core::arch::asm;
+use core::arch::x86_64::_rdtsc;
+
+use keep_kernel::frame::{Exception, Frame};
+use keep_kernel::kernel::{CLAIM_MAX, Platform};
+use keep_kernel::signal::VectorArea;
+use keep_layout::{PORT_DOORBELL, PORT_FATAL, StartInfo};
+use keep_mm::{Config, Memory, Space};
+use sallyport::{BootInfo, Doorbell, Port, RawWindow};
+
+use crate::HEAP;
+pub(crate) use processor::way_out;
+use sgx::Pages;
+pub(crate) use vm::DirectMap;
+use vm::c_bit;
+
+/// The platform that the kernel runs on.
+#[derive(Debug)]
+pub(crate) enum Keep {}
+
+/// Finds out where the Keep runs, and makes the way to the host. To be called first of all: before,
+/// there is nobody to tell of an error.
+pub(crate) fn start(info: &StartInfo) {
+    if sgx::inside() {
+        sgx::start();
+    } else {
+        match c_bit(info.tables_root) {
+            0 => {}
+            bit => snp::start(bit, info.image_end),
+        }
+    }
+    processor::find_vectors();
+}
+
+/// Serves an exception that only the platform knows the meaning of; whether it was one.
+pub(crate) fn serve(exception: &Exception, frame: &mut Frame) -> bool {
+    if sgx::inside() {
+        sgx::serve(exception, frame)
+    } else {
+        snp::get().is_some() && snp::serve(exception, frame)
+    }
+}
+
+/// Takes the memory over that the Keep has been launched with.
+pub(crate) fn memory(
+    start: &StartInfo,
+    boot: &BootInfo,
+    config: Config,
+) -> Memory<DirectMap, Pages> {
+    if sgx::inside() {
+        return sgx::memory(start, config);
+    }
+    let map = DirectMap {
+        mapped: start.image_end - keep_layout::IMAGE_PHYS,
+        ram: boot.ram,
+        limit: boot.ram_limit,
+        c_bit: c_bit(start.tables_root),
+    };
+    Memory::Tables(Space::new(map, config))
+}
+
+impl Platform for Keep {
+    type Machine = DirectMap;
+    type Enclave = Pages;
+    type Window = RawWindow;
+    type Doorbell = Bell;
+
+    fn fresh_is_zero() -> bool {
+        // The host sees and changes all memory of a plain virtual machine anyhow.
+        snp::get().is_none()
+    }
+
+    fn claim(report_data: &[u8; 64], into: &mut [u8; CLAIM_MAX]) -> Option<usize> {
+        if let Some(snp) = snp::get() {
+            return snp.report(report_data, into);
+        }
+        if sgx::inside() {
+            return sgx::claim(report_data, into);
+        }
+        into[..report_data.len()].copy_from_slice(report_data);
+        Some(report_data.len())
+    }
+
+    fn with_port<R>(use_it: impl FnOnce(&mut Port<RawWindow, Bell>) -> R) -> R {
+        use_it(crate::port())
+    }
+
+    fn tsc() -> u64 {
+        // SAFETY: reads a counter.
+        unsafe { _rdtsc() }
+    }
+
+    fn random() -> Option<u64> {
+        processor::random()
+    }
+
+    fn set_thread_pointer(address: u64) {
+        processor::set_thread_pointer(address);
+    }
+
+    fn mxcsr() -> u32 {
+        processor::mxcsr()
+    }
+
+    fn set_mxcsr(to: u32) {
+        processor::set_mxcsr(to);
+    }
+
+    fn vectors() -> u32 {
+        processor::vectors()
+    }
+
+    fn save_vectors(area: &mut VectorArea, states: u32) {
+        processor::save_vectors(area, states);
+    }
+
+    fn restore_vectors(area: &VectorArea, states: u32) {
+        processor::restore_vectors(area, states);
+    }
+
+    fn heap_available() -> usize {
+        HEAP.available()
+    }
+
+    fn heap_add(address: u64, len: u64) {
+        // SAFETY: the kernel hands over memory that it has just taken, where it sees it.
+        unsafe { HEAP.add(address as usize, len as usize) }
+    }
+}
+
+/// The doorbell. In a plain virtual machine it is one write to an I/O port, which the program's
+/// privilege level may do.
+#[derive(Debug)]
+pub(crate) struct Bell;
+
+impl Doorbell for Bell {
+    fn ring(&mut self) {
+        match snp::get() {
+            _ if sgx::inside() => sgx::ring(),
+            // SAFETY: leaves the Keep and comes back; the host may change the shared block
+            // meanwhile, which no Rust reference points into.
+            None => unsafe {
+                asm!("out dx, al", in("dx") PORT_DOORBELL, in("al") 0_u8, options(nostack))
+            },
+            Some(snp) => snp.ring(),
+        }
+    }
+
+    fn relax(&mut self) {
+        core::hint::spin_loop();
+    }
+}
+
+/// Ends the Keep without another word.
+pub(crate) fn fatal() -> ! {
+    loop {
+        match snp::get() {
+            _ if sgx::inside() => sgx::fatal(),
+            // SAFETY: leaves the Keep; the host does not come back from it.
+            None => unsafe {
+                asm!("out dx, al", in("dx") PORT_FATAL, in("al") 0_u8, options(nostack))
+            },
+            Some(_) => snp::terminate(snp_guest::msr::Terminate::GENERAL),
+        }
+    }
+}

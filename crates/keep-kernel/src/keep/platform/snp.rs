@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! SEV-SNP: the ways to hypervisor and firmware, and memory that the processor knows to be the
+//! Keep's.
+//!
+//! What is said and checked is in `snp-guest`; here are the instructions, of which ring 0 executes
+//! those that it alone may (see `stub.s`), and the order in which a Keep gets itself into a state where
+//! it can speak. None of this has run on hardware; a stand-in that plays it runs the same image.
+
+use core::cell::UnsafeCell;
+use core::ops::Range;
+
+use keep_kernel::frame::{Exception, Frame};
+use keep_kernel::kernel::CLAIM_MAX;
+use keep_layout::snp::{ANSWER_PHYS, CPUID_PHYS, GHCB_PHYS, REQUEST_PHYS, SECRETS_PHYS};
+use keep_layout::{
+    DIRECT_VIRT, PAGE, PORT_DOORBELL, SHARED_PHYS, SHARED_SIZE, TABLES_PHYS, TABLES_VIRT,
+};
+use sallyport::Window;
+use snp_guest::cpuid::{Feature, Processor, Rules, Table};
+use snp_guest::firmware::{Courier, SharedPage};
+use snp_guest::ghcb::{Ghcb, GhcbError, Out, SharedArea, Width};
+use snp_guest::memory::acquire;
+use snp_guest::message::{Channel, Kind, PAYLOAD};
+use snp_guest::msr::{AskFeatures, AskSevInfo, Call, MsrError, RegisterGhcb, Terminate};
+use snp_guest::pages::{Pages, Pvalidate, State};
+use snp_guest::request::{REPORT_VERSION, ReportRequest, Signer};
+use snp_guest::secrets::Secrets;
+
+use super::processor;
+
+/// Features of the hypervisor that a Keep needs (GHCB specification, "Hypervisor features"): SEV-SNP.
+const FEATURES: u64 = 1;
+/// Extended state that the image switches on (`XCR0` of its first state).
+const XCR0: u64 = 0b111;
+/// How often a busy hypervisor is asked again: it throttles guests for seconds at most.
+const PATIENCE: u32 = 100_000;
+
+/// A Keep under SEV-SNP.
+pub(crate) struct Snp {
+    ghcb: Ghcb<Page>,
+    pages: Pages<8>,
+    channel: Option<Channel>,
+}
+
+struct Place(UnsafeCell<Option<Snp>>);
+
+// SAFETY: a Keep has one virtual CPU, and the kernel's entry points run one at a time. What is in
+// here is used by the platform's functions alone, which do not call each other while they use it.
+unsafe impl Sync for Place {}
+
+static SNP: Place = Place(UnsafeCell::new(None));
+
+/// The way to hypervisor and firmware, if this is a Keep under SEV-SNP.
+pub(crate) fn get() -> Option<&'static mut Snp> {
+    // SAFETY: see `Place`; references never outlive the platform's function that asked.
+    unsafe { (*SNP.0.get()).as_mut() }
+}
+
+/// A page of the shared block.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Page(usize);
+
+impl Page {
+    fn at(phys: u64) -> Self {
+        Self((phys - SHARED_PHYS) as usize)
+    }
+
+    fn place(&self, at: usize, len: usize) -> usize {
+        assert!(at + len <= PAGE as usize, "{len} bytes at {at:#x} are outside a page");
+        self.0 + at
+    }
+}
+
+impl Window for Page {
+    fn load(&self, at: usize) -> u64 {
+        crate::window().load(self.place(at, 8))
+    }
+    fn store(&self, at: usize, word: u64) {
+        crate::window().store(self.place(at, 8), word);
+    }
+    fn read(&self, at: usize, into: &mut [u8]) {
+        crate::window().read(self.place(at, into.len()), into);
+    }
+    fn write(&self, at: usize, from: &[u8]) {
+        crate::window().write(self.place(at, from.len()), from);
+    }
+}
+
+/// Makes the way to the hypervisor, then the one to the firmware. `c_bit` is the mask of the image's
+/// page tables, and the image ends at `image_end`.
+pub(crate) fn start(c_bit: u64, image_end: u64) {
+    let bit = c_bit.trailing_zeros() as u8;
+    let ghcb = match introduce(bit) {
+        Ok(ghcb) => ghcb,
+        Err(MsrError::Version { .. }) => terminate(Terminate::VERSION),
+        Err(MsrError::Features(_)) => terminate(Terminate::SNP),
+        Err(_) => terminate(Terminate::GENERAL),
+    };
+    let snp = Snp { ghcb, pages: Pages::new(), channel: None };
+    // SAFETY: nobody else has a reference yet.
+    let snp = unsafe { (*SNP.0.get()).insert(snp) };
+    // From here on the host can be told what is wrong.
+    if !c_bit.is_power_of_two() {
+        panic!("the image's page tables have a strange C-bit: {c_bit:#x}");
+    }
+    if let Err(wrong) = snp.pages.declare(0..image_end, State::Validated) {
+        panic!("the image's memory: {wrong}");
+    }
+    // SAFETY: the launch put that page there, the page tables show it, and nobody writes to it.
+    let page = unsafe { &*window_of_tables(CPUID_PHYS).cast_const() };
+    if let Err(lie) = believe(page, bit) {
+        panic!("the host lied about the processor: {lie}");
+    }
+    // SAFETY: likewise, and nobody else reads it.
+    match Secrets::take(unsafe { &mut *window_of_tables(SECRETS_PHYS) }) {
+        Ok(secrets) => snp.channel = Some(Channel::new(secrets.key, 0)),
+        Err(wrong) => panic!("the firmware's secrets: {wrong}"),
+    }
+}
+
+/// A page that lies behind the page tables.
+fn window_of_tables(phys: u64) -> *mut [u8; PAGE as usize] {
+    (TABLES_VIRT + phys - TABLES_PHYS) as *mut [u8; PAGE as usize]
+}
+
+/// Settles with the hypervisor how to speak.
+fn introduce(c_bit: u8) -> Result<Ghcb<Page>, MsrError> {
+    AskSevInfo.ask(exit)?.negotiate(c_bit)?;
+    AskFeatures.ask(exit)?.require(FEATURES)?;
+    RegisterGhcb::new(GHCB_PHYS)?.ask(exit)?;
+    let wrong = |_: GhcbError| MsrError::Address(GHCB_PHYS);
+    let area = SharedArea::new(SHARED_PHYS, SHARED_SIZE).ok_or(MsrError::Address(SHARED_PHYS))?;
+    Ghcb::new(Page::at(GHCB_PHYS), GHCB_PHYS, area).map_err(wrong)
+}
+
+/// Lays down what the program is told of the processor: what the firmware has checked.
+fn believe(page: &[u8; PAGE as usize], c_bit: u8) -> Result<(), snp_guest::cpuid::CpuidError> {
+    let table = Table::new(page)?;
+    table.check(&Rules { c_bit, xcr0: XCR0, features: &Feature::RANDOM })?;
+    let processor = Processor { apic_id: 0, xcr0: XCR0 };
+    // Function 1 first: see `keep_cpuid_withdraw`.
+    let keys = table.entries().map(|entry| (entry.function, entry.index));
+    for (function, index) in [(1, 0)].into_iter().chain(keys.filter(|key| *key != (1, 0))) {
+        let answer = table.answer_on(function, index, &processor);
+        let words = [answer.eax, answer.ebx, answer.ecx, answer.edx];
+        processor::cpuid_is(function, index, &words);
+    }
+    Ok(())
+}
+
+impl Snp {
+    /// Rings the doorbell.
+    pub(super) fn ring(&mut self) {
+        let out = Out { port: PORT_DOORBELL, width: Width::One, value: 0 };
+        if let Err(lie) = self.ghcb.call(&out, call) {
+            panic!("the host lied about its doorbell: {lie}");
+        }
+    }
+
+    /// Makes memory the Keep's own.
+    pub(super) fn acquire(&mut self, range: Range<u64>) {
+        let declared = self.pages.declare(range.clone(), State::Shared);
+        let done = declared.map_err(Into::into).and_then(|()| {
+            acquire(&mut self.pages, &self.ghcb, range, call, |phys, large| {
+                pvalidate(DIRECT_VIRT + phys, large)
+            })
+        });
+        if let Err(lie) = done {
+            panic!("the host lied about memory: {lie}");
+        }
+    }
+
+    /// A report of the firmware's on this Keep.
+    pub(super) fn report(&mut self, data: &[u8; 64], into: &mut [u8; CLAIM_MAX]) -> Option<usize> {
+        let request = ReportRequest { report_data: *data, vmpl: 0, signer: Signer::Any };
+        let shared = |phys| SharedPage { window: Page::at(phys), address: phys };
+        let (request_page, answer_page) = (shared(REQUEST_PHYS), shared(ANSWER_PHYS));
+        let courier = Courier { ghcb: &self.ghcb, request: request_page, answer: answer_page };
+        let (mut page, mut answer) = ([0; PAGE as usize], [0; PAYLOAD]);
+        let mut patience = PATIENCE;
+        let asked = (Kind::ReportRequest, REPORT_VERSION, &request.to_bytes()[..]);
+        let wait = || {
+            patience -= 1;
+            patience > 0
+        };
+        let channel = self.channel.as_mut()?;
+        match courier.ask(channel, asked, &mut page, &mut answer, call, wait) {
+            Ok(len) => match request.read(&answer[..len]) {
+                Ok(report) => into.copy_from_slice(report),
+                Err(wrong) => panic!("the firmware's report: {wrong}"),
+            },
+            Err(wrong) => panic!("the way to the firmware: {wrong}"),
+        }
+        Some(into.len())
+    }
+}
+
+/// Serves `#VC` (vector 29), by which the processor says that an instruction would leave the Keep;
+/// whether it was one that a program may use.
+pub(super) fn serve(exception: &Exception, frame: &mut Frame) -> bool {
+    const VC: u64 = 29;
+    const CPUID: u64 = 0x72;
+    if (exception.vector, exception.code) != (VC, CPUID) {
+        return false;
+    }
+    processor::serve_cpuid(frame);
+    true
+}
+
+/// Asks for the Keep's end, and waits for it.
+pub(super) fn terminate(why: Terminate) -> ! {
+    loop {
+        exit(why.word());
+    }
+}
+
+unsafe extern "C" {
+    fn keep_vmgexit(msr: u64);
+    fn keep_ghcb_msr() -> u64;
+    fn keep_pvalidate(address: u64, large: u32, validate: u32) -> u64;
+}
+
+/// Leaves the Keep with a word in the GHCB's register, and comes back with another.
+fn exit(word: u64) -> u64 {
+    // SAFETY: the functions are in `entry.s` and keep to the rules of C; the host may change the
+    // shared block meanwhile, which no Rust reference points into.
+    unsafe {
+        keep_vmgexit(word);
+        keep_ghcb_msr()
+    }
+}
+
+/// Leaves the Keep with what is in the GHCB.
+fn call() {
+    // SAFETY: as above.
+    unsafe { keep_vmgexit(GHCB_PHYS) }
+}
+
+/// Has the processor validate a page.
+fn pvalidate(address: u64, large: bool) -> Pvalidate {
+    // SAFETY: as above; what the instruction changes is whether the page may be touched, and the
+    // caller touches it only if it may.
+    let done = unsafe { keep_pvalidate(address, u32::from(large), 1) };
+    Pvalidate { code: done as u32, unchanged: done >> 32 != 0 }
+}

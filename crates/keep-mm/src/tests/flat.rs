@@ -1,0 +1,622 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//! Random calls and accesses in a simulated enclave, whose processor and host keep to the rules for
+//! pages and stop the test as soon as one is broken: a page that is accepted twice, one that becomes
+//! writable and executable, one that is used without being there.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::vec;
+use std::vec::Vec;
+
+use keep_layout::{CHUNK, PAGE};
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::sim::{IMAGE, MIB, MMAP, object_byte};
+use crate::flat::{Enclave, Flat, Shown};
+use crate::{Access, Backing, Config, Denial, Errno, Fault, Object, Place, Prot, Region};
+
+const RW: Prot = Prot::READ_WRITE;
+const ZONE: u64 = 512 * MIB;
+const HELD: Range<u64> = MMAP + (1 << 40)..MMAP + (2 << 40);
+const LIMIT: u64 = 24 * MIB;
+/// More pages than anybody asks for.
+const PLENTY: u64 = 1 << 40;
+const BRK: u64 = IMAGE + 0x5000;
+
+/// A page as the processor knows it.
+struct Epc {
+    prot: Prot,
+    /// Was writable at some time.
+    dirty: bool,
+    bytes: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Sim {
+    pages: HashMap<u64, Epc>,
+    /// Pages that the host has left to give.
+    left: u64,
+    /// Times that the host was asked to change pages.
+    asked: usize,
+}
+
+impl std::fmt::Debug for Sim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sim").finish_non_exhaustive()
+    }
+}
+
+impl Sim {
+    fn add(&mut self, page: u64, prot: Prot, bytes: Vec<u8>) -> bool {
+        assert!(page.is_multiple_of(PAGE) && (IMAGE..HELD.end).contains(&page));
+        assert!(!self.pages.contains_key(&page), "{page:#x} is accepted twice");
+        assert!(!(prot.write() && prot.exec()));
+        let Some(left) = self.left.checked_sub(1) else { return false };
+        self.left = left;
+        self.pages.insert(page, Epc { prot, dirty: prot.write(), bytes });
+        true
+    }
+
+    fn at(&mut self, page: u64) -> &mut Epc {
+        self.pages.get_mut(&page).expect("a page that is not there")
+    }
+}
+
+fn pages(range: Range<u64>) -> impl Iterator<Item = u64> {
+    assert!(
+        !range.is_empty() && range.start.is_multiple_of(PAGE) && range.end.is_multiple_of(PAGE)
+    );
+    range.step_by(PAGE as usize)
+}
+
+impl Enclave for Sim {
+    fn accept(&mut self, page: u64) -> bool {
+        self.add(page, RW, vec![0; PAGE as usize])
+    }
+
+    fn accept_copy(&mut self, page: u64, from: u64, prot: Prot) -> bool {
+        let from = self.at(from);
+        assert!(from.prot.allows(Access::Read));
+        let bytes = from.bytes.clone();
+        self.add(page, prot, bytes)
+    }
+
+    fn extend(&mut self, page: u64, prot: Prot) {
+        let page = self.at(page);
+        assert!(page.prot.within(prot) && page.prot != prot, "{:?} to {prot:?}", page.prot);
+        assert!(!(prot.exec() && (page.dirty || prot.write())), "code that was written");
+        page.prot = prot;
+        page.dirty |= prot.write();
+    }
+
+    fn restrict(&mut self, range: Range<u64>, prot: Prot) {
+        self.asked += 1;
+        for page in pages(range) {
+            let page = self.at(page);
+            assert!(prot.within(page.prot) && page.prot != prot, "{:?} to {prot:?}", page.prot);
+            page.prot = prot;
+        }
+    }
+
+    fn trim(&mut self, range: Range<u64>) {
+        self.asked += 2;
+        for page in pages(range) {
+            assert!(self.pages.remove(&page).is_some(), "{page:#x} is not there");
+            self.left += 1;
+        }
+    }
+
+    fn zero(&mut self, range: Range<u64>) {
+        let mut at = range.start;
+        while at < range.end {
+            let end = (at | (PAGE - 1)).saturating_add(1).min(range.end);
+            let page = self.at(at & !(PAGE - 1));
+            assert!(page.prot.write());
+            let first = (at % PAGE) as usize;
+            page.bytes[first..first + (end - at) as usize].fill(0);
+            at = end;
+        }
+    }
+}
+
+fn keep() -> Flat<Sim> {
+    let config = Config {
+        root: 0,
+        tables: 0..0,
+        free_ram: 0..0,
+        ram_limit: LIMIT,
+        mmap: MMAP..MMAP + ZONE,
+        brk_start: BRK,
+        brk_mapped_end: BRK,
+        brk_limit: MMAP,
+        image: vec![Region { range: IMAGE..BRK, prot: RW }],
+        fresh_is_zero: true,
+    };
+    Flat::new(Sim { left: PLENTY, ..Sim::default() }, config, HELD)
+}
+
+impl Flat<Sim> {
+    /// The program uses an address, as often as it takes.
+    fn touch(&mut self, address: u64, access: Access) -> Result<&mut u8, Fault> {
+        let page = address & !(PAGE - 1);
+        if !self.enclave.pages.get(&page).is_some_and(|epc| epc.prot.allows(access)) {
+            let shown = self.shown(address, access);
+            match self.fault(address, access) {
+                Fault::Resolved => assert!(matches!(shown, Shown::Awaited(_)), "{shown:?}"),
+                Fault::Denied(denial) => {
+                    assert_eq!(shown, Shown::Nothing);
+                    return Err(Fault::Denied(denial));
+                }
+                Fault::OutOfMemory => return Err(Fault::OutOfMemory),
+            }
+        }
+        assert!(matches!(self.shown(address, access), Shown::Accepted(_)));
+        let epc = self.enclave.at(page);
+        assert!(epc.prot.allows(access), "{access:?} at {address:#x} after it was resolved");
+        Ok(&mut epc.bytes[(address % PAGE) as usize])
+    }
+
+    fn object(&mut self, len: u64, executable: bool) -> Option<Object> {
+        let phys = self.alloc(len)?;
+        for start in (0..len).step_by(PAGE as usize) {
+            let page = self.enclave.at(phys + start);
+            assert!(page.prot.write());
+            for (byte, offset) in page.bytes.iter_mut().zip(start..len) {
+                *byte = object_byte(phys, offset);
+            }
+        }
+        Some(Object { phys, len, executable })
+    }
+
+    /// What the processor has is what the kernel believes, and no more than the areas allow.
+    fn audit(&self) {
+        let mut count = 0;
+        for (page, prot, owned) in self.there() {
+            count += 1;
+            let epc = &self.enclave.pages[&page];
+            assert_eq!((epc.prot, epc.dirty && !owned), (prot, false), "{page:#x}");
+            if let Some((_, area)) = self.areas.at(page) {
+                assert!(prot.within(area.prot), "{page:#x} has {prot:?} in {area:?}");
+            } else {
+                assert!(HELD.contains(&page), "{page:#x} is in no area");
+            }
+        }
+        assert_eq!(count, self.enclave.pages.len());
+        assert_eq!(count as u64 * PAGE, self.used);
+        assert!(self.used <= LIMIT);
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Span {
+    at: Index,
+    shift: i64,
+    pages: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Mmap { place: u8, span: Span, len: u64, prot: Prot, object: Option<(Index, u64)> },
+    Munmap(Span),
+    Mprotect(Span, Prot),
+    DontNeed(Span),
+    Touch(Span, Access, u8),
+    Populate(Span, bool),
+    Brk(u64),
+    NewObject(u64, bool),
+    Lock,
+    Leave(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let shift = prop_oneof![4 => Just(0i64), 2 => -3i64..40, 1 => 500i64..1100];
+    let pages = prop_oneof![3 => 1u64..20, 2 => 20u64..700, 1 => 700u64..2100];
+    let span =
+        (any::<Index>(), shift, pages).prop_map(|(at, shift, pages)| Span { at, shift, pages });
+    let span = move || span.clone();
+    let prot = || {
+        prop_oneof![
+            2 => Just(Prot::NONE),
+            2 => Just(Prot::READ),
+            6 => Just(RW),
+            2 => Just(Prot::READ_EXEC),
+        ]
+    };
+    let len = prop_oneof![4 => 1u64..16 * PAGE, 4 => 16 * PAGE..2 * MIB, 1 => 2 * MIB..9 * MIB];
+    let access = prop_oneof![
+        4 => Just(Access::Read),
+        6 => Just(Access::Write),
+        2 => Just(Access::Execute),
+    ];
+    let object = proptest::option::weighted(0.4, (any::<Index>(), 0u64..40));
+    prop_oneof![
+        12 => (0u8..6, span(), len, prot(), object).prop_map(|(place, span, len, prot, object)| {
+            Step::Mmap { place, span, len, prot, object }
+        }),
+        5 => span().prop_map(Step::Munmap),
+        10 => (span(), prot()).prop_map(|(span, prot)| Step::Mprotect(span, prot)),
+        3 => span().prop_map(Step::DontNeed),
+        25 => (span(), access, any::<u8>()).prop_map(|(span, access, v)| Step::Touch(span, access, v)),
+        4 => (span(), any::<bool>()).prop_map(|(span, write)| Step::Populate(span, write)),
+        2 => (0u64..4 * MIB).prop_map(Step::Brk),
+        3 => (1u64..200 * PAGE, prop::bool::weighted(0.8))
+            .prop_map(|(len, executable)| Step::NewObject(len, executable)),
+        1 => prop::bool::weighted(0.1).prop_map(|lock| if lock { Step::Lock } else { Step::Brk(0) }),
+        1 => (0u64..3000).prop_map(Step::Leave),
+    ]
+}
+
+/// What a page shows before it is written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Zero,
+    Object { object: Object, offset: u64, shared: bool },
+}
+
+#[derive(Clone, Debug)]
+struct Page {
+    prot: Prot,
+    origin: Origin,
+    /// Was written to, or is there by a call that would have.
+    written: bool,
+    bytes: HashMap<u64, u8>,
+}
+
+impl Page {
+    fn byte(&self, offset: u64) -> u8 {
+        self.bytes.get(&offset).copied().unwrap_or(match self.origin {
+            Origin::Object { object, offset: start, .. } if start + offset < object.len => {
+                object_byte(object.phys, start + offset)
+            }
+            _ => 0,
+        })
+    }
+
+    fn charge(&self) -> u64 {
+        if self.origin == Origin::Zero && self.prot == RW { PAGE } else { 0 }
+    }
+}
+
+/// What Linux would do, page by page.
+struct Model {
+    keep: Flat<Sim>,
+    pages: BTreeMap<u64, Page>,
+    objects: Vec<Object>,
+    locked: bool,
+}
+
+impl Model {
+    fn range(&self, span: &Span) -> Range<u64> {
+        let known: Vec<u64> = self.pages.range(MMAP..).map(|(&page, _)| page).collect();
+        let at = if known.is_empty() { MMAP } else { known[span.at.index(known.len())] };
+        let start = at.wrapping_add_signed(span.shift * PAGE as i64);
+        let start = start.clamp(MMAP, MMAP + ZONE - PAGE);
+        start..(start + span.pages * PAGE).min(MMAP + ZONE)
+    }
+
+    fn mapped(&self, range: &Range<u64>) -> bool {
+        self.pages.range(range.clone()).count() as u64 == (range.end - range.start) / PAGE
+    }
+
+    fn fits(&self, more: u64) -> bool {
+        let charged: u64 = self.pages.values().map(Page::charge).sum();
+        (BRK - IMAGE) + self.keep.taken + charged + more <= LIMIT
+    }
+
+    /// Running out is right if the host has nothing left, or the Keep no more than its limit.
+    fn check_exhausted(&self) {
+        assert!(self.keep.enclave.left == 0 || self.keep.used + (BRK - IMAGE) >= LIMIT);
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Mmap { place, span, len, prot, object } => {
+                self.mmap(*place, span, *len, *prot, object);
+            }
+            Step::Munmap(span) => {
+                let range = self.range(span);
+                assert_eq!(self.keep.munmap(range.start, range.end - range.start), Ok(()));
+                self.pages.retain(|page, _| !range.contains(page));
+            }
+            Step::Mprotect(span, prot) => self.mprotect(span, *prot),
+            Step::DontNeed(span) => {
+                let range = self.range(span);
+                let done = self.keep.madvise(range.start, range.end - range.start, 4);
+                assert_eq!(done.is_ok(), self.mapped(&range));
+                if done.is_ok() {
+                    for (_, page) in self.pages.range_mut(range) {
+                        page.bytes.clear();
+                        page.written = false;
+                    }
+                }
+            }
+            Step::Touch(span, access, value) => {
+                let address = self.range(span).start + u64::from(*value) * 16;
+                self.touch(address, *access, *value);
+            }
+            Step::Populate(span, write) => self.populate(span, *write),
+            Step::Brk(offset) => self.brk(BRK + offset),
+            Step::NewObject(len, executable) => match self.keep.object(*len, *executable) {
+                Some(object) => self.objects.push(object),
+                None => self.check_exhausted(),
+            },
+            Step::Lock => {
+                self.keep.lock_exec();
+                self.locked = true;
+            }
+            Step::Leave(pages) => self.keep.enclave.left = *pages,
+        }
+    }
+
+    fn mmap(
+        &mut self,
+        place: u8,
+        span: &Span,
+        len: u64,
+        prot: Prot,
+        object: &Option<(Index, u64)>,
+    ) {
+        let range = self.range(span);
+        let place = match place {
+            0..3 => Place::Anywhere,
+            3 => Place::Hint(range.start),
+            4 => Place::Fixed(range.start),
+            _ => Place::FixedNoReplace(range.start),
+        };
+        let fixed = matches!(place, Place::Fixed(_) | Place::FixedNoReplace(_));
+        let object = object.as_ref().filter(|_| !self.objects.is_empty());
+        let object = object.map(|(index, page)| (*index.get(&self.objects), page * PAGE));
+        let backing = object
+            .map_or(Backing::Anonymous, |(object, offset)| Backing::Object { object, offset });
+        let pages = len.next_multiple_of(PAGE);
+        let target = range.start..range.start + pages;
+        let in_the_way = || self.pages.range(target.clone());
+        let replaced: u64 =
+            if fixed { in_the_way().map(|(_, page)| page.charge()).sum() } else { 0 };
+        let expected = match object {
+            _ if fixed && target.end > MMAP + ZONE => Err(Errno::ENOMEM),
+            _ if matches!(place, Place::FixedNoReplace(_)) && in_the_way().next().is_some() => {
+                Err(Errno::EEXIST)
+            }
+            Some((object, offset)) if offset + pages > object.len.next_multiple_of(CHUNK) => {
+                Err(Errno::EINVAL)
+            }
+            Some((object, _)) if prot.exec() && (!object.executable || self.locked) => {
+                Err(Errno::EACCES)
+            }
+            None if prot.exec() => Err(Errno::EACCES),
+            None if prot == RW && !self.fits(pages.saturating_sub(replaced)) => Err(Errno::ENOMEM),
+            _ => Ok(()),
+        };
+        let mapped = self.keep.mmap(place, len, prot, backing);
+        assert_eq!(mapped.map(drop), expected);
+        let Ok(start) = mapped else { return };
+        assert!(!fixed || start == range.start);
+        let mapped = start..start + pages;
+        assert!(start.is_multiple_of(PAGE) && MMAP <= start && mapped.end <= MMAP + ZONE);
+        if matches!(place, Place::Fixed(_)) {
+            self.pages.retain(|page, _| !mapped.contains(page));
+        }
+        for page in mapped.step_by(PAGE as usize) {
+            let origin = object.map_or(Origin::Zero, |(object, offset)| Origin::Object {
+                object,
+                offset: offset + (page - start),
+                shared: prot != RW || (object.executable && !fixed),
+            });
+            let new = Page { prot, origin, written: false, bytes: HashMap::new() };
+            assert!(self.pages.insert(page, new).is_none(), "{page:#x} was in use");
+        }
+    }
+
+    fn mprotect(&mut self, span: &Span, prot: Prot) {
+        let range = self.range(span);
+        let pages = || self.pages.range(range.clone()).map(|(_, page)| page);
+        let may_run = |page: &Page| match page.origin {
+            Origin::Object { object, shared: true, .. } => {
+                object.executable && !page.written && (page.prot.exec() || !self.locked)
+            }
+            _ => false,
+        };
+        let more = pages().filter(|page| page.origin == Origin::Zero && page.prot != RW).count();
+        let expected = if !self.mapped(&range) {
+            Err(Errno::ENOMEM)
+        } else if pages().all(|page| page.prot == prot) {
+            Ok(())
+        } else if prot.exec() && !pages().all(may_run) {
+            Err(Errno::EACCES)
+        } else if prot == RW && !self.fits(more as u64 * PAGE) {
+            Err(Errno::ENOMEM)
+        } else {
+            Ok(())
+        };
+        let done = self.keep.mprotect(range.start, range.end - range.start, prot);
+        assert_eq!(done, expected);
+        if done.is_ok() {
+            self.pages.range_mut(range).for_each(|(_, page)| page.prot = prot);
+        }
+    }
+
+    fn touch(&mut self, address: u64, access: Access, value: u8) {
+        let touched = self.keep.touch(address, access);
+        let Some(page) = self.pages.get_mut(&(address & !(PAGE - 1))) else {
+            assert_eq!(touched, Err(Fault::Denied(Denial::MapErr)));
+            return;
+        };
+        match touched {
+            Ok(byte) => {
+                assert!(page.prot.allows(access), "{access:?} at {address:#x}");
+                assert_eq!(*byte, page.byte(address % PAGE), "{address:#x}");
+                if access == Access::Write {
+                    *byte = value;
+                    page.bytes.insert(address % PAGE, value);
+                    page.written = true;
+                }
+            }
+            Err(Fault::OutOfMemory) => self.check_exhausted(),
+            Err(fault) => {
+                assert_eq!(fault, Fault::Denied(Denial::AccErr));
+                assert!(!page.prot.allows(access), "{access:?} at {address:#x}");
+            }
+        }
+    }
+
+    fn populate(&mut self, span: &Span, write: bool) {
+        let range = self.range(span);
+        let access = if write { Access::Write } else { Access::Read };
+        let allowed = self.mapped(&range)
+            && self.pages.range(range.clone()).all(|(_, page)| page.prot.allows(access));
+        // Also where neither end is on a page.
+        match self.keep.populate(range.start + 7, range.end - range.start - 9, write) {
+            Ok(()) => assert!(allowed),
+            Err(Errno::ENOMEM) => self.check_exhausted(),
+            Err(error) => assert!(error == Errno::EFAULT && !allowed),
+        }
+        for (&page, model) in self.pages.range_mut(range) {
+            let there = self.keep.enclave.pages.get(&page);
+            if matches!(model.origin, Origin::Object { shared: true, .. }) {
+                model.written |= there.is_some_and(|epc| epc.dirty);
+            }
+            if allowed && self.keep.enclave.left > 0 && self.keep.used + (BRK - IMAGE) < LIMIT {
+                assert!(there.is_some_and(|epc| epc.prot.allows(access)), "{page:#x}");
+            }
+        }
+    }
+
+    fn brk(&mut self, to: u64) {
+        let old = self.pages.range(..MMAP).next_back().map_or(BRK, |(&page, _)| page + PAGE);
+        let new = to.next_multiple_of(PAGE);
+        let fits = new <= old || self.fits(new - old);
+        let result = self.keep.brk(to);
+        assert_eq!(result == to, fits, "{result:#x} of {to:#x}");
+        if !fits {
+            return;
+        }
+        for page in (old..new).step_by(PAGE as usize) {
+            let origin = Origin::Zero;
+            let new = Page { prot: RW, origin, written: false, bytes: HashMap::new() };
+            self.pages.insert(page, new);
+        }
+        self.pages.retain(|page, _| !(new..MMAP).contains(page));
+        if let Some(page) = self.pages.get_mut(&(to & !(PAGE - 1))) {
+            page.bytes.retain(|offset, _| *offset < to % PAGE);
+        }
+    }
+
+    fn finish(mut self) {
+        self.keep.enclave.left = PLENTY;
+        let bytes: Vec<(u64, u8)> = self
+            .pages
+            .iter()
+            .filter(|(_, page)| page.prot != Prot::NONE)
+            .flat_map(|(&at, page)| {
+                let written = page.bytes.keys().copied().chain([0, 4095]);
+                written.map(move |offset| (at + offset, page.byte(offset)))
+            })
+            .collect();
+        for (address, expected) in bytes {
+            match self.keep.touch(address, Access::Read) {
+                Ok(&mut byte) => assert_eq!(byte, expected, "{address:#x}"),
+                Err(fault) => {
+                    assert_eq!(fault, Fault::OutOfMemory, "{address:#x}");
+                    self.check_exhausted();
+                }
+            }
+        }
+        self.keep.audit();
+        self.keep.brk(BRK);
+        self.keep.munmap(MMAP, ZONE).unwrap();
+        self.keep.audit();
+        assert!(self.keep.there().all(|(page, ..)| HELD.contains(&page)), "pages leak");
+    }
+}
+
+proptest! {
+    #![proptest_config(super::cases())]
+
+    /// Everything does what the model says, with a host that has enough and one that has not.
+    #[test]
+    fn an_enclave_is_what_the_model_says(steps in prop::collection::vec(step(), 1..80)) {
+        let mut model =
+            Model { keep: keep(), pages: BTreeMap::new(), objects: Vec::new(), locked: false };
+        for step in &steps {
+            model.step(step);
+            model.keep.audit();
+        }
+        model.finish();
+    }
+}
+
+/// What Wasmtime does with a linear memory asks the host for nothing until it is unmapped.
+#[test]
+fn a_linear_memory_is_cheap() {
+    let mut keep = keep();
+    let size = 256 * MIB;
+    let at = keep.mmap(Place::Anywhere, size, Prot::NONE, Backing::Anonymous).unwrap();
+    for grown in 1..=8 {
+        keep.mprotect(at, grown * 65536, RW).unwrap();
+        *keep.touch(at + grown * 65536 - 1, Access::Write).unwrap() = 7;
+    }
+    assert!(keep.touch(at + 8 * 65536, Access::Read).is_err());
+    keep.madvise(at, 8 * 65536, 4).unwrap();
+    assert_eq!(keep.touch(at + 65535, Access::Read), Ok(&mut 0));
+    assert_eq!(keep.enclave.asked, 0);
+    assert_eq!(keep.used, 8 * 65536);
+    keep.munmap(at, size).unwrap();
+    assert_eq!((keep.enclave.asked, keep.used), (2, 0), "given up in one go");
+}
+
+/// A page that the host took is not mistaken for one that is still to come.
+#[test]
+fn a_page_that_was_taken_is_noticed() {
+    let mut keep = keep();
+    let at = keep.mmap(Place::Anywhere, MIB, RW, Backing::Anonymous).unwrap();
+    assert_eq!(keep.shown(at, Access::Write), Shown::Awaited(RW));
+    *keep.touch(at, Access::Write).unwrap() = 1;
+    keep.enclave.pages.remove(&at);
+    assert_eq!(keep.shown(at, Access::Read), Shown::Accepted(RW));
+    assert_eq!(keep.fault(at, Access::Read), Fault::Resolved, "and it is not accepted anew");
+    assert!(!keep.enclave.pages.contains_key(&at));
+    assert_eq!(keep.shown(IMAGE, Access::Write), Shown::Accepted(RW));
+    assert_eq!(keep.shown(IMAGE, Access::Execute), Shown::Nothing);
+}
+
+/// An artifact goes the way that Wasmtime takes it, and cannot be changed once it may run.
+#[test]
+fn code_is_the_object_byte_for_byte() {
+    let mut keep = keep();
+    let object = keep.object(3 * PAGE + 5, true).unwrap();
+    let backing = Backing::Object { object, offset: 0 };
+    let at = keep.mmap(Place::Anywhere, object.len, RW, backing).unwrap();
+    assert!(!keep.enclave.at(object.phys).prot.write(), "the object is sealed");
+    assert_eq!(keep.touch(at, Access::Read), Ok(&mut object_byte(object.phys, 0)));
+    keep.mprotect(at, 4 * PAGE, Prot::READ).unwrap();
+    keep.mprotect(at + PAGE, PAGE, Prot::READ_EXEC).unwrap();
+    let byte = object_byte(object.phys, PAGE);
+    assert_eq!(keep.touch(at + PAGE, Access::Execute), Ok(&mut byte.clone()));
+    assert!(keep.touch(at, Access::Execute).is_err());
+    assert!(keep.touch(at + PAGE, Access::Write).is_err());
+    assert_eq!(keep.touch(at + 3 * PAGE + 5, Access::Read), Ok(&mut 0));
+    keep.mprotect(at, PAGE, RW).unwrap();
+    *keep.touch(at, Access::Write).unwrap() = 1;
+    assert_eq!(keep.mprotect(at, PAGE, Prot::READ_EXEC), Err(Errno::EACCES), "it was written");
+    assert_eq!(keep.enclave.at(object.phys).bytes[0], object_byte(object.phys, 0));
+}
+
+/// A host without memory gets an answer, and nothing is lost when it has some again.
+#[test]
+fn a_host_that_adds_nothing_is_survived() {
+    let mut keep = keep();
+    let at = keep.mmap(Place::Anywhere, MIB, RW, Backing::Anonymous).unwrap();
+    keep.enclave.left = 3;
+    assert!(keep.touch(at, Access::Write).is_ok(), "neighbours are no must");
+    assert_eq!(keep.touch(at + 4 * PAGE, Access::Write), Err(Fault::OutOfMemory));
+    assert_eq!(keep.populate(at, 4 * PAGE, true), Err(Errno::ENOMEM));
+    assert_eq!(keep.alloc(MIB), None);
+    keep.enclave.left = PLENTY;
+    assert!(keep.touch(at + 4 * PAGE, Access::Write).is_ok());
+    assert!(keep.alloc(MIB).is_some());
+    assert_eq!(keep.alloc(LIMIT), None, "more than there will ever be");
+    keep.audit();
+}
