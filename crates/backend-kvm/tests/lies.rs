@@ -19,7 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use backend_kvm::Kvm;
-use common::{Running, guest};
+use backend_sgx_sim::Hostile;
+use common::{Place, Running, guest, sgx_sim};
 use keep_backend::{Backend, BackendError, NetworkLimits};
 use keep_image::Image;
 use keep_launch::Report;
@@ -140,7 +141,12 @@ const CASES: &[Case] = &[
 
 /// Runs a client that sends 500 KB and reads them back, on a host that lies from one ring on; how it
 /// ended, and whether a lie was told.
-fn run(image: &Image<'_>, case: &Case, after: u32) -> (Result<Report, BackendError>, bool) {
+fn run(
+    place: Place,
+    image: &Image<'_>,
+    case: &Case,
+    after: u32,
+) -> (Result<Report, BackendError>, bool) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
     let peer = std::thread::spawn(move || {
@@ -181,7 +187,13 @@ fn run(image: &Image<'_>, case: &Case, after: u32) -> (Result<Report, BackendErr
     });
     let mut keep = Running::start_by(&format!("client {at} 500000"), |mut spec| {
         spec.network = Some(NetworkLimits::all());
-        Kvm::new().launch_lying(image, spec, liar).unwrap()
+        match place {
+            Place::SgxSim => {
+                let hostile = Hostile { liar: Some(liar), ..Hostile::default() };
+                sgx_sim().launch_hostile(image, spec, hostile).unwrap()
+            }
+            _ => Kvm::new().launch_lying(image, spec, liar).unwrap(),
+        }
     });
     let end = keep.end_within(LIMIT);
     drop(keep.rest());
@@ -191,17 +203,16 @@ fn run(image: &Image<'_>, case: &Case, after: u32) -> (Result<Report, BackendErr
     (end, told.load(Ordering::SeqCst))
 }
 
-#[test]
-fn a_keep_that_is_lied_to_ends_and_says_so() {
+fn ends_and_says_so(place: Place, backend: &dyn Backend) {
     let Some(guest) = guest() else { return };
-    if Kvm::new().probe().iter().any(|datum| !datum.pass) {
-        return println!("skipped: there are no virtual machines here");
+    if backend.probe().iter().any(|datum| !datum.pass) {
+        return println!("skipped: {} does not work here", backend.name());
     }
     let image = Image::build(keep_programs::KERNEL, guest).unwrap();
     for case in CASES {
         let mut noticed = 0;
         for after in [0, 3, 7, 15] {
-            let (end, told) = run(&image, case, after);
+            let (end, told) = run(place, &image, case, after);
             println!("{} after {after}: {told}, {end:?}", case.name);
             match (&end, case.says) {
                 (Ok(Report::Exited { code: 0 }), None) => noticed += u32::from(told),
@@ -217,4 +228,14 @@ fn a_keep_that_is_lied_to_ends_and_says_so() {
         }
         assert!(noticed >= 3, "{}: noticed {noticed} times", case.name);
     }
+}
+
+#[test]
+fn a_keep_that_is_lied_to_ends_and_says_so() {
+    ends_and_says_so(Place::Kvm, &Kvm::new());
+}
+
+#[test]
+fn a_keep_in_an_enclave_that_is_lied_to_ends_and_says_so() {
+    ends_and_says_so(Place::SgxSim, &sgx_sim());
 }

@@ -409,7 +409,8 @@ fn memory_is_what_it_was_made() {
 #[test]
 fn what_was_not_rewritten_works() {
     on_all(|place| {
-        if place != Place::Nil {
+        // Plain KVM cannot make `cpuid` an exception, as SEV-SNP does, so it says what the processor is.
+        if matches!(place, Place::Kvm | Place::SgxSim) {
             Running::start(place, "raw").finish();
         }
     });

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use backend_kvm::Kvm;
 use backend_nil::Nil;
+use backend_sgx_sim::SgxSim;
 use backend_snp_sim::SnpSim;
 use keep_backend::{Backend, BackendError, Killer, Launched, NetworkLimits, Program, Spec};
 use keep_image::Image;
@@ -25,6 +26,7 @@ use keep_launch::Report;
 pub(crate) enum Place {
     Kvm,
     SnpSim,
+    SgxSim,
     Nil,
 }
 
@@ -35,6 +37,12 @@ pub(crate) fn on_all(test: impl Fn(Place)) {
     }
     println!("as a process");
     test(Place::Nil);
+    if let Some(datum) = sgx_sim().probe().iter().find(|datum| !datum.pass) {
+        println!("skipped on the stand-in for SGX: {datum:?}");
+    } else {
+        println!("on the stand-in for SGX");
+        test(Place::SgxSim);
+    }
     if Kvm::new().probe().iter().any(|datum| !datum.pass) {
         println!("skipped in a virtual machine: there is none here");
         return;
@@ -48,6 +56,26 @@ pub(crate) fn on_all(test: impl Fn(Place)) {
     println!("on the stand-in for SEV-SNP");
     test(Place::SnpSim);
 }
+
+/// The argument that makes this program the machine of an enclave.
+const MACHINE: &str = "the-machine-of-an-enclave";
+
+/// The stand-in for SGX, whose machines are this very program.
+pub(crate) fn sgx_sim() -> SgxSim {
+    SgxSim::new(std::env::current_exe().unwrap(), &[MACHINE])
+}
+
+/// Comes before `main`, which belongs to the tests and would read arguments and write to standard output.
+extern "C" fn before_main() {
+    if std::env::args_os().nth(1).is_some_and(|first| first == MACHINE) {
+        backend_sgx_sim::machine();
+    }
+}
+
+// SAFETY: what is in this section is a list of functions that the C library calls before `main`.
+#[unsafe(link_section = ".init_array")]
+#[used]
+static BEFORE_MAIN: extern "C" fn() = before_main;
 
 /// The test program, built once; `None`, with a word about it, if it cannot be.
 pub(crate) fn guest() -> Option<&'static [u8]> {
@@ -171,6 +199,10 @@ fn launch_at(place: Place, spec: Spec) -> Launched {
         Place::Kvm => {
             let image = Image::build(keep_programs::KERNEL, elf).unwrap();
             Kvm::new().launch_image(&image, spec).unwrap()
+        }
+        Place::SgxSim => {
+            let image = Image::build(keep_programs::KERNEL, elf).unwrap();
+            sgx_sim().launch_image(&image, spec).unwrap()
         }
         Place::SnpSim => {
             let image = Image::build(keep_programs::KERNEL, elf).unwrap();

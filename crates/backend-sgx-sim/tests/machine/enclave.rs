@@ -288,7 +288,7 @@ fn code() -> &'static [u8; 4096] {
     // SAFETY: one page of constants, which the assembly above has; the end is asserted.
     unsafe {
         assert_eq!((&raw const test_enclave_end).addr() - (&raw const test_enclave).addr(), 4096);
-        &*(&raw const test_enclave)
+        &test_enclave
     }
 }
 
