@@ -11,9 +11,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use common::{Scratch, enarx_in, show, text};
+use common::{Scratch, enarx, enarx_in, show, text};
 use drawbridge_client::Package;
+use evidence_pki::Certificate;
 use serde_json::Value;
+use steward_claims::CertificateClaims;
 
 /// An address at which nobody listens.
 const NOBODY: &str = "localhost:1";
@@ -156,6 +158,23 @@ impl Drop for Services {
     }
 }
 
+/// What the first certificate of a chain says of its Keep.
+fn claims(chain: &str) -> CertificateClaims {
+    let blocks = evidence_pki::pem_blocks(chain.as_bytes(), "CERTIFICATE").unwrap();
+    let certificate = Certificate::parse(&blocks[0]).unwrap();
+    let extension = certificate.extension(steward_claims::OID).unwrap();
+    CertificateClaims::from_der(extension.value).unwrap()
+}
+
+/// The digest of the runtime Keep's image, as it is computed without a launch.
+fn measured(backend: &str) -> String {
+    let args = ["measure", "--backend", backend, "--program", "runtime", "--json"];
+    let out = enarx().args(args).output().unwrap();
+    assert!(out.status.success(), "{}", show(&out));
+    let told: Value = serde_json::from_slice(&out.stdout).unwrap();
+    told["measurements"][0]["digest"].as_str().unwrap().to_owned()
+}
+
 common::on_every_backend! {
     fn a_folder_runs_with_a_certificate_of_the_steward(backend) {
         let home = Scratch::new();
@@ -174,7 +193,13 @@ common::on_every_backend! {
         // No Drawbridge releases what the host has.
         let wanted: Vec<u64> = (1..=13).filter(|step| !matches!(step, 9 | 10)).collect();
         assert_eq!(steps, wanted, "{}", show(&out));
-        assert!(lines.iter().any(|line| line["event"] == "certificate"), "{}", show(&out));
+        let event = lines.iter().find(|line| line["event"] == "certificate");
+        let event = event.unwrap_or_else(|| panic!("{}", show(&out)));
+        // Nothing here keeps the host out, and the certificate says so, and which image was launched.
+        let claims = claims(event["chain"].as_str().unwrap());
+        let product = if backend.ends_with("-sim") { backend } else { "development" };
+        assert_eq!((&*claims.platform, &*claims.product), ("development", product));
+        assert_eq!(evidence_pki::hex(&claims.measurement), measured(backend));
 
         // A module alone is its own root.
         let module = workload.folder.path().join("main.wasm");

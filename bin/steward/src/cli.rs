@@ -9,7 +9,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use command_line::Codes as _;
 use command_line::log::LogFormat;
 use command_line::manual::ManualCommand;
@@ -332,9 +332,23 @@ pub(crate) struct DevelopmentRequestArgs {
     #[arg(long, conflicts_with_all = ["workload", "slug", "nonce"])]
     pub(crate) published: bool,
 
-    /// The launch measurement that the evidence is to show, 96 hexadecimal digits; zero, if not given
+    /// The launch measurement that the evidence is to show: 96 hexadecimal digits, 64 for SGX; zero, if not
+    /// given
     #[arg(long, value_name = "HEX")]
     pub(crate) measurement: Option<String>,
+
+    /// The evidence is that of a stand-in, which plays a processor of that kind
+    #[arg(long, value_name = "KIND", conflicts_with = "published")]
+    pub(crate) stand_in: Option<StandIn>,
+}
+
+/// A kind of processor that a stand-in plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StandIn {
+    /// AMD SEV-SNP
+    Snp,
+    /// Intel SGX
+    Sgx,
 }
 
 fn public_url(text: &str) -> Result<String, String> {

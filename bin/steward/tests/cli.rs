@@ -158,6 +158,40 @@ fn development_evidence_is_shown_and_examined() {
 }
 
 #[test]
+fn evidence_of_stand_ins_is_shown_examined_and_certified() {
+    let home = Home::new();
+    let service = home.start(&[]);
+    let root = home.text("dev/root.crt");
+    for (kind, digits, field, format) in [
+        ("snp", 96, "MEASUREMENT", "development evidence"),
+        ("sgx", 64, "mr_enclave", "development evidence in the format of Intel SGX"),
+    ] {
+        let measurement = "ab".repeat(digits / 2);
+        let csr = home.request(kind, &["--stand-in", kind, "--measurement", &measurement]);
+        let file = home.text(kind);
+        let text = good(["evidence", "inspect", &file]);
+        assert!(text.contains(field), "{text}");
+        let args = ["evidence", "verify", &file, "--development-root", &root, "--json"];
+        let told = json(&good(args));
+        assert_eq!((&told["genuine"], &told["format"]), (&true.into(), &format.into()));
+        assert_eq!(told["claims"]["platform"], "development");
+        assert_eq!(told["claims"]["product"], format!("{kind}-sim"));
+        assert_eq!(told["claims"]["measurement"], measurement);
+        let checks = told["checks"].as_array().unwrap();
+        assert!(checks.len() > 10, "{checks:?}");
+        assert!(checks.iter().all(|check| check["outcome"] == "pass"), "{checks:?}");
+        assert_eq!(run(["evidence", "verify", &file]).status.code(), Some(1));
+
+        let name = home.path("c.pem");
+        fs::write(&name, service.certify(&csr, "application/pem-certificate-chain").body).unwrap();
+        let ca = home.text("ca/root.crt");
+        let told = json(&good(["verify", &home.text("c.pem"), "--ca", &ca, "--json"]));
+        assert_eq!(told["claims"]["platform"], "development");
+        assert_eq!(told["claims"]["product"], format!("{kind}-sim"));
+    }
+}
+
+#[test]
 fn wrong_requests_are_not_made() {
     let home = Home::new();
     let dev = home.text("dev");
@@ -170,7 +204,10 @@ fn wrong_requests_are_not_made() {
     assert_eq!(make(&["--slug", "a/b"]), Some(2));
     assert_eq!(make(&["--nonce", "x"]), Some(2));
     assert_eq!(make(&["--measurement", "00"]), Some(2));
+    assert_eq!(make(&["--stand-in", "sgx", "--measurement", &"00".repeat(48)]), Some(2));
+    assert_eq!(make(&["--stand-in", "tdx"]), Some(2));
     assert_eq!(make(&["--published", "--nonce", "00"]), Some(2));
+    assert_eq!(make(&["--published", "--stand-in", "snp"]), Some(2));
     assert_eq!(make(&[]), Some(0));
     assert_eq!(make(&[]), Some(3));
     assert_eq!(run(["development", "root", "--dir", &dev]).status.code(), Some(3));

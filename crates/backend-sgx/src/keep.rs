@@ -172,9 +172,10 @@ pub(crate) fn launch(
     let socket = File::from(OwnedFd::from(socket));
 
     let boot = BootInfo {
-        ram: needed,
+        // There are no physical addresses, so there is nothing to be given piece by piece.
+        ram: limit,
         ram_limit: limit,
-        tsc_khz: 0,
+        tsc_khz: probe::tsc_khz(),
         input_len,
         launch_len: spec.launch.len() as u64,
         seeds: !spec.seeds.is_empty(),
@@ -202,7 +203,7 @@ pub(crate) fn launch(
         network: spec.network,
     };
     let stop = Stop::new().map_err(host("prepare to stop the Keep"))?;
-    let growth = Box::new(Growth { ram: needed, limit });
+    let growth = Box::new(Full(limit));
     let server = Server::new(block.window(), streams, growth, stop.clone())
         .map_err(host("prepare to wait for sockets"))?;
     let killer = Box::new(Ender { stop: stop.clone(), child: Arc::clone(&child) });
@@ -327,17 +328,13 @@ impl Drop for Block {
     }
 }
 
-/// An enclave takes memory by touching it; what it asks for is only counted.
-struct Growth {
-    ram: u64,
-    limit: u64,
-}
+/// An enclave takes memory by touching it, and it was told of all that it may take.
+struct Full(u64);
 
-impl keep_host::Memory for Growth {
-    fn grow(&mut self, bytes: u64) -> io::Result<u64> {
-        let end = self.ram.checked_add(bytes).filter(|end| *end <= self.limit);
-        self.ram = end.ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
-        Ok(self.ram)
+impl keep_host::Memory for Full {
+    fn grow(&mut self, _: u64) -> io::Result<u64> {
+        tracing::debug!(limit = self.0, "an enclave asks for more memory than it may have");
+        Err(io::Error::from(io::ErrorKind::OutOfMemory))
     }
 }
 

@@ -41,6 +41,22 @@ pub(crate) fn capabilities() -> Option<Capabilities> {
     Capabilities::from_leaves(leaf(7, 0), leaf(0x12, 0), leaf(0x12, 1))
 }
 
+/// The frequency of the time stamp counter in kHz, if the processor says it and it never stops; else 0, and a
+/// Keep asks the host for the time.
+pub(crate) fn tsc_khz() -> u64 {
+    khz(leaf(0x8000_0007, 0), leaf(0x15, 0))
+}
+
+/// From leaf 8000_0007h, whose EDX says in bit 8 that the counter never stops or changes, and leaf 15h: the
+/// crystal's frequency in ECX, and the ratio of counter to crystal, EBX to EAX (SDM, volume 2, `CPUID`).
+fn khz(power: Registers, ratio: Registers) -> u64 {
+    let [denominator, numerator, crystal, _] = ratio.map(u64::from);
+    if power[3] & 1 << 8 == 0 || denominator == 0 {
+        return 0;
+    }
+    crystal * numerator / denominator / 1000
+}
+
 fn sections() -> Vec<Section> {
     if capabilities().is_none() {
         return Vec::new();
@@ -183,6 +199,17 @@ mod tests {
         // Without KSS there is no workload in a report.
         let without = Attributes { flags: 0x76, xfrm: 0xe7 };
         assert_eq!(failing(Capabilities { attributes: without, ..server() }), "Enclaves of Keeps");
+    }
+
+    #[test]
+    fn the_counter_s_frequency_is_the_processor_s_word() {
+        let invariant = [0, 0, 0, 1 << 8];
+        // A Xeon of the third generation: 25 MHz, 184 to 2.
+        assert_eq!(khz(invariant, [2, 184, 25_000_000, 0]), 2_300_000);
+        assert_eq!(khz([0; 4], [2, 184, 25_000_000, 0]), 0);
+        assert_eq!(khz(invariant, [0, 184, 25_000_000, 0]), 0);
+        assert_eq!(khz(invariant, [2, 184, 0, 0]), 0);
+        assert_eq!(khz(invariant, [1, u32::MAX, u32::MAX, 0]) >> 55, 0);
     }
 
     #[test]

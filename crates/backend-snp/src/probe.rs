@@ -167,7 +167,7 @@ fn capabilities(number: impl Fn(u32) -> i32) -> Datum {
         false => Datum::fail(
             "Capabilities",
             missing.join(", "),
-            "use Linux 6.11 or later, with CONFIG_KVM_SW_PROTECTED_VM or CONFIG_KVM_AMD_SEV",
+            "use Linux 6.11 or later, built with CONFIG_KVM_AMD_SEV, on a machine with SEV-SNP on",
         ),
     }
 }

@@ -7,6 +7,7 @@ use evidence_pki::hex;
 
 use crate::quote::{Body, Certification, INTEL_VENDOR, Quote};
 use crate::report::{EnclaveReport, TdReport};
+use crate::vendor;
 
 /// Fields that are written one after the other.
 struct Writer {
@@ -100,7 +101,11 @@ fn header(writer: &mut Writer, quote: &Quote<'_>) {
     } else {
         writer.reserved(4);
     }
-    let meaning = if quote.vendor == INTEL_VENDOR { "Intel" } else { "unknown" };
+    let meaning = match quote.vendor {
+        INTEL_VENDOR => "Intel",
+        id if id == vendor::DEVELOPMENT.id => "a stand-in",
+        _ => "unknown",
+    };
     writer.said("qe_vendor_id", &quote.vendor, meaning);
     writer.bytes("user_data", &quote.user_data);
     if let Some(kind) = quote.body_type {

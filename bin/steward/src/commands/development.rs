@@ -2,7 +2,7 @@
 
 //! `steward development`: the whole way from a request to a certificate on any machine.
 //!
-//! The evidence has the format of SEV-SNP and is verified by the same code, but it is signed under a root
+//! The evidence has the format of SEV-SNP or SGX and is verified by the same code, but it is signed under a root
 //! that was made here. Whoever has that root's key can claim anything, so a Steward takes such evidence
 //! only if its policy names the root and its command line says `--development`.
 
@@ -15,7 +15,7 @@ use evidence_development::{Binding, Curve, Guest, Key, Root};
 use steward_claims::Workload;
 use steward_service::clock;
 
-use crate::cli::{DevelopmentCommand, DevelopmentRequestArgs};
+use crate::cli::{DevelopmentCommand, DevelopmentRequestArgs, StandIn};
 use crate::exit::{Code, Failure};
 
 /// A development root is soon forgotten, and should not be good for ever then.
@@ -80,12 +80,11 @@ fn request(args: &DevelopmentRequestArgs) -> Result<(), Failure> {
         Some(digits) => Some(unhex(digits).ok_or_else(|| bad("--nonce takes hexadecimal digits"))?),
         None => None,
     };
-    let mut guest = Guest::default();
-    if let Some(digits) = &args.measurement {
-        guest.measurement = unhex(digits)
-            .and_then(|bytes| bytes.try_into().ok())
-            .ok_or_else(|| bad("--measurement takes 96 hexadecimal digits"))?;
-    }
+    let measurement = args.measurement.as_deref().map(unhex);
+    let wrong_size = |digits| {
+        let message = format!("--measurement takes {digits} hexadecimal digits");
+        Failure::msg(Code::Usage, message)
+    };
     let binding = Binding {
         slug: args.slug.as_deref(),
         workload: args.workload.as_deref(),
@@ -99,10 +98,22 @@ fn request(args: &DevelopmentRequestArgs) -> Result<(), Failure> {
     .or_exit_with(Code::Input, || format!("cannot use the root in {}", args.root.display()))?;
     let failed = || "cannot make the request";
     let key = Key::generate(Curve::P384).or_exit_with(Code::Failed, failed)?;
-    let attester = root.attester(clock::now()).or_exit_with(Code::Failed, failed)?;
-    let request = match args.published {
-        true => attester.published_request(&key, &guest),
-        false => attester.request(&key, &guest, &binding),
+    let now = clock::now();
+    let request = if args.stand_in == Some(StandIn::Sgx) {
+        let measurement = sized::<32>(measurement).ok_or_else(|| wrong_size(64))?;
+        root.sgx_stand_in(now)
+            .and_then(|platform| platform.request(&key, enclave(&measurement), &binding))
+    } else {
+        let measurement = sized(measurement).ok_or_else(|| wrong_size(96))?;
+        let guest = Guest { measurement, ..Guest::default() };
+        let attester = match args.stand_in {
+            Some(_) => root.snp_stand_in(now),
+            None => root.attester(now),
+        };
+        attester.and_then(|attester| match args.published {
+            true => attester.published_request(&key, &guest),
+            false => attester.request(&key, &guest, &binding),
+        })
     }
     .or_exit_with(Code::Failed, failed)?;
     files::create_all(&[
@@ -122,6 +133,22 @@ fn request(args: &DevelopmentRequestArgs) -> Result<(), Failure> {
         key = args.key_out.display(),
         out = args.out.display()
     ))
+}
+
+/// A measurement of so many bytes; zeros if none was given.
+fn sized<const N: usize>(bytes: Option<Option<Vec<u8>>>) -> Option<[u8; N]> {
+    bytes.map_or(Some([0; N]), |bytes| bytes?.try_into().ok())
+}
+
+/// The report of an enclave of that measurement, in 64-bit mode, that may not be debugged (Intel SDM volume 3D,
+/// `REPORT`).
+fn enclave(measurement: &[u8; 32]) -> [u8; 384] {
+    let mut report = [0; 384];
+    // ATTRIBUTES: INIT and MODE64BIT.
+    report[48] = 5;
+    // MRENCLAVE.
+    report[64..96].copy_from_slice(measurement);
+    report
 }
 
 #[cfg(test)]
