@@ -6,7 +6,7 @@
 //! and the `SIGSTRUCT` from it, the Keep holds its own report against it before it does anything else, and a
 //! sealing key covers every bit of it.
 
-use crate::bytes::{LayoutError, get, put};
+use crate::bytes::{LayoutError, get};
 
 /// Bits of `ATTRIBUTES.FLAGS`.
 pub mod flag {
@@ -76,19 +76,6 @@ impl Attributes {
     /// What a Keep asks for.
     pub const KEEP: Self = Self { flags: KEEP_FLAGS, xfrm: KEEP_XFRM };
 
-    /// Every bit: the mask of Keeps' `SIGSTRUCT`s and of their key requests. With it no attribute can be
-    /// changed under a signature, nor can an enclave with another one, above all [`flag::DEBUG`], have the key.
-    pub const ALL: Self = Self { flags: !0, xfrm: !0 };
-
-    /// The 16 bytes.
-    #[must_use]
-    pub fn to_bytes(self) -> [u8; 16] {
-        let mut bytes = [0; 16];
-        put::<0, 8, 16>(&mut bytes, self.flags.to_le_bytes());
-        put::<8, 8, 16>(&mut bytes, self.xfrm.to_le_bytes());
-        bytes
-    }
-
     /// From the 16 bytes; all bits are kept.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
@@ -102,12 +89,6 @@ impl Attributes {
     #[must_use]
     pub fn is_debug(self) -> bool {
         self.flags & flag::DEBUG != 0
-    }
-
-    /// Bit by bit.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        Self { flags: self.flags & other.flags, xfrm: self.xfrm & other.xfrm }
     }
 
     /// Whether an enclave with these attributes can be a Keep: exactly [`Attributes::KEEP`], with or without

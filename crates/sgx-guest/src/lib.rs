@@ -17,12 +17,14 @@
 //! | [`attributes`] | what an enclave is allowed, and **what a Keep must never be** |
 //! | [`page`] | types and rights of pages, `SECINFO`, `TCS` |
 //! | [`report`] | `TARGETINFO`, `REPORTDATA`, `REPORT` |
-//! | `mac` | the MAC of a `REPORT` (feature of that name, not in a Keep) |
-//! | [`key`] | `KEYREQUEST`, and the key that seals a Keep's files |
+//! | `key` | `KEYREQUEST`, and the key that seals a Keep's files |
 //! | [`ssa`] | state save areas: `GPRSGX`, `EXITINFO`, `EXINFO` |
 //! | [`exception`] | what an exception means |
 //! | [`range`] | pointers: wholly inside or wholly outside |
 //! | [`enclu`] | numbers of leaf functions, error codes |
+//!
+//! What only processor and host do with these, or whoever checks a Keep, is in the folder `host`. The feature of
+//! that name adds it, under the same paths; a Keep is built without, and has nothing of it to be trusted.
 //!
 //! None of it has run on hardware yet.
 
@@ -34,12 +36,13 @@ pub mod attributes;
 mod bytes;
 pub mod enclu;
 pub mod exception;
-pub mod key;
-#[cfg(feature = "mac")]
-mod mac;
+#[cfg(feature = "host")]
+mod host;
 pub mod page;
 pub mod range;
 pub mod report;
 pub mod ssa;
 
 pub use bytes::{Align64, Align128, Align512, LayoutError};
+#[cfg(feature = "host")]
+pub use host::key;

@@ -15,8 +15,8 @@ const USER_END: u64 = 1 << 47;
 /// The addresses of an enclave (`ELRANGE`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Elrange {
-    base: u64,
-    size: u64,
+    pub(crate) base: u64,
+    pub(crate) size: u64,
 }
 
 impl Elrange {
@@ -33,18 +33,6 @@ impl Elrange {
         }
     }
 
-    /// Its first address.
-    #[must_use]
-    pub const fn base(self) -> u64 {
-        self.base
-    }
-
-    /// Its length.
-    #[must_use]
-    pub const fn size(self) -> u64 {
-        self.size
-    }
-
     /// The first address behind it.
     #[must_use]
     pub const fn end(self) -> u64 {
@@ -56,20 +44,6 @@ impl Elrange {
     pub const fn contains(self, address: u64) -> bool {
         // One comparison, which cannot overflow.
         address.wrapping_sub(self.base) < self.size
-    }
-
-    /// How far into the enclave an address is.
-    #[must_use]
-    pub const fn offset(self, address: u64) -> Option<u64> {
-        if self.contains(address) { Some(address.wrapping_sub(self.base)) } else { None }
-    }
-
-    /// Whether all `length` bytes from `address` are in the enclave. No bytes are inside if they begin inside,
-    /// or at the end.
-    #[must_use]
-    pub const fn inside(self, address: u64, length: u64) -> bool {
-        let offset = address.wrapping_sub(self.base);
-        offset <= self.size && length <= self.size.saturating_sub(offset)
     }
 
     /// Whether all `length` bytes from `address` are addresses of user programs outside of the enclave. No

@@ -58,11 +58,13 @@
 //! is about a thousand pages and 5.3 MB of SHA-256.
 
 use keep_image::{Image, PageKind};
-pub use keep_layout::enclave::{MMAP_END, SIZE, SLOT, THREADS};
 use keep_layout::enclave::{BLOCK, FRAMES, SSA, STACK};
+pub use keep_layout::enclave::{MMAP_END, SIZE, SLOT, THREADS};
 use keep_layout::{KERNEL_TEXT, MMAP_START, PROGRAM_START, SHARED_SIZE, SHARED_VIRT};
+use sgx_guest::attributes::{KEEP_MISC, KEEP_XFRM};
 use sgx_guest::page::{PAGE, Rights, SecInfo, Tcs};
 use sgx_guest::range::Elrange;
+use sgx_guest::ssa::Frame;
 
 use crate::plan::{Content, Plan, PlanError, Region};
 use crate::secs::Secs;
@@ -73,6 +75,8 @@ pub const BASE: u64 = 0;
 pub const MAX_THREADS: u64 = 4096;
 
 const _: () = {
+    // The kernel's map of a thread has one page for each frame.
+    assert!(matches!(Frame::smallest(KEEP_XFRM, KEEP_MISC), Some(Frame { pages: 1 })));
     let elrange = Elrange::new(BASE, SIZE);
     assert!(matches!(elrange, Some(range) if range.outside_words(SHARED_VIRT, SHARED_SIZE)));
     assert!(BASE < PROGRAM_START && PROGRAM_START < KERNEL_TEXT && KERNEL_TEXT < MMAP_START);

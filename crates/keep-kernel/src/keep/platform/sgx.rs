@@ -21,13 +21,12 @@ use keep_layout::enclave::{BLOCK, MMAP_END, SIZE, SSA, TARGET_INFO, THREADS};
 use keep_layout::{KERNEL_DATA, KERNEL_TEXT, PAGE, SHARED_SIZE, SHARED_VIRT, StartInfo};
 use keep_mm::{Config, Enclave, Flat, Memory, Prot, Shown};
 use sallyport::Window;
-use sgx_guest::attributes::{Attributes, KEEP_MISC, KEEP_XFRM};
-use sgx_guest::enclu::{Enclu, ErrorCode};
+use sgx_guest::attributes::{Attributes, KEEP_XFRM};
+use sgx_guest::enclu::{PAGE_ATTRIBUTES_MISMATCH, leaf};
 use sgx_guest::exception::{Decision, Exit, Mapped, View, decide, vector};
-use sgx_guest::key::KeyRequest;
 use sgx_guest::page::{PageType, Rights, SecInfo};
 use sgx_guest::range::Elrange;
-use sgx_guest::report::{ReportBody, TargetInfo};
+use sgx_guest::report::{REPORT, TARGET, is_target};
 use sgx_guest::ssa::{ExInfo, ExitInfo, offset};
 use sgx_guest::{Align64, Align128, Align512, ssa};
 
@@ -92,11 +91,10 @@ extern "C" fn keep_enclave_start(
 ) -> *const [u64; StartInfo::WORDS] {
     // SAFETY: the image builder put that many words there, and they are measured.
     let info = StartInfo::from_words(unsafe { &*start });
-    let there = ErrorCode::PageAttributesMismatch.number();
     for page in (info.data_start..info.brk_start).step_by(PAGE as usize) {
         // A page that does not wait to be accepted can only be one of the image's.
         let code = accept(page, SecInfo::added());
-        if code != 0 && code != there {
+        if code != 0 && code != PAGE_ATTRIBUTES_MISMATCH {
             fatal();
         }
     }
@@ -106,7 +104,7 @@ extern "C" fn keep_enclave_start(
 
 /// Finds out what the enclave may do, and lays down what the program is told of the processor.
 pub(super) fn start() {
-    let own = report(&Align512([0; TargetInfo::SIZE]), &[0; 64]);
+    let own = report(&Align512([0; TARGET]), &[0; 64]);
     let attributes = own.first_chunk::<64>().map_or([0; 16], |body| {
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&body[48..]);
@@ -165,27 +163,27 @@ pub(super) fn fatal() -> ! {
 /// What `keep_enclu` gives for a leaf function that faulted.
 const FAULTED: u64 = u64::MAX;
 
-fn enclu(leaf: Enclu, rbx: u64, rcx: u64, rdx: u64) -> u64 {
+fn enclu(leaf: u32, rbx: u64, rcx: u64, rdx: u64) -> u64 {
     // SAFETY: the function is in `enclave.s` and keeps to the rules of C; the callers name memory of the
     // right size and alignment, and pages that nobody uses yet.
-    unsafe { keep_enclu(leaf.number(), rbx, rcx, rdx) }
+    unsafe { keep_enclu(leaf, rbx, rcx, rdx) }
 }
 
 /// A leaf function on a page.
-fn on_page(leaf: Enclu, info: SecInfo, page: u64, from: u64) -> u64 {
+fn on_page(leaf: u32, info: SecInfo, page: u64, from: u64) -> u64 {
     let info = Align64(info.to_bytes());
     enclu(leaf, addr_of!(info) as u64, page, from)
 }
 
 fn accept(page: u64, info: SecInfo) -> u64 {
-    on_page(Enclu::Eaccept, info, page, 0)
+    on_page(leaf::EACCEPT, info, page, 0)
 }
 
 /// A report of the processor's on this enclave.
-fn report(target: &Align512<[u8; TargetInfo::SIZE]>, data: &[u8; 64]) -> [u8; 432] {
-    let (data, mut out) = (Align128(*data), Align512([0; 432]));
+fn report(target: &Align512<[u8; TARGET]>, data: &[u8; 64]) -> [u8; REPORT] {
+    let (data, mut out) = (Align128(*data), Align512([0; REPORT]));
     let done = enclu(
-        Enclu::Ereport,
+        leaf::EREPORT,
         core::ptr::from_ref(target) as u64,
         addr_of!(data) as u64,
         core::ptr::from_mut(&mut out) as u64,
@@ -201,25 +199,13 @@ pub(super) fn claim(data: &[u8; 64], into: &mut [u8; CLAIM_MAX]) -> Option<usize
     if leave(Operation::Target, 0..0, 0) != 0 {
         return None;
     }
-    let mut target = Align512([0; TargetInfo::SIZE]);
+    let mut target = Align512([0; TARGET]);
     crate::window().read(TARGET_INFO as usize, &mut target.0);
     // The processor refuses what is reserved by a fault.
-    TargetInfo::from_bytes(&target.0).ok()?;
+    is_target(&target.0).then_some(())?;
     let report = report(&target, data);
     into[..report.len()].copy_from_slice(&report);
     Some(report.len())
-}
-
-/// A key that only this program has, for this workload, on this processor ([`KeyRequest::sealing`]).
-#[expect(dead_code, reason = "no file outlives its Keep yet")]
-pub(super) fn sealing_key(id: [u8; 32]) -> Option<[u8; 16]> {
-    let own = report(&Align512([0; TargetInfo::SIZE]), &[0; 64]);
-    let own = ReportBody::from_bytes(own.first_chunk()?).ok()?;
-    let request = Align512(KeyRequest::sealing(&own, id).ok()?.to_bytes());
-    let mut key = Align64([0; 16]);
-    let done =
-        enclu(Enclu::Egetkey, addr_of!(request) as u64, core::ptr::from_mut(&mut key) as u64, 0);
-    (done == 0).then_some(key.0)
 }
 
 /// The enclave's pages.
@@ -264,11 +250,11 @@ impl Enclave for Pages {
 
     fn accept_copy(&mut self, page: u64, from: u64, prot: Prot) -> bool {
         let info = SecInfo::reg(rights(prot));
-        accepted(on_page(Enclu::Eacceptcopy, info, page, from), page)
+        accepted(on_page(leaf::EACCEPTCOPY, info, page, from), page)
     }
 
     fn extend(&mut self, page: u64, prot: Prot) {
-        if on_page(Enclu::Emodpe, SecInfo::reg(rights(prot)), page, 0) == FAULTED {
+        if on_page(leaf::EMODPE, SecInfo::reg(rights(prot)), page, 0) == FAULTED {
             panic!("the host took the page at {page:#x}");
         }
     }
@@ -299,11 +285,6 @@ const GPRS: u64 = FRAME + PAGE - ssa::GPRS as u64;
 /// Where the thread block says that the kernel itself has failed.
 const LAST_WORDS: u64 = 64;
 const EXINFO: u64 = GPRS - ssa::EXINFO as u64;
-
-const _: () = match ssa::Frame::smallest(KEEP_XFRM, KEEP_MISC) {
-    Some(frame) => assert!(frame.pages == 1),
-    None => panic!("the frames of a Keep are known"),
-};
 
 /// Called from `enclave.s` on the thread's stack, on top of what was interrupted: tells the host what to do,
 /// and the thread where to go on.

@@ -5,6 +5,8 @@
 //! A Keep's files are sealed under a key that is **bound to MRENCLAVE**: another program, be it of the same
 //! signer, of a later version or under debug, gets another key. The workload's digest is part of it too, as
 //! `CONFIGID`, so that two workloads in the same Keep program cannot read each other's files.
+//!
+//! So far no file outlives its Keep, and so no Keep asks for a key.
 
 use crate::attributes::{Attributes, flag};
 use crate::bytes::{LayoutError, get, is_zero, put};
