@@ -95,6 +95,17 @@ fn sign(plan: &Plan<'_>) -> Result<Vec<u8>, BackendError> {
     key.sign(&enclave).map_err(|error| failed(error.to_string()))
 }
 
+/// Holds a signature against a Keep, as a launch on hardware does.
+fn check(plan: &Plan<'_>, signature: &[u8]) -> Result<Vec<u8>, BackendError> {
+    let refused = |error: SignError| BackendError::Signature {
+        code: error.code(),
+        problem: error.to_string(),
+    };
+    let sigstruct = Sigstruct::from_bytes(signature).map_err(|_| refused(SignError::Malformed))?;
+    sign::check(plan, &sigstruct).map_err(refused)?;
+    Ok(signature.to_vec())
+}
+
 /// Builds a Keep from an image and makes it ready to run.
 pub(crate) fn launch_image(
     sim: &SgxSim,
@@ -107,16 +118,9 @@ pub(crate) fn launch_image(
     let enclave = Enclave::new(image);
     let plan = enclave.plan(sim.config_id).map_err(|error| refused(error.to_string()))?;
     let signature = match &spec.signatures {
-        Some(signatures) => signatures.sigstruct.clone(),
+        Some(signatures) => check(&plan, &signatures.sigstruct)?,
         None => sign(&plan)?,
     };
-    let unsigned = |error: SignError| BackendError::Signature {
-        code: error.code(),
-        problem: error.to_string(),
-    };
-    let sigstruct =
-        Sigstruct::from_bytes(&signature).map_err(|_| unsigned(SignError::Malformed))?;
-    sign::check(&plan, &sigstruct).map_err(unsigned)?;
     let info = image.info();
     let mappings = vec![
         HostMapping { start: info.text_start, end: info.text_end, rights: Rights::RX },

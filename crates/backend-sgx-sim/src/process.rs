@@ -11,7 +11,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -43,6 +43,8 @@ impl Start {
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::from(OwnedFd::from(memory)))
             .stderr(Stdio::inherit())
+            // A terminal sends its signals to the whole group: what they mean is for us to say.
+            .process_group(0)
             .spawn()?;
         Ok((Process(child), File::from(OwnedFd::from(ours)), shared))
     }

@@ -31,9 +31,12 @@ pub struct Measurer(Sha256);
 impl Measurer {
     fn block(&mut self, tag: &[u8; 8], fields: &[&[u8]]) {
         let mut block = [0; 64];
-        let bytes = tag.iter().chain(fields.iter().copied().flatten());
-        for (to, from) in block.iter_mut().zip(bytes) {
-            *to = *from;
+        let mut rest = &mut block[..];
+        for field in [&tag[..]].iter().chain(fields) {
+            // Longer than a block they never are together.
+            let Some((to, behind)) = rest.split_at_mut_checked(field.len()) else { break };
+            to.copy_from_slice(field);
+            rest = behind;
         }
         self.0.update(block);
     }
