@@ -153,7 +153,8 @@ pub enum Shown {
     Accepted(Prot),
 }
 
-/// The address space of a Keep in an enclave. See the [module](self).
+/// The address space of a Keep in an enclave: pages come with their first touch, and each is accepted
+/// once.
 #[derive(Debug)]
 pub struct Flat<E> {
     pub(crate) enclave: E,

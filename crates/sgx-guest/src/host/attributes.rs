@@ -3,6 +3,8 @@
 //! Attributes for processor and host, and under a mask.
 
 use crate::attributes::Attributes;
+#[cfg(doc)]
+use crate::attributes::flag;
 use crate::bytes::put;
 
 impl Attributes {
