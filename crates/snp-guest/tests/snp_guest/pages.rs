@@ -47,14 +47,16 @@ fn serve(page: &Page, at_once: usize) -> Vec<Entry> {
     entries
 }
 
-/// Acquires a range; gives the entries of the lists, what the instruction was executed for and how
-/// that ended. The hypervisor is honest and as slow as said.
+/// The entries of lists, what the instruction was executed for, and how it ended.
+type Acquired = (Vec<Entry>, Vec<(u64, bool)>, Result<(), PagesError>);
+
+/// Acquires a range. The hypervisor is honest and as slow as said.
 fn acquire(
     pages: &mut Pages,
     range: Range<u64>,
     at_once: usize,
     mut pvalidate: impl FnMut(u64, bool) -> Pvalidate,
-) -> (Vec<Entry>, Vec<(u64, bool)>, Result<(), PagesError>) {
+) -> Acquired {
     let (page, entries) = (Page::default(), RefCell::new(Vec::new()));
     let mut validated = Vec::new();
     let exit = || entries.borrow_mut().extend(serve(&page, at_once));
@@ -75,22 +77,21 @@ fn memory_is_taken_upwards_and_nothing_is_validated_twice() {
     assert_eq!(validated, [(2 * PAGE, false), (3 * PAGE, false)]);
     assert_eq!(pages.end(), 4 * PAGE);
     // What came with the launch, what is validated, what leaves something out, what is none.
-    for range in [
-        0..PAGE,
-        0..8 * PAGE,
-        2 * PAGE..4 * PAGE,
-        3 * PAGE..8 * PAGE,
-        5 * PAGE..8 * PAGE,
-        4 * PAGE..4 * PAGE,
-        4 * PAGE..3 * PAGE,
-        4 * PAGE..4 * PAGE + 1,
-        4 * PAGE..(1 << 52) + PAGE,
-        4 * PAGE..u64::MAX,
+    for (start, end) in [
+        (0, PAGE),
+        (0, 8 * PAGE),
+        (2 * PAGE, 4 * PAGE),
+        (3 * PAGE, 8 * PAGE),
+        (5 * PAGE, 8 * PAGE),
+        (4 * PAGE, 4 * PAGE),
+        (4 * PAGE, 3 * PAGE),
+        (4 * PAGE, 4 * PAGE + 1),
+        (4 * PAGE, (1 << 52) + PAGE),
+        (4 * PAGE, u64::MAX),
     ] {
-        let wrong = PagesError::Range(range.start, range.end);
         let page = Page::default();
-        let result = pages.acquire(range, &with(&page), not_asked, not_validated);
-        assert_eq!(result, Err(wrong));
+        let result = pages.acquire(start..end, &with(&page), not_asked, not_validated);
+        assert_eq!(result, Err(PagesError::Range(start, end)));
     }
     assert!(Pages::new(1).acquire(1..PAGE, &with(&Page::default()), not_asked, done).is_err());
     assert_eq!(acquire(&mut pages, 4 * PAGE..5 * PAGE, 1, done).2, Ok(()));
@@ -210,17 +211,17 @@ fn a_hypervisor_that_breaks_a_list_is_refused_before_anything_is_validated() {
     assert_eq!(result, Err(PagesError::Ghcb(GhcbError::Failed(1 << 32))));
 }
 
-/// What stands behind an address: which of the host's pages, and whether the guest has validated it
-/// there. As the processor keeps it, page by page.
+/// What the processor keeps of memory, page by page.
 #[derive(Default)]
 struct Memory {
+    /// Pages that the hypervisor made the guest's, and whether what is there now is validated.
     pages: BTreeMap<u64, bool>,
     /// What the guest was told that it has validated.
     told: BTreeSet<u64>,
 }
 
 impl Memory {
-    /// Plays the instruction; a host that moved a page there has it in a state of its choice.
+    /// Plays the instruction. Large pages are there whole, or not at all.
     fn pvalidate(&mut self, range: Range<u64>, whole: bool) -> Pvalidate {
         if range.end - range.start == LARGE && !whole {
             return Pvalidate { code: Pvalidate::SIZE_MISMATCH, unchanged: false };
@@ -244,20 +245,17 @@ impl Memory {
 enum Deed {
     /// What it shall; at most so many entries at once.
     Honest(usize),
-    /// Says that all was done, and has done nothing with the last page of the list.
-    Forget,
     /// Puts a page that is validated already in the place of one of the list's.
     Move,
     /// Writes anything into the list's header.
     Header(u64),
-    /// Takes a page back that the guest relies on.
+    /// Exchanges a page that the guest relies on for one that was not validated.
     TakeBack,
 }
 
 fn deeds() -> impl Strategy<Value = Vec<Deed>> {
     let deed = prop_oneof![
         6 => (1_usize..300).prop_map(Deed::Honest),
-        1 => Just(Deed::Forget),
         1 => Just(Deed::Move),
         1 => any::<u64>().prop_map(Deed::Header),
         1 => (0_u64..0x1_0001_0001).prop_map(Deed::Header),
@@ -293,9 +291,7 @@ proptest! {
                 }
             }
             match (deed, entries.last()) {
-                // The page is still the host's: the processor would wait for ever, or fault. Say
-                // that it was validated by another.
-                (Deed::Forget | Deed::Move, Some(entry)) => {
+                (Deed::Move, Some(entry)) => {
                     memory.pages.insert(entry.address, true);
                 }
                 (Deed::Header(word), _) => page.store(0x800, word),
