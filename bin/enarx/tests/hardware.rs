@@ -105,6 +105,17 @@ fn with_signatures(home: &Scratch, backend: &str, signatures: &Signatures) -> Ou
     run(enarx)
 }
 
+/// A deployment from a file, whose Keep would find out that this is not its digest.
+fn deployed(home: &Scratch, backend: &str, signatures: &Signatures) -> Output {
+    let module = home.file("hello.wat", HELLO);
+    let file = home.file("enarx.sig", signatures.to_json());
+    let digest = format!("sha256:{}", "ab".repeat(32));
+    let mut enarx = enarx_in(home.path());
+    enarx.args(["deploy", "--backend", backend, "--digest", &digest, "--signatures"]);
+    enarx.arg(file).arg(module);
+    run(enarx)
+}
+
 #[test]
 fn snp_launches_what_was_signed_and_nothing_else() {
     if !works("snp-sim") {
@@ -129,6 +140,10 @@ fn snp_launches_what_was_signed_and_nothing_else() {
     let compiler = measured(home.path(), "snp", "compiler");
     refused(&for_snp(&compiler, POLICY), &["another measurement", "enarx measure --signatures"]);
     refused(&for_snp(&runtime, POLICY | 1 << 19), &["lets the host debug the guest"]);
+    let out = deployed(&home, "snp-sim", &for_snp(&compiler, POLICY));
+    fails(&out, 121, &["another measurement"]);
+    // With good signatures it is the Keep that refuses, because of the digest.
+    fails(&deployed(&home, "snp-sim", &good), 122, &["not the workload that was asked for"]);
     refused(&for_snp(&runtime, POLICY | 1 << 18), &["migration agent"]);
     // Another author's signature over the ID key, and a block that was changed after it was signed.
     let mut other = good.clone();
@@ -202,6 +217,8 @@ fn signatures_are_for_hardware() {
     let home = Scratch::new();
     let out = with_signatures(&home, "nil", &for_snp(&[7; 48], POLICY));
     fails(&out, 2, &["the nil backend launches without signatures", "--backend"]);
+    let out = deployed(&home, "nil", &for_snp(&[7; 48], POLICY));
+    fails(&out, 2, &["the nil backend launches without signatures"]);
 }
 
 fn selftest(home: &Scratch, args: &[&str]) -> Output {

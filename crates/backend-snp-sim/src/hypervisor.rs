@@ -14,7 +14,7 @@ use keep_layout::snp::GHCB_PHYS;
 use keep_layout::{IMAGE_PHYS, PORT_DOORBELL, SHARED_PHYS, SHARED_SIZE};
 use sallyport::{RawWindow, Window};
 use snp_guest::PAGE;
-use snp_guest::ghcb::{GuestRequest, Out};
+use snp_guest::ghcb::GuestRequest;
 use snp_guest::host::{GhcbAnswer, GhcbRequest, HostError, MsrAnswer, MsrRequest, PageList};
 use snp_guest::msr::{Owner, SevInfo, VERSION};
 use snp_guest::pages::Pvalidate;
@@ -153,7 +153,7 @@ impl Hypervisor {
         let request = GhcbRequest::read(&page);
         let mut after = After::Resume;
         let answer = match request {
-            Ok(GhcbRequest::Out(Out { port: PORT_DOORBELL, .. })) => {
+            Ok(GhcbRequest::Out { port: PORT_DOORBELL, .. }) => {
                 after = After::Doorbell;
                 GhcbAnswer::Done(0)
             }

@@ -5,9 +5,9 @@
 //! The firmware takes a page with up to 64 entries at the launch and refuses one that promises what
 //! the processor does not have. Its content is not measured. Left to the hypervisor is to hide what
 //! the processor has, and to say things that the firmware does not check; so a Keep holds the page
-//! against [`Rules`] before it believes it: it runs under SEV-SNP, the C-bit is where its page
-//! tables have it, the instructions are there that it needs for its security (random numbers) and
-//! that its program was compiled for, and a saved state fits where it will be saved.
+//! against rules before it believes it: it runs under SEV-SNP, the C-bit is where its page tables have
+//! it, the instructions are there that it needs for its security (random numbers), and a saved state
+//! fits where it will be saved.
 //!
 //! Layout (firmware ABI, `PAGE_TYPE_CPUID` of SNP_LAUNCH_UPDATE; all little-endian):
 //!
@@ -19,8 +19,6 @@
 //! | + 0x08 | 8, 8 | `XCR0_IN`, `XSS_IN` |
 //! | + 0x18 | 4 × 4 | `EAX`, `EBX`, `ECX`, `EDX` |
 //! | + 0x28 | 8 | zero |
-
-use core::fmt;
 
 use crate::PAGE;
 use crate::bytes;
@@ -87,58 +85,34 @@ impl Entry {
     }
 }
 
-/// Why a page is not believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CpuidError {
+reasons! {
+    /// Why a page is not believed.
+    CpuidError:
     /// It has more entries than fit, or none.
-    Count(u32),
-    /// What is reserved is not zero; the entry's number, if it is an entry's.
-    Reserved(Option<u8>),
+    Count(count: u32) = "{count} entries in the CPUID page";
+    /// What is reserved is not zero.
+    Reserved = "reserved parts of the CPUID page are not zero";
     /// Two entries answer the same question; function and subleaf.
-    Twice(u32, u32),
+    Twice(function: u32, index: u32) = "two answers to CPUID {function:#x}, subleaf {index:#x}";
     /// A function of the hypervisor's own range, which the firmware does not check.
-    Hypervisor(u32),
+    Hypervisor(function: u32) =
+        "CPUID {function:#x} is the hypervisor's own; nobody vouches for it";
     /// There is no answer to a function that is needed.
-    Missing(u32),
+    Missing(function: u32) = "no answer to CPUID {function:#x}";
     /// The processor is not AMD's.
-    Vendor,
+    Vendor = "the processor is not AMD's";
     /// It is not said that memory is encrypted, registers are hidden and pages are nested securely.
-    NotSnp(u32),
+    NotSnp(eax: u32) = "SEV-SNP is not on, says CPUID 0x8000001f: {eax:#x}";
     /// The C-bit is not where the page tables have it.
-    CBit(u8),
+    CBit(bit: u8) = "the C-bit is bit {bit}";
     /// Physical addresses do not reach to the C-bit, or beyond what there is.
-    AddressBits(u8),
+    AddressBits(bits: u8) = "physical addresses have {bits} bits";
     /// The processor lacks what a Keep needs.
-    Lacks(&'static str),
+    Lacks(what: &'static str) = "the processor lacks {what}, or the host hides it";
     /// State that the Keep switches on is not there, or not of the size or at the place that the
     /// architecture gives it; the component's number.
-    State(u32),
+    State(number: u32) = "wrong size or place of saved state {number}";
 }
-
-impl fmt::Display for CpuidError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Count(count) => write!(f, "{count} entries in the CPUID page"),
-            Self::Reserved(_) => f.write_str("reserved parts of the CPUID page are not zero"),
-            Self::Twice(function, index) => {
-                write!(f, "two answers to CPUID {function:#x}, subleaf {index:#x}")
-            }
-            Self::Hypervisor(function) => {
-                write!(f, "CPUID {function:#x} is the hypervisor's own; nobody vouches for it")
-            }
-            Self::Missing(function) => write!(f, "no answer to CPUID {function:#x}"),
-            Self::Vendor => f.write_str("the processor is not AMD's"),
-            Self::NotSnp(eax) => write!(f, "SEV-SNP is not on, says CPUID 0x8000001f: {eax:#x}"),
-            Self::CBit(bit) => write!(f, "the C-bit is bit {bit}"),
-            Self::AddressBits(bits) => write!(f, "physical addresses have {bits} bits"),
-            Self::Lacks(what) => write!(f, "the processor lacks {what}, or the host hides it"),
-            Self::State(number) => write!(f, "wrong size or place of saved state {number}"),
-        }
-    }
-}
-
-impl core::error::Error for CpuidError {}
 
 /// A page of answers whose form was checked.
 #[derive(Debug, Clone, Copy)]
@@ -159,12 +133,12 @@ impl<'a> Table<'a> {
             return Err(CpuidError::Count(count));
         }
         if bytes::u32(page, 4) != 0 || bytes::u64(page, 8) != 0 {
-            return Err(CpuidError::Reserved(None));
+            return Err(CpuidError::Reserved);
         }
         let table = Self { page, count: count as usize };
         for (number, entry) in table.entries().enumerate() {
             if bytes::u64(page, HEADER + number * ENTRY + 0x28) != 0 {
-                return Err(CpuidError::Reserved(Some(number as u8)));
+                return Err(CpuidError::Reserved);
             }
             if table.entries().take(number).any(|other| other.key() == entry.key()) {
                 return Err(CpuidError::Twice(entry.function, entry.index));
@@ -205,20 +179,12 @@ impl<'a> Table<'a> {
         found.map(|entry| entry.answer)
     }
 
-    /// What the page says to a `cpuid` instruction: zeros for what it does not know. Functions
-    /// without subleaves answer the same for each.
+    /// What a `cpuid` instruction shall answer on the processor with this APIC id, which has switched on
+    /// the extended state `xcr0`: what the page says, or zeros, but for what depends on the processor
+    /// and its registers, which the page cannot know.
     #[must_use]
-    pub fn answer(&self, function: u32, index: u32) -> Answer {
-        let index = if has_subleaves(function) { index } else { 0 };
-        self.get(function, index).unwrap_or_default()
-    }
-
-    /// What a `cpuid` instruction shall answer on a processor: what the page says, but for what
-    /// depends on the processor and its registers, which the page cannot know.
-    #[must_use]
-    pub fn answer_on(&self, function: u32, index: u32, processor: &Processor) -> Answer {
-        let mut answer = self.answer(function, index);
-        let Processor { apic_id, xcr0 } = *processor;
+    pub fn answer_on(&self, function: u32, index: u32, apic_id: u32, xcr0: u64) -> Answer {
+        let mut answer = self.get(function, index).unwrap_or_default();
         match (function, index) {
             (1, _) => {
                 answer.ebx = answer.ebx & 0x00ff_ffff | apic_id << 24;
@@ -238,7 +204,8 @@ impl<'a> Table<'a> {
     fn state_size(&self, xcr0: u64, compact: bool) -> u32 {
         let mut end = 576_u32;
         for number in (2..63).filter(|number| xcr0 >> number & 1 != 0) {
-            let Answer { eax: size, ebx: at, ecx: flags, .. } = self.answer(0xd, number);
+            let Answer { eax: size, ebx: at, ecx: flags, .. } =
+                self.get(0xd, number).unwrap_or_default();
             let at = match (compact, flags & 2 != 0) {
                 (false, _) => at,
                 (true, false) => end,
@@ -253,12 +220,13 @@ impl<'a> Table<'a> {
         self.get(function, 0).ok_or(CpuidError::Missing(function))
     }
 
-    /// Holds the page against rules.
+    /// Whether a Keep can believe the page whose page tables make memory private by the bit `c_bit`,
+    /// and which switches on the extended state `xcr0`.
     ///
     /// # Errors
     ///
     /// [`CpuidError`]: the first rule that is broken.
-    pub fn check(&self, rules: &Rules<'_>) -> Result<(), CpuidError> {
+    pub fn check(&self, c_bit: u8, xcr0: u64) -> Result<(), CpuidError> {
         let own = |entry: &Entry| (0x4000_0000..0x5000_0000).contains(&entry.function);
         if let Some(entry) = self.entries().find(own) {
             return Err(CpuidError::Hypervisor(entry.function));
@@ -268,19 +236,20 @@ impl<'a> Table<'a> {
         if name != [*b"Auth", *b"enti", *b"cAMD"] {
             return Err(CpuidError::Vendor);
         }
-        self.check_encryption(rules)?;
-        for feature in rules.features {
-            let answer = self.get(feature.function, feature.index).unwrap_or_default();
-            if feature.register.of(&answer) >> feature.bit & 1 == 0 {
-                return Err(CpuidError::Lacks(feature.name));
-            }
+        self.check_encryption(c_bit)?;
+        // Hardware's random numbers. A Keep takes them from nobody else.
+        if self.need(1)?.ecx >> 30 & 1 == 0 {
+            return Err(CpuidError::Lacks("RDRAND"));
         }
-        self.check_state(rules.xcr0)
+        if self.need(7)?.ebx >> 18 & 1 == 0 {
+            return Err(CpuidError::Lacks("RDSEED"));
+        }
+        self.check_state(xcr0)
     }
 
     /// Functions `0x8000_001f`, encrypted memory, and `0x8000_0008`, size of addresses (APM volume
     /// 3, appendix E).
-    fn check_encryption(&self, rules: &Rules<'_>) -> Result<(), CpuidError> {
+    fn check_encryption(&self, ours: u8) -> Result<(), CpuidError> {
         let encryption = self.need(0x8000_001f)?;
         // SEV, SEV-ES, SEV-SNP.
         const ALL: u32 = 1 << 1 | 1 << 3 | 1 << 4;
@@ -288,7 +257,7 @@ impl<'a> Table<'a> {
             return Err(CpuidError::NotSnp(encryption.eax));
         }
         let c_bit = (encryption.ebx & 0x3f) as u8;
-        if c_bit != rules.c_bit {
+        if c_bit != ours {
             return Err(CpuidError::CBit(c_bit));
         }
         // The bits say which addresses there are; the C-bit must be none of an address.
@@ -309,7 +278,7 @@ impl<'a> Table<'a> {
         }
         let mut end = 576;
         for number in (2..63).filter(|number| xcr0 >> number & 1 != 0) {
-            let Answer { eax: size, ebx: at, .. } = self.answer(0xd, number);
+            let Answer { eax: size, ebx: at, .. } = self.get(0xd, number).unwrap_or_default();
             let right = if number == 2 { (at, size) == (576, 256) } else { at >= 832 && size > 0 };
             if !right {
                 return Err(CpuidError::State(number));
@@ -322,75 +291,4 @@ impl<'a> Table<'a> {
         }
         Ok(())
     }
-}
-
-/// Functions whose answer depends on the subleaf (APM volume 3, appendix E).
-fn has_subleaves(function: u32) -> bool {
-    matches!(
-        function,
-        0x7 | 0xb | 0xd | 0xf | 0x10 | 0x8000_001d | 0x8000_0020 | 0x8000_0022 | 0x8000_0026
-    )
-}
-
-pub use crate::msr::Register;
-
-impl Register {
-    /// This register of an answer.
-    #[must_use]
-    pub fn of(self, answer: &Answer) -> u32 {
-        match self {
-            Self::Eax => answer.eax,
-            Self::Ebx => answer.ebx,
-            Self::Ecx => answer.ecx,
-            Self::Edx => answer.edx,
-        }
-    }
-}
-
-/// A bit that has to be set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Feature {
-    /// Function.
-    pub function: u32,
-    /// Subleaf.
-    pub index: u32,
-    /// Register of the answer.
-    pub register: Register,
-    /// Bit, 0 to 31.
-    pub bit: u8,
-    /// As people call it.
-    pub name: &'static str,
-}
-
-impl Feature {
-    /// Hardware's random numbers. A Keep takes them from nobody else.
-    pub const RANDOM: [Self; 2] =
-        [Self::new(1, Register::Ecx, 30, "RDRAND"), Self::new(7, Register::Ebx, 18, "RDSEED")];
-
-    /// A bit of subleaf 0.
-    #[must_use]
-    pub const fn new(function: u32, register: Register, bit: u8, name: &'static str) -> Self {
-        // A larger number would shift too far.
-        Self { function, index: 0, register, bit: bit & 31, name }
-    }
-}
-
-/// A processor, as far as answers depend on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Processor {
-    /// Its APIC id.
-    pub apic_id: u32,
-    /// The extended state that it has switched on (`XCR0`).
-    pub xcr0: u64,
-}
-
-/// What a page has to say.
-#[derive(Debug, Clone, Copy)]
-pub struct Rules<'a> {
-    /// The bit that makes a page private in the Keep's page tables.
-    pub c_bit: u8,
-    /// The extended state that the Keep switches on (`XCR0`).
-    pub xcr0: u64,
-    /// Bits that have to be set: at the least [`Feature::RANDOM`].
-    pub features: &'a [Feature],
 }

@@ -19,7 +19,6 @@
 //! Each event is a type with its own answer. All that was in the page before is wiped from the
 //! bitmap, and nothing of a register leaves that the event does not need.
 
-use core::fmt;
 use core::ops::Range;
 
 use sallyport::Window;
@@ -51,55 +50,37 @@ pub mod code {
     pub const IOIO: u64 = 0x7b;
     pub const PAGE_STATE_CHANGE: u64 = 0x8000_0010;
     pub const GUEST_REQUEST: u64 = 0x8000_0011;
+    #[cfg(feature = "host")]
     pub const EXTENDED_GUEST_REQUEST: u64 = 0x8000_0012;
+    #[cfg(feature = "host")]
     pub const AP_CREATION: u64 = 0x8000_0013;
+    #[cfg(feature = "host")]
     pub const HYPERVISOR_FEATURES: u64 = 0x8000_fffd;
 }
 
-/// Why an event came to nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum GhcbError {
+reasons! {
+    /// Why an event came to nothing.
+    GhcbError:
     /// The hypervisor did not say that a field is there which the answer needs; its offset.
-    Missing(u16),
+    Missing(at: u16) = "the hypervisor's answer lacks the field at {at:#x}";
     /// The hypervisor wants an exception raised in the guest; `SW_EXITINFO2`. A Keep raises none
     /// for it.
-    Exception(u64),
+    Exception(what: u64) = "the hypervisor injects an exception: {what:#x}";
     /// The hypervisor says that the request is malformed; its reason (GHCB specification, `SW_EXITINFO2`
     /// after an error).
-    Malformed(u64),
+    Malformed(why: u64) = "the hypervisor calls a request malformed: {why:#x}";
     /// `SW_EXITINFO1` has a value that means nothing.
-    Unknown(u64),
+    Unknown(info: u64) = "the hypervisor's answer means nothing: {info:#x}";
     /// The event failed; `SW_EXITINFO2`.
-    Failed(u64),
-    /// The event's memory is not in the area that is shared, or not on a page.
-    Scratch {
-        /// Where it is.
-        address: u64,
-        /// How many bytes.
-        length: u64,
-    },
-    /// A number of the event is larger than its field.
-    Argument,
+    Failed(info: u64) = "the hypervisor's answer is a failure: {info:#x}";
+    /// The event's memory is not in the area that is shared, or not on a page; its address and length.
+    Scratch(address: u64, length: u64) = "{length:#x} bytes at {address:#x} are not shared";
+    /// A number of the event is not one that it can have.
+    Argument = "a number of a request is not one that it can have";
 }
 
-impl fmt::Display for GhcbError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing(at) => write!(f, "the hypervisor's answer lacks the field at {at:#x}"),
-            Self::Exception(what) => write!(f, "the hypervisor injects an exception: {what:#x}"),
-            Self::Malformed(why) => write!(f, "the hypervisor calls a request malformed: {why:#x}"),
-            Self::Unknown(info) => write!(f, "the hypervisor's answer means nothing: {info:#x}"),
-            Self::Failed(info) => write!(f, "the hypervisor's answer is a failure: {info:#x}"),
-            Self::Scratch { address, length } => {
-                write!(f, "{length:#x} bytes at {address:#x} are not shared")
-            }
-            Self::Argument => f.write_str("a number is too large for its field"),
-        }
-    }
-}
-
-impl core::error::Error for GhcbError {}
+/// What an event comes to.
+pub type Result<T = ()> = core::result::Result<T, GhcbError>;
 
 /// The physical memory that is shared with the hypervisor: nothing else may be named to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,10 +101,10 @@ impl SharedArea {
     /// # Errors
     ///
     /// [`GhcbError::Scratch`].
-    pub fn check(&self, address: u64, length: u64) -> Result<(), GhcbError> {
+    pub fn check(&self, address: u64, length: u64) -> Result {
         match address.checked_add(length) {
             Some(end) if address >= self.start && end <= self.end && length != 0 => Ok(()),
-            _ => Err(GhcbError::Scratch { address, length }),
+            _ => Err(GhcbError::Scratch(address, length)),
         }
     }
 
@@ -132,12 +113,12 @@ impl SharedArea {
     /// # Errors
     ///
     /// [`GhcbError::Scratch`].
-    pub fn check_pages(&self, address: u64, pages: u64) -> Result<(), GhcbError> {
+    pub fn check_pages(&self, address: u64, pages: u64) -> Result {
         let length = pages.saturating_mul(PAGE as u64);
         if address.is_multiple_of(PAGE as u64) {
             self.check(address, length)
         } else {
-            Err(GhcbError::Scratch { address, length })
+            Err(GhcbError::Scratch(address, length))
         }
     }
 }
@@ -152,18 +133,14 @@ pub trait Event {
     /// # Errors
     ///
     /// [`GhcbError::Scratch`], [`GhcbError::Argument`]: then the page must not be shown.
-    fn fill<W: Window>(
-        &self,
-        page: &mut Fields<'_, W>,
-        shared: &SharedArea,
-    ) -> Result<(), GhcbError>;
+    fn fill<W: Window>(&self, page: &mut Fields<'_, W>, shared: &SharedArea) -> Result;
 
     /// Reads the answer. That it is no error was looked at before.
     ///
     /// # Errors
     ///
     /// [`GhcbError`].
-    fn read<W: Window>(&self, page: &Fields<'_, W>) -> Result<Self::Answer, GhcbError>;
+    fn read<W: Window>(&self, page: &Fields<'_, W>) -> Result<Self::Answer>;
 }
 
 /// The GHCB of one processor.
@@ -181,7 +158,7 @@ impl<W: Window> Ghcb<W> {
     /// # Errors
     ///
     /// [`GhcbError::Scratch`].
-    pub fn new(page: W, address: u64, shared: SharedArea) -> Result<Self, GhcbError> {
+    pub fn new(page: W, address: u64, shared: SharedArea) -> Result<Self> {
         shared.check_pages(address, 1)?;
         Ok(Self { page, address, shared })
     }
@@ -196,7 +173,7 @@ impl<W: Window> Ghcb<W> {
     /// # Errors
     ///
     /// [`GhcbError`].
-    pub fn call<E: Event>(&self, event: &E, exit: impl FnOnce()) -> Result<E::Answer, GhcbError> {
+    pub fn call<E: Event>(&self, event: &E, exit: impl FnOnce()) -> Result<E::Answer> {
         let mut fields = Fields { page: &self.page, valid: 0 };
         event.fill(&mut fields, &self.shared)?;
         fields.finish();
@@ -242,7 +219,7 @@ impl<'a, W: Window> Fields<'a, W> {
     /// # Errors
     ///
     /// [`GhcbError::Missing`].
-    pub(crate) fn get(&self, at: usize) -> Result<u64, GhcbError> {
+    pub(crate) fn get(&self, at: usize) -> Result<u64> {
         if self.valid >> (at / 8) & 1 == 0 {
             return Err(GhcbError::Missing(at as u16));
         }
@@ -265,7 +242,7 @@ impl<'a, W: Window> Fields<'a, W> {
     }
 
     /// Whether the answer is none but an error (GHCB specification, `SW_EXITINFO1`).
-    fn check(&self) -> Result<(), GhcbError> {
+    fn check(&self) -> Result {
         // The upper half is not defined.
         match self.get(field::INFO_1)? & 0xffff_ffff {
             0 => Ok(()),
@@ -276,7 +253,7 @@ impl<'a, W: Window> Fields<'a, W> {
     }
 
     /// `SW_EXITINFO2`, which has to be zero.
-    fn success(&self) -> Result<(), GhcbError> {
+    fn success(&self) -> Result {
         match self.get(field::INFO_2)? {
             0 => Ok(()),
             info => Err(GhcbError::Failed(info)),
@@ -284,6 +261,33 @@ impl<'a, W: Window> Fields<'a, W> {
     }
 }
 
+/// `out` of one byte: a Keep's doorbell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Out {
+    /// The port.
+    pub port: u16,
+    /// What is written.
+    pub value: u8,
+}
+
+impl Event for Out {
+    type Answer = ();
+
+    fn fill<W: Window>(&self, page: &mut Fields<'_, W>, _: &SharedArea) -> Result {
+        page.event(code::IOIO, u64::from(self.port) << 16 | ONE_BYTE, 0);
+        page.set(field::RAX, self.value.into());
+        Ok(())
+    }
+
+    fn read<W: Window>(&self, _: &Fields<'_, W>) -> Result {
+        Ok(())
+    }
+}
+
+/// The size in bits 4 to 6 of `SW_EXITINFO1` (APM, `EXITINFO1` of IOIO intercepts).
+const ONE_BYTE: u64 = 1 << 4;
+
+#[cfg(feature = "host")]
 /// How many bytes an I/O instruction moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
@@ -293,43 +297,19 @@ pub enum Width {
     Four = 4,
 }
 
+#[cfg(feature = "host")]
 impl Width {
     /// Size in bits 4 to 6 of `SW_EXITINFO1` (APM, `EXITINFO1` of IOIO intercepts).
     fn info(self, port: u16) -> u64 {
         u64::from(port) << 16 | (self as u64) << 4
     }
 
-    fn mask(self) -> u64 {
+    pub(crate) fn mask(self) -> u64 {
         match self {
             Self::One => 0xff,
             Self::Two => 0xffff,
             Self::Four => 0xffff_ffff,
         }
-    }
-}
-
-/// `out`: a Keep's doorbell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Out {
-    /// The port.
-    pub port: u16,
-    /// How much of `value` is written.
-    pub width: Width,
-    /// What is written.
-    pub value: u32,
-}
-
-impl Event for Out {
-    type Answer = ();
-
-    fn fill<W: Window>(&self, page: &mut Fields<'_, W>, _: &SharedArea) -> Result<(), GhcbError> {
-        page.event(code::IOIO, self.width.info(self.port), 0);
-        page.set(field::RAX, u64::from(self.value) & self.width.mask());
-        Ok(())
-    }
-
-    fn read<W: Window>(&self, _: &Fields<'_, W>) -> Result<(), GhcbError> {
-        Ok(())
     }
 }
 
@@ -347,7 +327,7 @@ pub struct In {
 impl Event for In {
     type Answer = u32;
 
-    fn fill<W: Window>(&self, page: &mut Fields<'_, W>, _: &SharedArea) -> Result<(), GhcbError> {
+    fn fill<W: Window>(&self, page: &mut Fields<'_, W>, _: &SharedArea) -> Result {
         page.event(code::IOIO, self.width.info(self.port) | 1, 0);
         // The specification wants the register's old value for widths below four; a Keep has none
         // to show.
@@ -355,7 +335,7 @@ impl Event for In {
         Ok(())
     }
 
-    fn read<W: Window>(&self, page: &Fields<'_, W>) -> Result<u32, GhcbError> {
+    fn read<W: Window>(&self, page: &Fields<'_, W>) -> Result<u32> {
         Ok((page.get(field::RAX)? & self.width.mask()) as u32)
     }
 }
@@ -369,17 +349,17 @@ pub struct AskFeatures;
 impl Event for AskFeatures {
     type Answer = Features;
 
-    fn fill<W: Window>(&self, page: &mut Fields<'_, W>, _: &SharedArea) -> Result<(), GhcbError> {
+    fn fill<W: Window>(&self, page: &mut Fields<'_, W>, _: &SharedArea) -> Result {
         page.event(code::HYPERVISOR_FEATURES, 0, 0);
         Ok(())
     }
 
-    fn read<W: Window>(&self, page: &Fields<'_, W>) -> Result<Features, GhcbError> {
+    fn read<W: Window>(&self, page: &Fields<'_, W>) -> Result<Features> {
         page.get(field::INFO_2).map(Features)
     }
 }
 
-/// A list of page state changes: see [`crate::psc`], which drives it.
+/// A list of page state changes: see [`crate::pages`], which drives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChangePages {
     /// Physical address of the list.
@@ -392,18 +372,14 @@ impl Event for ChangePages {
     /// Not yet that the pages were changed: the list says how far the hypervisor came.
     type Answer = ();
 
-    fn fill<W: Window>(
-        &self,
-        page: &mut Fields<'_, W>,
-        shared: &SharedArea,
-    ) -> Result<(), GhcbError> {
+    fn fill<W: Window>(&self, page: &mut Fields<'_, W>, shared: &SharedArea) -> Result {
         shared.check(self.list, self.length)?;
         page.event(code::PAGE_STATE_CHANGE, 0, 0);
         page.set(field::SCRATCH, self.list);
         Ok(())
     }
 
-    fn read<W: Window>(&self, page: &Fields<'_, W>) -> Result<(), GhcbError> {
+    fn read<W: Window>(&self, page: &Fields<'_, W>) -> Result {
         page.success()
     }
 }
@@ -424,15 +400,13 @@ pub enum Outcome {
     Answered,
     /// The hypervisor has not handed it over: the very same message may be sent again.
     Busy,
-    /// The certificates need that many pages: the very same message may be sent again.
-    NeedsPages(u64),
     /// Firmware or hypervisor refused; `SW_EXITINFO2`. Whether the firmware has seen the message is
     /// not known, so the channel is at its end.
     Refused(u64),
 }
 
 impl GuestRequest {
-    fn check(&self, shared: &SharedArea) -> Result<(), GhcbError> {
+    fn check(&self, shared: &SharedArea) -> Result {
         shared.check_pages(self.request, 1)?;
         shared.check_pages(self.answer, 1)?;
         if self.request == self.answer { Err(GhcbError::Argument) } else { Ok(()) }
@@ -442,17 +416,13 @@ impl GuestRequest {
 impl Event for GuestRequest {
     type Answer = Outcome;
 
-    fn fill<W: Window>(
-        &self,
-        page: &mut Fields<'_, W>,
-        shared: &SharedArea,
-    ) -> Result<(), GhcbError> {
+    fn fill<W: Window>(&self, page: &mut Fields<'_, W>, shared: &SharedArea) -> Result {
         self.check(shared)?;
         page.event(code::GUEST_REQUEST, self.request, self.answer);
         Ok(())
     }
 
-    fn read<W: Window>(&self, page: &Fields<'_, W>) -> Result<Outcome, GhcbError> {
+    fn read<W: Window>(&self, page: &Fields<'_, W>) -> Result<Outcome> {
         Ok(match page.get(field::INFO_2)? {
             0 => Outcome::Answered,
             BUSY => Outcome::Busy,
@@ -481,13 +451,11 @@ pub struct ExtendedGuestRequest {
 
 #[cfg(feature = "host")]
 impl Event for ExtendedGuestRequest {
-    type Answer = Outcome;
+    /// As for a plain request, or how many pages the certificates need: then the very same message
+    /// may be sent again.
+    type Answer = core::result::Result<Outcome, u64>;
 
-    fn fill<W: Window>(
-        &self,
-        page: &mut Fields<'_, W>,
-        shared: &SharedArea,
-    ) -> Result<(), GhcbError> {
+    fn fill<W: Window>(&self, page: &mut Fields<'_, W>, shared: &SharedArea) -> Result {
         self.message.check(shared)?;
         shared.check_pages(self.data, self.pages)?;
         page.event(code::EXTENDED_GUEST_REQUEST, self.message.request, self.message.answer);
@@ -496,11 +464,11 @@ impl Event for ExtendedGuestRequest {
         Ok(())
     }
 
-    fn read<W: Window>(&self, page: &Fields<'_, W>) -> Result<Outcome, GhcbError> {
-        Ok(match page.get(field::INFO_2)? {
-            INVALID_LENGTH => Outcome::NeedsPages(page.get(field::RBX)?),
-            _ => return self.message.read(page),
-        })
+    fn read<W: Window>(&self, page: &Fields<'_, W>) -> Result<Self::Answer> {
+        match page.get(field::INFO_2)? {
+            INVALID_LENGTH => page.get(field::RBX).map(Err),
+            _ => self.message.read(page).map(Ok),
+        }
     }
 }
 
@@ -520,11 +488,7 @@ pub struct CreateProcessor {
 impl Event for CreateProcessor {
     type Answer = ();
 
-    fn fill<W: Window>(
-        &self,
-        page: &mut Fields<'_, W>,
-        shared: &SharedArea,
-    ) -> Result<(), GhcbError> {
+    fn fill<W: Window>(&self, page: &mut Fields<'_, W>, shared: &SharedArea) -> Result {
         // A state that the hypervisor can write is none to start from.
         let is_shared = shared.check(self.vmsa, 1).is_ok();
         if is_shared || !self.vmsa.is_multiple_of(PAGE as u64) {
@@ -536,7 +500,7 @@ impl Event for CreateProcessor {
         Ok(())
     }
 
-    fn read<W: Window>(&self, page: &Fields<'_, W>) -> Result<(), GhcbError> {
+    fn read<W: Window>(&self, page: &Fields<'_, W>) -> Result {
         page.success()
     }
 }
@@ -553,12 +517,12 @@ pub struct DestroyProcessor {
 impl Event for DestroyProcessor {
     type Answer = ();
 
-    fn fill<W: Window>(&self, page: &mut Fields<'_, W>, _: &SharedArea) -> Result<(), GhcbError> {
+    fn fill<W: Window>(&self, page: &mut Fields<'_, W>, _: &SharedArea) -> Result {
         page.event(code::AP_CREATION, u64::from(self.apic_id) << 32 | 2, 0);
         Ok(())
     }
 
-    fn read<W: Window>(&self, page: &Fields<'_, W>) -> Result<(), GhcbError> {
+    fn read<W: Window>(&self, page: &Fields<'_, W>) -> Result {
         page.success()
     }
 }

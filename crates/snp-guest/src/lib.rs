@@ -10,9 +10,7 @@
 //! |---|---|---|
 //! | [`msr`] | hypervisor | the protocol of one word: versions, features, registration, termination |
 //! | [`ghcb`] | hypervisor | the protocol of one page: I/O, guest requests, page states, processors |
-//! | [`psc`] | hypervisor | lists of page state changes, which may take several exits |
-//! | [`pages`] | both | which pages are private, validated or shared; nothing is validated twice |
-//! | [`memory`] | both | the two together: memory that changes hands |
+//! | [`pages`] | both | memory that becomes the Keep's own; nothing is validated twice |
 //! | [`cpuid`] | firmware | the CPUID page, and what must be in it |
 //! | [`secrets`] | firmware | the secrets page: keys of the channel to the firmware |
 //! | [`message`] | firmware | the channel: AES-256-GCM, sequence numbers |
@@ -33,17 +31,18 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+#[macro_use]
+mod error;
+
 mod bytes;
 pub mod cpuid;
 pub mod firmware;
 pub mod ghcb;
 #[cfg(feature = "host")]
 pub mod host;
-pub mod memory;
 pub mod message;
 pub mod msr;
 pub mod pages;
-pub mod psc;
 pub mod request;
 pub mod secrets;
 #[cfg(feature = "host")]

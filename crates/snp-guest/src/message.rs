@@ -55,62 +55,28 @@ pub enum Kind {
     ReportAnswer = 6,
 }
 
-impl Kind {
-    /// The kind of the answer.
-    #[must_use]
-    pub fn answer(self) -> Self {
-        match self {
-            Self::KeyRequest | Self::KeyAnswer => Self::KeyAnswer,
-            Self::ReportRequest | Self::ReportAnswer => Self::ReportAnswer,
-        }
-    }
-}
-
-/// Why there is no message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ChannelError {
+reasons! {
+    /// Why there is no message.
+    ChannelError:
     /// The channel is at its end.
-    Dead,
+    Dead = "the channel to the firmware was given up";
     /// The channel waits for an answer; only the same message may be sent again.
-    Waiting,
+    Waiting = "the firmware has not answered yet";
     /// The channel does not wait for an answer.
-    NotWaiting,
+    NotWaiting = "the firmware was not asked";
     /// There are no numbers left. The channel is at its end.
-    Exhausted,
+    Exhausted = "the channel to the firmware has no numbers left";
     /// The message is too long.
-    Length,
-    /// The answer has another number than the next. The channel is at its end.
-    Sequence {
-        /// The number that it should have.
-        wanted: u64,
-        /// The number that it has.
-        got: u64,
-    },
+    Length = "a message to the firmware is too long";
+    /// The answer has another number than the next; which it should have, and which it has. The
+    /// channel is at its end.
+    Sequence(wanted: u64, got: u64) =
+        "the firmware's answer has number {got}, not {wanted}: it was repeated";
     /// The answer's header is not that of an answer to this message. The channel is at its end.
-    Header,
+    Header = "the firmware's answer is to something else";
     /// The answer is not from the firmware, or was changed. The channel is at its end.
-    Forged,
+    Forged = "the firmware's answer was changed on its way";
 }
-
-impl fmt::Display for ChannelError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Dead => f.write_str("the channel to the firmware was given up"),
-            Self::Waiting => f.write_str("the firmware has not answered yet"),
-            Self::NotWaiting => f.write_str("the firmware was not asked"),
-            Self::Exhausted => f.write_str("the channel to the firmware has no numbers left"),
-            Self::Length => f.write_str("a message to the firmware is too long"),
-            Self::Sequence { wanted, got } => {
-                write!(f, "the firmware's answer has number {got}, not {wanted}: it was repeated")
-            }
-            Self::Header => f.write_str("the firmware's answer is to something else"),
-            Self::Forged => f.write_str("the firmware's answer was changed on its way"),
-        }
-    }
-}
-
-impl core::error::Error for ChannelError {}
 
 /// What is authenticated of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,10 +164,13 @@ pub fn seal(
 ///
 /// # Errors
 ///
-/// [`ChannelError::Header`] if there is no header, [`ChannelError::Length`] if there is too little
-/// room, [`ChannelError::Forged`] if the message was not made with this key, header and payload. Then
-/// `into` holds nothing.
-pub fn open(key: &[u8; KEY], page: &[u8; PAGE], into: &mut [u8]) -> Result<Header, ChannelError> {
+/// [`ChannelError::Header`] if there is no header, [`ChannelError::Forged`] if the message was not made
+/// with this key, header and payload. Then `into` holds nothing.
+pub fn open(
+    key: &[u8; KEY],
+    page: &[u8; PAGE],
+    into: &mut [u8; PAYLOAD],
+) -> Result<Header, ChannelError> {
     let header = Header::read(page).ok_or(ChannelError::Header)?;
     let size = usize::from(header.size);
     let body = page.get(HEADER..).and_then(|body| body.get(..size)).ok_or(ChannelError::Length)?;
@@ -217,41 +186,40 @@ pub fn open(key: &[u8; KEY], page: &[u8; PAGE], into: &mut [u8]) -> Result<Heade
     opened.map(|()| header).map_err(|_| ChannelError::Forged)
 }
 
+/// The number of a Keep's key: that of privilege level 0.
+const VMPCK: u8 = 0;
+
 /// The Keep's end of a channel.
 pub struct Channel {
     /// None when the channel is at its end.
     key: Option<Zeroizing<[u8; KEY]>>,
-    number: u8,
     /// The number of the last message of either side.
     sequence: u64,
-    waiting: Option<(Kind, u8)>,
+    /// Kind and version of the answer that is awaited.
+    waiting: Option<(u8, u8)>,
 }
 
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, number, sequence, waiting } = self;
-        f.debug_struct("Channel")
-            .field("alive", &key.is_some())
-            .field("number", number)
-            .field("sequence", sequence)
-            .field("waiting", waiting)
-            .finish()
+        f.debug_struct("Channel").field("sequence", &self.sequence).finish_non_exhaustive()
     }
 }
 
 impl Channel {
-    /// With the key of that number, fresh from a launch.
+    /// With the key of privilege level 0, fresh from a launch.
     #[must_use]
-    pub fn new(key: Zeroizing<[u8; KEY]>, number: u8) -> Self {
-        Self::after(key, number, 0)
+    pub fn new(key: Zeroizing<[u8; KEY]>) -> Self {
+        Self { key: Some(key), sequence: 0, waiting: None }
     }
 
+    #[cfg(feature = "host")]
     /// With a key under which the last answer had that number; an even one.
     #[must_use]
-    pub fn after(key: Zeroizing<[u8; KEY]>, number: u8, sequence: u64) -> Self {
-        Self { key: Some(key), number, sequence: sequence & !1, waiting: None }
+    pub fn after(key: Zeroizing<[u8; KEY]>, sequence: u64) -> Self {
+        Self { sequence: sequence & !1, ..Self::new(key) }
     }
 
+    #[cfg(feature = "host")]
     /// Whether messages can be sent.
     #[must_use]
     pub fn is_alive(&self) -> bool {
@@ -289,10 +257,11 @@ impl Channel {
         }
         let sequence = self.sequence + 1;
         let size = u16::try_from(payload.len()).map_err(|_| ChannelError::Length)?;
-        let header = Header { sequence, kind: kind as u8, version, size, key: self.number };
+        let header = Header { sequence, kind: kind as u8, version, size, key: VMPCK };
         seal(key, header, payload, page)?;
         self.sequence = sequence;
-        self.waiting = Some((kind.answer(), version));
+        // The number behind a request's is that of its answer.
+        self.waiting = Some((kind as u8 + 1, version));
         Ok(())
     }
 
@@ -300,34 +269,30 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// [`ChannelError::Dead`], [`ChannelError::NotWaiting`], [`ChannelError::Length`] if `into` is too
-    /// short; and [`ChannelError::Sequence`], [`ChannelError::Header`], [`ChannelError::Forged`] if this
-    /// is not the answer: then somebody is at work, and the channel is at its end.
-    pub fn open(&mut self, page: &[u8; PAGE], into: &mut [u8]) -> Result<usize, ChannelError> {
+    /// [`ChannelError::Dead`], [`ChannelError::NotWaiting`]; and [`ChannelError::Sequence`],
+    /// [`ChannelError::Header`], [`ChannelError::Forged`] if this is not the answer: then somebody is
+    /// at work, and the channel is at its end.
+    pub fn open(
+        &mut self,
+        page: &[u8; PAGE],
+        into: &mut [u8; PAYLOAD],
+    ) -> Result<usize, ChannelError> {
         let key = self.key.as_ref().ok_or(ChannelError::Dead)?;
-        let (kind, version) = self.waiting.ok_or(ChannelError::NotWaiting)?;
+        let (kind, version) = self.waiting.take().ok_or(ChannelError::NotWaiting)?;
         let wanted = self.sequence + 1;
         let opened = Header::read(page).ok_or(ChannelError::Header).and_then(|header| {
             if header.sequence != wanted {
-                return Err(ChannelError::Sequence { wanted, got: header.sequence });
+                return Err(ChannelError::Sequence(wanted, header.sequence));
             }
-            let expected = Header { kind: kind as u8, version, key: self.number, ..header };
-            if header != expected {
+            if header != (Header { kind, version, key: VMPCK, ..header }) {
                 return Err(ChannelError::Header);
             }
             open(key, page, into)
         });
         match opened {
-            Ok(header) => {
-                self.sequence = wanted;
-                self.waiting = None;
-                Ok(header.size.into())
-            }
-            Err(ChannelError::Length) => Err(ChannelError::Length),
-            Err(error) => {
-                self.end();
-                Err(error)
-            }
+            Ok(_) => self.sequence = wanted,
+            Err(_) => self.end(),
         }
+        opened.map(|header| header.size.into())
     }
 }

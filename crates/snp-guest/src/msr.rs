@@ -6,8 +6,10 @@
 //! bits say what it is (GHCB specification, "GHCB MSR protocol"). Each request is a type with
 //! its own answer, so that the answer to one cannot be taken for the answer to another.
 
-use core::fmt;
+#[cfg(feature = "host")]
+use crate::pages::PRIVATE;
 
+#[cfg(feature = "host")]
 /// The MSR.
 pub const GHCB_MSR: u32 = 0xc001_0130;
 
@@ -15,6 +17,7 @@ pub const GHCB_MSR: u32 = 0xc001_0130;
 pub const VERSION: u16 = 2;
 
 const INFO: u64 = 0xfff;
+#[cfg(feature = "host")]
 /// In place of a page number: there is none.
 const NO_FRAME: u64 = u64::MAX >> 12;
 
@@ -45,58 +48,23 @@ pub(crate) mod code {
     pub(crate) const TERMINATE: u64 = 0x100;
 }
 
-/// Why an answer cannot be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum MsrError {
-    /// It is the answer to something else; the whole word.
-    Unrelated(u64),
-    /// Bits that are reserved are set; the whole word.
-    Reserved(u64),
-    /// The hypervisor registered another page than it was asked to, or none; the number it gave.
-    NotRegistered(u64),
-    /// The hypervisor did not change the page's state; its reason.
-    PageState(u32),
-    /// There is no version of the protocol that both sides speak.
-    Version {
-        /// The hypervisor's lowest.
-        min: u16,
-        /// The hypervisor's highest.
-        max: u16,
-    },
-    /// The hypervisor names another C-bit than the one that the page tables use.
-    CBit {
-        /// The hypervisor's.
-        theirs: u8,
-        /// That of the page tables.
-        ours: u8,
-    },
-    /// The hypervisor lacks features without which a Keep cannot run.
-    Features(Features),
+reasons! {
+    /// Why an answer cannot be used.
+    MsrError:
+    /// It is the answer to something else, or none; the whole word.
+    Unrelated(word: u64) = "the hypervisor answered something else: {word:#x}";
+    /// The hypervisor did not do it: the number of the page that it registered instead, or its reason.
+    Refused(data: u64) = "the hypervisor refuses: {data:#x}";
+    /// There is no version of the protocol that both sides speak; the hypervisor's lowest and
+    /// highest.
+    Version(min: u16, max: u16) = "the hypervisor speaks GHCB versions {min} to {max} only";
+    /// The hypervisor names another C-bit than the one that the page tables use; its, and theirs.
+    CBit(theirs: u8, ours: u8) = "the hypervisor's C-bit is {theirs}, that of the page tables {ours}";
+    /// The hypervisor lacks features without which a Keep cannot run; what it has.
+    Features(has: u64) = "the hypervisor's features do not do: {has:#x}";
     /// The page is not on a page's boundary, or has too high an address.
-    Address(u64),
+    Address(address: u64) = "no page has the address {address:#x}";
 }
-
-impl fmt::Display for MsrError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unrelated(word) => write!(f, "the hypervisor answered something else: {word:#x}"),
-            Self::Reserved(word) => write!(f, "the hypervisor set reserved bits: {word:#x}"),
-            Self::NotRegistered(frame) => write!(f, "the GHCB was not registered: {frame:#x}"),
-            Self::PageState(code) => write!(f, "a page's state was not changed: {code:#x}"),
-            Self::Version { min, max } => {
-                write!(f, "the hypervisor speaks GHCB versions {min} to {max}, not {VERSION}")
-            }
-            Self::CBit { theirs, ours } => {
-                write!(f, "the hypervisor's C-bit is {theirs}, that of the page tables {ours}")
-            }
-            Self::Features(has) => write!(f, "the hypervisor's features do not do: {:#x}", has.0),
-            Self::Address(address) => write!(f, "no page has the address {address:#x}"),
-        }
-    }
-}
-
-impl core::error::Error for MsrError {}
 
 /// A request of one word, and how to read its answer.
 pub trait Call {
@@ -131,11 +99,10 @@ fn data(word: u64, code: u64) -> Result<u64, MsrError> {
     if word & INFO == code { Ok(word >> 12) } else { Err(MsrError::Unrelated(word)) }
 }
 
-/// The number of the page at an address: up to `bits` bits.
-fn frame(address: u64, bits: u32) -> Result<u64, MsrError> {
-    let number = address >> 12;
-    let whole = address & 0xfff == 0 && number >> bits == 0;
-    if whole { Ok(number) } else { Err(MsrError::Address(address)) }
+/// The number of the page at an address: up to 40 bits, for no address has more than 52.
+fn frame(address: u64) -> Result<u64, MsrError> {
+    let whole = address & 0xfff == 0 && address >> 52 == 0;
+    if whole { Ok(address >> 12) } else { Err(MsrError::Address(address)) }
 }
 
 /// Asks for versions and C-bit.
@@ -177,18 +144,16 @@ impl SevInfo {
     /// # Errors
     ///
     /// [`MsrError::Version`], [`MsrError::CBit`]. Then a Keep says [`Terminate::VERSION`].
-    pub fn negotiate(self, c_bit: u8) -> Result<u16, MsrError> {
+    pub fn negotiate(self, c_bit: u8) -> Result<(), MsrError> {
         let Self { max, min, c_bit: theirs } = self;
         if !(min..=max).contains(&VERSION) {
-            return Err(MsrError::Version { min, max });
+            return Err(MsrError::Version(min, max));
         }
-        if theirs != c_bit {
-            return Err(MsrError::CBit { theirs, ours: c_bit });
-        }
-        Ok(VERSION)
+        if theirs == c_bit { Ok(()) } else { Err(MsrError::CBit(theirs, c_bit)) }
     }
 }
 
+#[cfg(feature = "host")]
 /// A register of a `cpuid` instruction's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
@@ -277,9 +242,7 @@ impl RegisterGhcb {
     ///
     /// [`MsrError::Address`].
     pub fn new(address: u64) -> Result<Self, MsrError> {
-        let number = frame(address, 52)?;
-        // All ones say that there is no page.
-        if number == NO_FRAME { Err(MsrError::Address(address)) } else { Ok(Self(number)) }
+        frame(address).map(Self)
     }
 }
 
@@ -292,10 +255,11 @@ impl Call for RegisterGhcb {
 
     fn answer(&self, word: u64) -> Result<(), MsrError> {
         let number = data(word, code::REGISTER_ANSWER)?;
-        if number == self.0 { Ok(()) } else { Err(MsrError::NotRegistered(number)) }
+        if number == self.0 { Ok(()) } else { Err(MsrError::Refused(number)) }
     }
 }
 
+#[cfg(feature = "host")]
 /// Whose a page shall be, as the hypervisor sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
@@ -305,18 +269,19 @@ pub enum Owner {
     Shared,
 }
 
+#[cfg(feature = "host")]
 impl Owner {
     /// The number of the operation.
     pub(crate) fn operation(self) -> u64 {
         match self {
-            Self::Private => 1,
+            Self::Private => PRIVATE,
             Self::Shared => 2,
         }
     }
 }
 
 #[cfg(feature = "host")]
-/// Changes the state of one small page. For more than a few, see [`crate::psc`].
+/// Changes the state of one small page. For more than a few, see [`crate::pages`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChangePage {
     frame: u64,
@@ -331,7 +296,7 @@ impl ChangePage {
     ///
     /// [`MsrError::Address`].
     pub fn new(address: u64, to: Owner) -> Result<Self, MsrError> {
-        Ok(Self { frame: frame(address, 40)?, to })
+        Ok(Self { frame: frame(address)?, to })
     }
 }
 
@@ -346,11 +311,11 @@ impl Call for ChangePage {
     fn answer(&self, word: u64) -> Result<(), MsrError> {
         let rest = data(word, code::PAGE_STATE_ANSWER)?;
         if rest & 0xf_ffff != 0 {
-            return Err(MsrError::Reserved(word));
+            return Err(MsrError::Unrelated(word));
         }
-        match (word >> 32) as u32 {
+        match word >> 32 {
             0 => Ok(()),
-            error => Err(MsrError::PageState(error)),
+            error => Err(MsrError::Refused(error)),
         }
     }
 }
@@ -366,6 +331,7 @@ pub struct Features(pub u64);
 impl Features {
     /// SEV-SNP.
     pub const SNP: u64 = 1 << 0;
+    #[cfg(feature = "host")]
     /// Creation of processors.
     pub const AP_CREATION: u64 = 1 << 1;
 
@@ -375,7 +341,7 @@ impl Features {
     ///
     /// [`MsrError::Features`]. Then a Keep says [`Terminate::SNP`].
     pub fn require(self, features: u64) -> Result<(), MsrError> {
-        if self.0 & features == features { Ok(()) } else { Err(MsrError::Features(self)) }
+        if self.0 & features == features { Ok(()) } else { Err(MsrError::Features(self.0)) }
     }
 }
 
@@ -391,27 +357,22 @@ impl Call for AskFeatures {
     }
 }
 
-/// Asks for the guest's end. There is no answer: the hypervisor need not obey, so a Keep that said
-/// this stops by itself, too.
+/// Asks for the guest's end, for a reason of the specification's own (set 0). There is no answer: the
+/// hypervisor need not obey, so a Keep that said this stops by itself, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Terminate {
-    /// Whose the code is: 0 for those of the specification. Four bits.
-    pub set: u8,
-    /// Why.
-    pub code: u8,
-}
+pub struct Terminate(u8);
 
 impl Terminate {
     /// For any reason.
-    pub const GENERAL: Self = Self { set: 0, code: 0 };
+    pub const GENERAL: Self = Self(0);
     /// There is no common version of the protocol.
-    pub const VERSION: Self = Self { set: 0, code: 1 };
+    pub const VERSION: Self = Self(1);
     /// The hypervisor lacks features of SEV-SNP.
-    pub const SNP: Self = Self { set: 0, code: 2 };
+    pub const SNP: Self = Self(2);
 
     /// The word to write.
     #[must_use]
     pub fn word(self) -> u64 {
-        u64::from(self.code) << 16 | u64::from(self.set & 0xf) << 12 | code::TERMINATE
+        u64::from(self.0) << 16 | code::TERMINATE
     }
 }

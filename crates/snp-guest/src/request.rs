@@ -6,8 +6,6 @@
 //! bytes; who verifies reports has a parser for them. Here only that is looked at which tells
 //! whether it is the report that was asked for.
 
-use core::fmt;
-
 #[cfg(feature = "host")]
 use zeroize::Zeroizing;
 
@@ -21,47 +19,19 @@ const ANSWER: usize = 0x20;
 /// `MSG_VERSION` of a request for a report.
 pub const REPORT_VERSION: u8 = 1;
 
-/// Why an answer is of no use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RequestError {
+reasons! {
+    /// Why an answer is of no use.
+    RequestError:
     /// It is too short.
-    Length(usize),
+    Length(length: usize) = "the firmware's answer has {length} bytes";
     /// The firmware refused; its status: 0x16 for bad parameters, 0x27 for a key that is not there.
-    Refused(u32),
+    Refused(status: u32) = "the firmware refuses with status {status:#x}";
     /// The report has another size.
-    Size(u32),
+    Size(size: u32) = "the firmware's report has {size} bytes";
     /// The report is not the one that was asked for.
-    WrongReport(&'static str),
+    WrongReport(field: &'static str) = "the firmware's report is another one: {field} differs";
     /// The key consists of zeros.
-    NoKey,
-}
-
-impl fmt::Display for RequestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Length(length) => write!(f, "the firmware's answer has {length} bytes"),
-            Self::Refused(status) => write!(f, "the firmware refuses with status {status:#x}"),
-            Self::Size(size) => write!(f, "the firmware's report has {size} bytes"),
-            Self::WrongReport(field) => {
-                write!(f, "the firmware's report is another one: {field} differs")
-            }
-            Self::NoKey => f.write_str("the firmware's key consists of zeros"),
-        }
-    }
-}
-
-impl core::error::Error for RequestError {}
-
-/// The key that signs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signer {
-    /// The VLEK if there is one, else the VCEK.
-    Any = 0,
-    /// The chip's key.
-    Vcek = 1,
-    /// The key that AMD gave to the cloud's operator.
-    Vlek = 2,
+    NoKey = "the firmware's key consists of zeros";
 }
 
 /// Asks for a report (`MSG_REPORT_REQ`; firmware ABI, section 7.3).
@@ -71,8 +41,6 @@ pub struct ReportRequest {
     pub report_data: [u8; 64],
     /// The privilege level that it shall name: a Keep's is 0.
     pub vmpl: u32,
-    /// Who shall sign.
-    pub signer: Signer,
 }
 
 impl ReportRequest {
@@ -81,13 +49,13 @@ impl ReportRequest {
     /// Bytes of the answer, at the least.
     pub const ANSWER: usize = ANSWER + REPORT;
 
-    /// The payload.
+    /// The payload. At 0x44 stands whose key shall sign: 0, that of the cloud's operator (VLEK) if
+    /// there is one, else the chip's.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; Self::SIZE] {
         let mut out = [0; Self::SIZE];
         bytes::put(&mut out, 0, self.report_data);
         bytes::put(&mut out, 0x40, self.vmpl.to_le_bytes());
-        bytes::put(&mut out, 0x44, (self.signer as u32).to_le_bytes());
         out
     }
 
@@ -99,13 +67,12 @@ impl ReportRequest {
     pub fn read<'a>(&self, payload: &'a [u8]) -> Result<&'a [u8; REPORT], RequestError> {
         let length = RequestError::Length(payload.len());
         let head: &[u8; ANSWER] = payload.first_chunk().ok_or(length)?;
-        match bytes::u32(head, 0) {
-            0 => {}
-            status => return Err(RequestError::Refused(status)),
+        let (status, size) = (bytes::u32(head, 0), bytes::u32(head, 4));
+        if status != 0 {
+            return Err(RequestError::Refused(status));
         }
-        match bytes::u32(head, 4) {
-            size if size as usize == REPORT => {}
-            size => return Err(RequestError::Size(size)),
+        if size as usize != REPORT {
+            return Err(RequestError::Size(size));
         }
         let report: &[u8; REPORT] =
             payload.get(ANSWER..).and_then(|rest| rest.first_chunk()).ok_or(length)?;

@@ -16,8 +16,6 @@
 //! | 0x160 | 4 | `TSC_FACTOR`, from version 3 |
 //! | 0x168 | 8 | `LAUNCH_MIT_VECTOR`, from version 4 |
 
-use core::fmt;
-
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::PAGE;
@@ -28,72 +26,35 @@ pub const KEY: usize = 32;
 
 pub(crate) const KEYS: core::ops::Range<usize> = 0x20..0xa0;
 
-/// Why the page cannot be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SecretsError {
+reasons! {
+    /// Why the page cannot be used.
+    SecretsError:
     /// It is of a version that is too old, or of none.
-    Version(u32),
+    Version(version: u32) = "a secrets page of version {version}";
     /// The guest came from a migration image: nobody measured that.
-    MigrationImage,
+    MigrationImage = "the Keep came from a migration image";
     /// There is no key for this privilege level: the page is not the firmware's, or the key was
     /// taken before.
-    NoKey,
+    NoKey = "the secrets page has no key";
 }
 
-impl fmt::Display for SecretsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Version(version) => write!(f, "a secrets page of version {version}"),
-            Self::MigrationImage => f.write_str("the Keep came from a migration image"),
-            Self::NoKey => f.write_str("the secrets page has no key"),
-        }
+/// Takes the key of the channel of privilege level 0 out of the page and wipes all keys there: whoever
+/// reads the page later finds none. A Keep runs at that level, and nothing runs at others.
+///
+/// # Errors
+///
+/// [`SecretsError`]; the keys are wiped then, too.
+pub fn take_key(page: &mut [u8; PAGE]) -> Result<Zeroizing<[u8; KEY]>, SecretsError> {
+    let key = Zeroizing::new(bytes::get(page, KEYS.start));
+    if let Some(keys) = page.get_mut(KEYS) {
+        keys.zeroize();
     }
-}
-
-impl core::error::Error for SecretsError {}
-
-/// What a Keep wants of the page.
-pub struct Secrets {
-    /// The page's version.
-    pub version: u32,
-    /// The processor's family, model and stepping, as `CPUID` function 1 has them in `EAX`.
-    pub signature: u32,
-    /// `LAUNCH_MIT_VECTOR`, from version 4.
-    pub mitigations: Option<u64>,
-    /// The key of the channel of privilege level 0.
-    pub key: Zeroizing<[u8; KEY]>,
-}
-
-impl fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Secrets").field("version", &self.version).finish_non_exhaustive()
+    let version = bytes::u32(page, 0);
+    if version < 2 {
+        return Err(SecretsError::Version(version));
     }
-}
-
-impl Secrets {
-    /// Takes the key of privilege level 0 out of the page and wipes all keys there: whoever reads
-    /// the page later finds none. A Keep runs at that level, and nothing runs at others.
-    ///
-    /// # Errors
-    ///
-    /// [`SecretsError`]; the keys are wiped then, too.
-    pub fn take(page: &mut [u8; PAGE]) -> Result<Self, SecretsError> {
-        let key = Zeroizing::new(bytes::get(page, KEYS.start));
-        if let Some(keys) = page.get_mut(KEYS) {
-            keys.zeroize();
-        }
-        let version = bytes::u32(page, 0);
-        if version < 2 {
-            return Err(SecretsError::Version(version));
-        }
-        if bytes::u32(page, 4) & 1 != 0 {
-            return Err(SecretsError::MigrationImage);
-        }
-        if bytes::is_zero(&key[..]) {
-            return Err(SecretsError::NoKey);
-        }
-        let mitigations = (version >= 4).then(|| bytes::u64(page, 0x168));
-        Ok(Self { version, signature: bytes::u32(page, 8), mitigations, key })
+    if bytes::u32(page, 4) & 1 != 0 {
+        return Err(SecretsError::MigrationImage);
     }
+    if bytes::is_zero(&key[..]) { Err(SecretsError::NoKey) } else { Ok(key) }
 }

@@ -44,7 +44,7 @@
 //! What that asks of a kernel, beside what [`snp_guest`] does for it: the C-bit in every entry that it
 //! makes, except for the shared block; two pages fewer for page tables; a handler of `#VC` (vector
 //! 29), which the image's interrupt descriptor table has to name; the registration of its GHCB before
-//! the first exit; and no touch of memory behind the image before `snp_guest::memory::acquire`.
+//! the first exit; and no touch of memory behind the image before `snp_guest::pages::Pages::acquire`.
 //!
 //! Zero pages are not hashed as content. They cost the firmware a command each all the same; a later
 //! kernel may validate the unused page tables by itself, which leaves about a thousand out.

@@ -293,8 +293,10 @@ mod tests {
 
     #[test]
     fn hardware_gets_no_development_certificates() {
-        let all = measurements(None).unwrap();
-        let enclave = backends::named("sgx", None).unwrap().measure(Program::Runtime);
-        assert!(!enclave.is_ok_and(|one| all.contains(&one.digest)));
+        // The measurements are those of its stand-ins, so that it is the platform that tells them apart.
+        for name in ["snp", "sgx"] {
+            assert!(measurements(Some(name)).unwrap().is_empty());
+        }
+        assert!(!measurements(Some("kvm")).unwrap().is_empty());
     }
 }

@@ -11,6 +11,7 @@ use clap::{Args, ValueHint};
 use command_line::{OrExit, Style, files, print, print_json};
 use evidence_claims::Time;
 use evidence_crypto::{AwsLc, Crypto};
+use keep_backend::Datum;
 use serde_json::{Value, json};
 use vendor_fetch::{Cache, Event, FetchError, Fetcher, Observer, Patience, Url};
 
@@ -180,6 +181,25 @@ pub(super) fn unreadable(error: &dyn std::error::Error) -> Row {
     }
 }
 
+/// What caches hold, in one line; what to run if that is not enough.
+pub(super) fn summary(name: &str, rows: &[Row], command: &str) -> Datum {
+    let good: Vec<&Row> = rows.iter().filter(|row| row.problem.is_none()).collect();
+    let oldest = good.iter().filter_map(|row| row.age).max();
+    let until = good.iter().filter_map(|row| row.valid_until).min();
+    let info = match (good.len(), rows.len(), oldest, until) {
+        (0, 0, ..) => format!("none; `{command}` fetches them"),
+        (0, ..) => format!("none is good; `{command}` fetches them anew"),
+        (good, all, Some(oldest), Some(until)) => {
+            format!(
+                "{good} of {all} good, the oldest fetched {} ago, good until {until}",
+                ago(oldest)
+            )
+        }
+        (good, all, ..) => format!("{good} of {all} good"),
+    };
+    Datum::pass(name, info)
+}
+
 /// Shows what is in a cache now.
 pub(super) fn show(cache: &Cache, rows: &[Row], json: bool) -> Result<(), Failure> {
     match json {
@@ -323,6 +343,25 @@ mod tests {
         ] {
             assert_eq!(ago(Duration::from_secs(seconds)), text);
         }
+    }
+
+    #[test]
+    fn a_cache_is_told_in_one_line() {
+        let row = |age: u64, problem: Option<&str>| Row {
+            name: "x".into(),
+            what: "list".into(),
+            age: Some(Duration::from_secs(age)),
+            valid_until: problem.is_none().then(|| Time::from_unix(age)),
+            note: None,
+            problem: problem.map(str::to_owned),
+        };
+        let info = |rows: &[Row]| summary("A", rows, "fetch").info.unwrap();
+        assert_eq!(info(&[]), "none; `fetch` fetches them");
+        assert_eq!(info(&[row(1, Some("old"))]), "none is good; `fetch` fetches them anew");
+        assert_eq!(
+            info(&[row(200, None), row(86_400, None), row(999_999, Some("old"))]),
+            "2 of 3 good, the oldest fetched 24 hours ago, good until 1970-01-01T00:03:20Z"
+        );
     }
 
     #[test]

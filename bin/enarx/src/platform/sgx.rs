@@ -9,6 +9,7 @@ use clap::{Args, Subcommand, ValueHint};
 use command_line::{OrExit, Style, hex, print, print_json};
 use evidence_claims::Time;
 use evidence_dcap::{Certification, PckCa, Quote};
+use keep_backend::Datum;
 use serde_json::json;
 use vendor_fetch::{FetchError, Url};
 use vendor_pcs::{Held, Manifest, Pcs, PcsError, Piece, PlatformId, Store, What};
@@ -312,6 +313,18 @@ fn info(args: &InfoArgs) -> Result<(), Failure> {
 
 fn show(store: &Store, now: Time, json: bool) -> Result<(), Failure> {
     common::show(store.cache(), &rows(store.held(now)?), json)
+}
+
+/// What the caches hold, in one line.
+pub(super) fn cached() -> Datum {
+    let now = common::now();
+    let stores = super::caches(CACHE).into_iter().map(|one| Store::new(one, common::crypto()));
+    let all = stores.filter_map(|store| store.held(now).ok()).flat_map(rows).collect::<Vec<_>>();
+    common::summary(
+        "Intel's certificates, lists and TCB information",
+        &all,
+        "enarx platform sgx cache-tcb",
+    )
 }
 
 fn rows(held: Vec<Held>) -> Vec<Row> {

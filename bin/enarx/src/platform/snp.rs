@@ -8,6 +8,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueHint};
 use command_line::{Style, hex, print, print_json};
 use evidence_claims::{SigningKey, SnpProduct, Time};
+use keep_backend::Datum;
 use serde_json::json;
 use vendor_fetch::{FetchError, Url};
 use vendor_kds::device::{self, DeviceError, Platform};
@@ -376,6 +377,14 @@ fn whole(error: &DeviceError) -> String {
 
 fn show(store: &Store, now: Time, json: bool) -> Result<(), Failure> {
     common::show(store.cache(), &rows(store.held(now)?), json)
+}
+
+/// What the caches hold, in one line.
+pub(super) fn cached() -> Datum {
+    let now = common::now();
+    let stores = super::caches(CACHE).into_iter().map(|one| Store::new(one, common::crypto()));
+    let all = stores.filter_map(|store| store.held(now).ok()).flat_map(rows).collect::<Vec<_>>();
+    common::summary("AMD's certificates and lists", &all, "enarx platform snp update")
 }
 
 fn rows(held: Vec<Held>) -> Vec<Row> {

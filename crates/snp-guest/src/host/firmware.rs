@@ -52,7 +52,7 @@ impl Firmware {
         if Some(header.sequence) != self.sequence.checked_add(1) {
             return Err(FirmwareError::Sequence(header.sequence));
         }
-        message::open(&self.key, request, &mut payload[..]).map_err(FirmwareError::Message)?;
+        message::open(&self.key, request, &mut payload).map_err(FirmwareError::Message)?;
         let (kind, body) = answer(header, &payload[..usize::from(header.size)]);
         let sequence = header
             .sequence

@@ -8,17 +8,16 @@ use sallyport::Window;
 use zeroize::Zeroizing;
 
 use crate::PAGE;
-use crate::cpuid::{Feature, Rules, Table};
+use crate::cpuid::Table;
 use crate::ghcb::{ExtendedGuestRequest, Ghcb, GuestRequest, In, SharedArea, Width};
 use crate::host::{GhcbRequest, MsrRequest, PageList};
-use crate::memory::acquire;
 use crate::message::{Channel, Header, Kind, PAYLOAD};
 use crate::msr::{
     AskFeatures, AskPreferred, AskSevInfo, Call as _, ChangePage, Owner, RegisterGhcb,
 };
-use crate::pages::{Pages, Pvalidate, State};
-use crate::request::{KeyRequest, ReportRequest, Root, Signer};
-use crate::secrets::Secrets;
+use crate::pages::{Pages, Pvalidate};
+use crate::request::{KeyRequest, ReportRequest, Root};
+use crate::secrets::take_key;
 use crate::vmsa::Vmsa;
 
 const SHARED: u64 = 0x20_0000_0000;
@@ -134,15 +133,15 @@ fn events(decisions: &Decisions<'_>, page: &HostPage, ghcb: &Ghcb<&HostPage>) {
     let event = ExtendedGuestRequest { message, data: SHARED + 0x4000, pages: 2 };
     let _ = ghcb.call(&event, exit);
 
-    let mut pages = Pages::<8>::new();
     // Three large pages, or nearly so.
     let start = u64::from(decisions.bytes::<1>()[0] & 1) * PAGE as u64;
-    let range = start..start + 3 * crate::LARGE;
-    let _ = pages.declare(range.clone(), State::Shared);
+    let end = start + 3 * crate::LARGE;
+    let mut pages = Pages::new(start);
     // The end of what was validated: the guest goes through memory upwards.
     let validated = Cell::new(start);
     for _ in 0..3 {
-        let _ = acquire(&mut pages, ghcb, range.clone(), exit, |at, large| {
+        let next = pages.end()..end;
+        let _ = pages.acquire(next, ghcb, exit, |at, large| {
             assert!(at >= validated.get(), "{at:#x} is validated twice");
             let [code, unchanged] = decisions.bytes();
             let answer = Pvalidate { code: u32::from(code % 7), unchanged: unchanged & 15 == 15 };
@@ -151,6 +150,7 @@ fn events(decisions: &Decisions<'_>, page: &HostPage, ghcb: &Ghcb<&HostPage>) {
             }
             answer
         });
+        assert_eq!(pages.end(), validated.get(), "the guest touches what is not validated");
     }
 
     decisions.scribble(page);
@@ -162,17 +162,16 @@ fn events(decisions: &Decisions<'_>, page: &HostPage, ghcb: &Ghcb<&HostPage>) {
 
 fn contents(page: &[u8; PAGE]) {
     if let Ok(table) = Table::new(page) {
-        let rules = Rules { c_bit: 51, xcr0: u64::MAX >> 1, features: &Feature::RANDOM };
-        let _ = table.check(&rules);
-        let _ = table.check(&Rules { xcr0: 7, ..rules });
+        let _ = table.check(51, u64::MAX >> 1);
+        let _ = table.check(51, 7);
     }
     let _ = Vmsa::read(page);
-    let _ = Secrets::take(&mut page.clone());
-    let request = ReportRequest { report_data: [0; 64], vmpl: 0, signer: Signer::Any };
+    let _ = take_key(&mut page.clone());
+    let request = ReportRequest { report_data: [0; 64], vmpl: 0 };
     let _ = request.read(page);
     let _ = KeyRequest::new(Root::Chip).read(page);
     // Nobody who has not the key makes an answer.
-    let mut channel = Channel::new(Zeroizing::new([0x5c; 32]), 0);
+    let mut channel = Channel::new(Zeroizing::new([0x5c; 32]));
     let _ = channel.seal(Kind::ReportRequest, 1, &request.to_bytes(), &mut [0; PAGE]);
     let _ = Header::read(page);
     assert!(channel.open(page, &mut [0; PAYLOAD]).is_err(), "a forged answer was accepted");

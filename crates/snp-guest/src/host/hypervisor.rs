@@ -6,7 +6,7 @@ use sallyport::Window;
 
 use crate::ghcb::{self, BUFFER, Fields, GhcbError, Width, field};
 use crate::msr::{Owner, SevInfo, VERSION, code};
-use crate::psc::{ENTRIES, Entry};
+use crate::pages::{self, ENTRIES, PRIVATE};
 
 /// Why a request is none; `SW_EXITINFO2` says it (GHCB specification).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl MsrRequest {
 
 fn owner(operation: u64) -> Option<Owner> {
     match operation {
-        1 => Some(Owner::Private),
+        PRIVATE => Some(Owner::Private),
         2 => Some(Owner::Shared),
         _ => None,
     }
@@ -160,8 +160,15 @@ impl MsrAnswer {
 /// A request of one page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GhcbRequest {
-    /// [`crate::ghcb::Out`].
-    Out(ghcb::Out),
+    /// [`crate::ghcb::Out`], of any width.
+    Out {
+        /// The port.
+        port: u16,
+        /// How much of `value` is written.
+        width: Width,
+        /// What is written.
+        value: u32,
+    },
     /// [`crate::ghcb::In`].
     In(ghcb::In),
     /// [`crate::ghcb::AskFeatures`].
@@ -234,8 +241,8 @@ impl GhcbRequest {
         if info & 1 != 0 {
             return Ok(Self::In(ghcb::In { port, width }));
         }
-        let value = fields.get(field::RAX)? as u32;
-        Ok(Self::Out(ghcb::Out { port, width, value }))
+        let value = (fields.get(field::RAX)? & width.mask()) as u32;
+        Ok(Self::Out { port, width, value })
     }
 }
 
@@ -271,6 +278,25 @@ impl GhcbAnswer {
             fields.set(at, value);
         }
         fields.finish();
+    }
+}
+
+/// A page of a list of page state changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Physical address.
+    pub address: u64,
+    /// Whether it is a large page.
+    pub large: bool,
+    /// Whose it shall be.
+    pub to: Owner,
+}
+
+impl Entry {
+    /// Bytes of the page.
+    #[must_use]
+    pub fn size(self) -> u64 {
+        pages::size(self.large)
     }
 }
 

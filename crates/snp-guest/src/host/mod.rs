@@ -11,5 +11,5 @@ mod hypervisor;
 pub use firmware::{Firmware, FirmwareError, key_answer, report_answer, secrets_page};
 pub use hostile::{HostPage, hostile};
 pub use hypervisor::{
-    GhcbAnswer, GhcbRequest, HostError, MsrAnswer, MsrRequest, PageList, read_entry,
+    Entry, GhcbAnswer, GhcbRequest, HostError, MsrAnswer, MsrRequest, PageList, read_entry,
 };

@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! Keep, hypervisor and firmware together: questions to the firmware, memory that changes hands.
+//! Keep, hypervisor and firmware together: questions to the firmware.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 
 use sallyport::Window as _;
 use snp_guest::firmware::{AskError, Courier, SharedPage};
 use snp_guest::ghcb::{Ghcb, GhcbError, SharedArea};
-use snp_guest::host::{Firmware, GhcbAnswer, GhcbRequest, PageList, report_answer};
-use snp_guest::memory::{MemoryError, acquire, release};
+use snp_guest::host::{Firmware, GhcbAnswer, GhcbRequest, report_answer};
 use snp_guest::message::{Channel, ChannelError, Kind, PAYLOAD};
-use snp_guest::msr::Owner;
-use snp_guest::pages::{Pages, PagesError, Pvalidate, State};
-use snp_guest::request::{REPORT_VERSION, ReportRequest, Signer};
+use snp_guest::request::{REPORT_VERSION, ReportRequest};
 use zeroize::Zeroizing;
 
 use crate::Page;
@@ -66,7 +62,7 @@ impl Host {
         exit: impl FnMut(),
         wait: impl FnMut() -> bool,
     ) -> Result<(), AskError> {
-        let request = ReportRequest { report_data: [9; 64], vmpl: 0, signer: Signer::Vcek };
+        let request = ReportRequest { report_data: [9; 64], vmpl: 0 };
         let ghcb = self.ghcb();
         let courier = Courier {
             ghcb: &ghcb,
@@ -82,7 +78,7 @@ impl Host {
 }
 
 fn channel() -> Channel {
-    Channel::new(Zeroizing::new([7; 32]), 0)
+    Channel::new(Zeroizing::new([7; 32]))
 }
 
 fn never() -> bool {
@@ -136,70 +132,4 @@ fn whatever_is_no_answer_ends_the_channel() {
     dead(&|| GhcbAnswer::Exception(13).write(&host.ghcb), AskError::Ghcb(GhcbError::Exception(13)));
     // "Answered", with nothing there.
     dead(&|| GhcbAnswer::Done(0).write(&host.ghcb), AskError::Channel(ChannelError::Header));
-}
-
-/// What the processor keeps about pages: assigned to the guest, and validated.
-#[derive(Default)]
-struct Table(RefCell<HashMap<u64, (bool, bool)>>);
-
-impl Table {
-    fn pvalidate(&self, at: u64, large: bool, validate: bool) -> Pvalidate {
-        // The host has everything in small pages.
-        if large {
-            return Pvalidate { code: Pvalidate::SIZE_MISMATCH, unchanged: false };
-        }
-        let mut table = self.0.borrow_mut();
-        let (assigned, validated) = table.entry(at).or_default();
-        assert!(*assigned, "the guest would hang on a page that is not its own");
-        let unchanged = *validated == validate;
-        *validated = validate;
-        Pvalidate { code: 0, unchanged }
-    }
-
-    fn change(&self, host: &Host) {
-        let Ok(GhcbRequest::ChangePages(scratch)) = GhcbRequest::read(&host.ghcb) else {
-            panic!("what?")
-        };
-        let mut list = PageList::read(&host.ghcb, SHARED + 0x3000, scratch).unwrap();
-        while let Some(entry) = list.next(&host.ghcb).unwrap() {
-            for at in (entry.address..entry.address + entry.size()).step_by(4096) {
-                let mut table = self.0.borrow_mut();
-                let (assigned, validated) = table.entry(at).or_default();
-                assert!(!*validated, "the host would take a page that the guest relies on");
-                *assigned = entry.to == Owner::Private;
-            }
-        }
-        list.write(&host.ghcb);
-        GhcbAnswer::Done(0).write(&host.ghcb);
-    }
-}
-
-#[test]
-fn memory_changes_hands_in_the_safe_order() {
-    let (host, table) = (Host::new(), Table::default());
-    let ghcb = host.ghcb();
-    let mut pages = Pages::<16>::new();
-    pages.declare(0..0x80_0000, State::Shared).unwrap();
-    let exit = || table.change(&host);
-    let validate = |at, large| table.pvalidate(at, large, true);
-    let rescind = |at, large| table.pvalidate(at, large, false);
-    acquire(&mut pages, &ghcb, 0x1f_f000..0x60_1000, exit, validate).unwrap();
-    assert_eq!(pages.check(&(0x1f_f000..0x60_1000), State::Validated), Ok(()));
-    assert_eq!(table.0.borrow().values().filter(|is| **is == (true, true)).count(), 1026);
-    let again = acquire(&mut pages, &ghcb, 0x20_0000..0x20_1000, || panic!("asked"), validate);
-    assert!(matches!(again, Err(MemoryError::Pages(PagesError::State { .. }))));
-    release(&mut pages, &ghcb, 0x20_0000..0x20_2000, exit, rescind).unwrap();
-    assert_eq!(pages.state(0x20_1000), Some(State::Shared));
-    assert_eq!(table.0.borrow()[&0x20_1000], (false, false));
-    acquire(&mut pages, &ghcb, 0x20_0000..0x20_1000, exit, validate).unwrap();
-
-    // The host moves a page that was validated to another address.
-    table.0.borrow_mut().insert(0x70_0000, (true, true));
-    let lie = || {
-        table.0.borrow_mut().insert(0x70_0000, (true, false));
-        table.change(&host);
-        table.0.borrow_mut().insert(0x70_0000, (true, true));
-    };
-    let moved = acquire(&mut pages, &ghcb, 0x70_0000..0x70_1000, lie, validate);
-    assert_eq!(moved, Err(MemoryError::Pages(PagesError::Unchanged(0x70_0000))));
 }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! The protocol of one page, and lists of page state changes.
-
-use std::cell::RefCell;
+//! The protocol of one page.
 
 use proptest::prelude::*;
 use sallyport::Window as _;
@@ -11,8 +9,8 @@ use snp_guest::ghcb::{
     GuestRequest, In, Out, Outcome, SharedArea, Width,
 };
 use snp_guest::host::{GhcbAnswer, GhcbRequest, HostError, PageList};
-use snp_guest::msr::{Features, Owner};
-use snp_guest::psc::{Entries, Entry, ListError};
+use snp_guest::msr::Features;
+use snp_guest::pages::{Pages, Pvalidate};
 
 use crate::Page;
 
@@ -42,13 +40,13 @@ fn ask<E: Event>(event: &E, answer: GhcbAnswer) -> (GhcbRequest, Result<E::Answe
 fn an_event_is_what_the_specification_says_byte_for_byte() {
     let page = Page::default();
     page.write(0, &[0xee; 4096]);
-    let out = Out { port: 0x510, width: Width::Four, value: 0xabcd_1234 };
+    let out = Out { port: 0x510, value: 0xab };
     with(&page)
         .call(&out, || {
             assert_eq!(page.load(0x390), 0x7b);
-            assert_eq!(page.load(0x398), 0x0510_0040);
+            assert_eq!(page.load(0x398), 0x0510_0010);
             assert_eq!(page.load(0x3a0), 0);
-            assert_eq!(page.load(0x1f8), 0xabcd_1234);
+            assert_eq!(page.load(0x1f8), 0xab);
             // RAX is bit 63; code, two infos, the bitmap itself: 0x72 to 0x74, 0x7e, 0x7f.
             assert_eq!(page.load(0x3f0), 1 << 63);
             assert_eq!(page.load(0x3f8), 0b111 << (0x72 - 0x40) | 0b11 << (0x7e - 0x40));
@@ -60,9 +58,8 @@ fn an_event_is_what_the_specification_says_byte_for_byte() {
 
 #[test]
 fn both_sides_agree_on_events() {
-    let out = Out { port: 0x511, width: Width::Two, value: 0x1_2345 };
-    let (seen, result) = ask(&out, GhcbAnswer::Done(0));
-    assert_eq!(seen, GhcbRequest::Out(Out { value: 0x2345, ..out }));
+    let (seen, result) = ask(&Out { port: 0x511, value: 0x45 }, GhcbAnswer::Done(0));
+    assert_eq!(seen, GhcbRequest::Out { port: 0x511, width: Width::One, value: 0x45 });
     assert_eq!(result, Ok(()));
     let input = In { port: 0x60, width: Width::One };
     assert_eq!(ask(&input, GhcbAnswer::In(0x1ff)), (GhcbRequest::In(input), Ok(0xff)));
@@ -77,8 +74,9 @@ fn both_sides_agree_on_events() {
     let extended = ExtendedGuestRequest { message, data: SHARED + 0x4000, pages: 4 };
     let (seen, result) = ask(&extended, GhcbAnswer::NeedsPages(6));
     assert_eq!(seen, GhcbRequest::ExtendedGuest(extended));
-    assert_eq!(result, Ok(Outcome::NeedsPages(6)));
-    assert_eq!(ask(&extended, GhcbAnswer::Done(0)).1, Ok(Outcome::Answered));
+    assert_eq!(result, Ok(Err(6)));
+    assert_eq!(ask(&extended, GhcbAnswer::Done(0)).1, Ok(Ok(Outcome::Answered)));
+    assert_eq!(ask(&extended, GhcbAnswer::Done(2 << 32)).1, Ok(Ok(Outcome::Busy)));
     let create = CreateProcessor { apic_id: 3, vmsa: 0x40_0000, sev_features: 1 };
     assert_eq!(ask(&create, GhcbAnswer::Done(0)), (GhcbRequest::CreateProcessor(create), Ok(())));
     assert_eq!(ask(&create, GhcbAnswer::Done(5)).1, Err(GhcbError::Failed(5)));
@@ -91,7 +89,7 @@ fn both_sides_agree_on_events() {
 
 #[test]
 fn errors_are_not_answers() {
-    let out = Out { port: 1, width: Width::One, value: 0 };
+    let out = Out { port: 1, value: 0 };
     assert_eq!(ask(&out, GhcbAnswer::Exception(13)).1, Err(GhcbError::Exception(13)));
     let malformed = GhcbAnswer::Malformed(HostError::Scratch);
     assert_eq!(ask(&out, malformed).1, Err(GhcbError::Malformed(3)));
@@ -112,10 +110,7 @@ fn nothing_private_is_named() {
     let refused = |message: GuestRequest| {
         let page = Page::default();
         let result = with(&page).call(&message, || panic!("the hypervisor was asked"));
-        assert!(
-            matches!(result, Err(GhcbError::Scratch { .. } | GhcbError::Argument)),
-            "{result:?}"
-        );
+        assert!(matches!(result, Err(GhcbError::Scratch(..) | GhcbError::Argument)), "{result:?}");
     };
     refused(GuestRequest { request: 0x5000, ..good });
     refused(GuestRequest { answer: 0x5000, ..good });
@@ -143,7 +138,7 @@ fn nothing_private_is_named() {
 #[test]
 fn a_guest_that_lies_is_told_so() {
     let page = Page::default();
-    let out = Out { port: 1, width: Width::One, value: 0 };
+    let out = Out { port: 1, value: 0 };
     let read_after = |change: &dyn Fn()| {
         let mut seen = None;
         let _ = with(&page).call(&out, || {
@@ -159,86 +154,14 @@ fn a_guest_that_lies_is_told_so() {
     assert_eq!(read_after(&|| page.store(0x390, 0x72)), Err(HostError::Event));
     assert_eq!(read_after(&|| page.store(0x398, 0x44)), Err(HostError::Invalid));
     assert_eq!(read_after(&|| page.store(0x398, 0x30)), Err(HostError::Invalid));
+    // No lie: a width that a Keep does not use.
+    let wide = || {
+        page.store(0x398, 0x0510_0020);
+        page.store(0x1f8, 0x1_2345);
+    };
+    let seen = GhcbRequest::Out { port: 0x510, width: Width::Two, value: 0x2345 };
+    assert_eq!(read_after(&wide), Ok(seen));
     assert_eq!(read_after(&|| page.store(0x3f0, 0)), Err(HostError::Missing));
-}
-
-/// Pages that a hypervisor changed.
-fn change(range: std::ops::Range<u64>, to: Owner, at_once: usize) -> Vec<Entry> {
-    let page = Page::default();
-    let done = RefCell::new(Vec::new());
-    let exits = RefCell::new(0);
-    let entries = Entries::new(range, to).unwrap();
-    with(&page)
-        .change_pages(entries, || {
-            *exits.borrow_mut() += 1;
-            let Ok(GhcbRequest::ChangePages(scratch)) = GhcbRequest::read(&&page) else {
-                panic!("no list");
-            };
-            assert_eq!(PageList::read(&&page, GHCB, scratch + 8), Err(HostError::Scratch));
-            let mut list = PageList::read(&&page, GHCB, scratch).unwrap();
-            for _ in 0..at_once {
-                let Some(entry) = list.next(&&page).unwrap() else { break };
-                done.borrow_mut().push(entry);
-            }
-            list.write(&&page);
-            GhcbAnswer::Done(0).write(&&page);
-        })
-        .unwrap();
-    done.into_inner()
-}
-
-#[test]
-fn lists_of_pages_get_through() {
-    // 511 small pages, two large ones, three small ones; 253 to a list, 100 to an exit.
-    let range = 0x1000..0x60_3000;
-    for at_once in [1, 100, 1000] {
-        let done = change(range.clone(), Owner::Private, at_once);
-        assert_eq!(done.len(), 511 + 2 + 3);
-        let mut at = range.start;
-        for entry in &done {
-            assert_eq!((entry.address, entry.to), (at, Owner::Private));
-            at += entry.size();
-        }
-        assert_eq!(at, range.end);
-        assert_eq!(done.iter().filter(|entry| entry.large).count(), 2);
-    }
-    let word = Entry { address: 0x20_0000, large: true, to: Owner::Shared }.word();
-    assert_eq!(word, 0x0120_0000_0020_0000);
-    for range in [0..0, 1..4096, 0..4097, (1 << 52) - 4096..(1 << 52) + 4096] {
-        assert_eq!(Entries::new(range, Owner::Private).err(), Some(ListError::Range));
-    }
-}
-
-#[test]
-fn a_hypervisor_that_breaks_a_list_is_refused() {
-    let entries = || Entries::new(0..0x3000, Owner::Private).unwrap();
-    // Beyond the end, another end, reserved bits.
-    for header in [0x2_0004, 0x1_0001, 0x3_0001, 1 << 32 | 0x2_0003] {
-        let page = Page::default();
-        let result = with(&page).change_pages(entries(), || {
-            page.store(0x800, header);
-            GhcbAnswer::Done(0).write(&&page);
-        });
-        assert_eq!(result, Err(ListError::Header(header)));
-    }
-    // Back again.
-    let page = Page::default();
-    let mut headers = [0x2_0002, 0x2_0001].into_iter();
-    let result = with(&page).change_pages(entries(), || {
-        page.store(0x800, headers.next().unwrap());
-        GhcbAnswer::Done(0).write(&&page);
-    });
-    assert_eq!(result, Err(ListError::Header(0x2_0001)));
-    // On the spot, for ever.
-    let mut exits = 0;
-    let result = with(&page).change_pages(entries(), || {
-        exits += 1;
-        GhcbAnswer::Done(0).write(&&page);
-    });
-    assert_eq!((result, exits), (Err(ListError::Stuck), 512));
-    // A failure.
-    let result = with(&page).change_pages(entries(), || GhcbAnswer::Done(1 << 32).write(&&page));
-    assert_eq!(result, Err(ListError::Ghcb(GhcbError::Failed(1 << 32))));
 }
 
 proptest! {
@@ -266,8 +189,7 @@ proptest! {
         let message = GuestRequest { request: SHARED, answer: SHARED + 0x1000 };
         let event = ExtendedGuestRequest { message, data: SHARED + 0x4000, pages: 4 };
         let _ = ghcb.call(&event, scribble);
-        let entries = Entries::new(0..0x60_3000, Owner::Private).unwrap();
-        let _ = ghcb.change_pages(entries, scribble);
+        let _ = Pages::new(0).acquire(0..0x60_3000, &ghcb, scribble, |_, _| Pvalidate::DONE);
     }
 
     #[test]

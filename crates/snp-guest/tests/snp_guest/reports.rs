@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use evidence_snp::{REPORT_SIZE, Report};
 use snp_guest::host::report_answer;
-use snp_guest::request::{REPORT, ReportRequest, Signer};
+use snp_guest::request::{REPORT, ReportRequest};
 
 /// All recorded reports; none with a printed reason if there are none.
 fn recorded() -> Vec<PathBuf> {
@@ -28,11 +28,7 @@ fn real_reports_have_the_layout_that_a_keep_expects() {
     for path in recorded() {
         let bytes = std::fs::read(&path).unwrap();
         let report = Report::new(&bytes).unwrap();
-        let request = ReportRequest {
-            report_data: report.report_data(),
-            vmpl: report.vmpl(),
-            signer: Signer::Any,
-        };
+        let request = ReportRequest { report_data: report.report_data(), vmpl: report.vmpl() };
         let answer = report_answer(bytes.as_slice().try_into().unwrap());
         let read = request.read(&answer).unwrap();
         assert_eq!(read[..], bytes[..], "{}", path.display());

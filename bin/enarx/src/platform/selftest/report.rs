@@ -104,7 +104,7 @@ impl Tested {
             name: backend.name(),
             confidential: backend.is_confidential(),
             needed,
-            probe: backend.probe(),
+            probe: crate::platform::info::probe(backend),
             checks: Vec::new(),
             claims: None,
         }

@@ -17,15 +17,14 @@ use keep_layout::{
     DIRECT_VIRT, PAGE, PORT_DOORBELL, SHARED_PHYS, SHARED_SIZE, TABLES_PHYS, TABLES_VIRT,
 };
 use sallyport::Window;
-use snp_guest::cpuid::{Feature, Processor, Rules, Table};
+use snp_guest::cpuid::Table;
 use snp_guest::firmware::{Courier, SharedPage};
-use snp_guest::ghcb::{Ghcb, GhcbError, Out, SharedArea, Width};
-use snp_guest::memory::acquire;
+use snp_guest::ghcb::{Ghcb, GhcbError, Out, SharedArea};
 use snp_guest::message::{Channel, Kind, PAYLOAD};
 use snp_guest::msr::{AskFeatures, AskSevInfo, Call, MsrError, RegisterGhcb, Terminate};
-use snp_guest::pages::{Pages, Pvalidate, State};
-use snp_guest::request::{REPORT_VERSION, ReportRequest, Signer};
-use snp_guest::secrets::Secrets;
+use snp_guest::pages::{Pages, Pvalidate};
+use snp_guest::request::{REPORT_VERSION, ReportRequest};
+use snp_guest::secrets::take_key;
 
 use super::processor;
 
@@ -39,7 +38,7 @@ const PATIENCE: u32 = 100_000;
 /// A Keep under SEV-SNP.
 pub(crate) struct Snp {
     ghcb: Ghcb<Page>,
-    pages: Pages<8>,
+    pages: Pages,
     channel: Option<Channel>,
 }
 
@@ -93,19 +92,16 @@ pub(crate) fn start(c_bit: u64, image_end: u64) {
     let bit = c_bit.trailing_zeros() as u8;
     let ghcb = match introduce(bit) {
         Ok(ghcb) => ghcb,
-        Err(MsrError::Version { .. }) => terminate(Terminate::VERSION),
+        Err(MsrError::Version(..)) => terminate(Terminate::VERSION),
         Err(MsrError::Features(_)) => terminate(Terminate::SNP),
         Err(_) => terminate(Terminate::GENERAL),
     };
-    let snp = Snp { ghcb, pages: Pages::new(), channel: None };
+    let snp = Snp { ghcb, pages: Pages::new(image_end), channel: None };
     // SAFETY: nobody else has a reference yet.
     let snp = unsafe { (*SNP.0.get()).insert(snp) };
     // From here on the host can be told what is wrong.
     if !c_bit.is_power_of_two() {
         panic!("the image's page tables have a strange C-bit: {c_bit:#x}");
-    }
-    if let Err(wrong) = snp.pages.declare(0..image_end, State::Validated) {
-        panic!("the image's memory: {wrong}");
     }
     // SAFETY: the launch put that page there, the page tables show it, and nobody writes to it.
     let page = unsafe { &*window_of_tables(CPUID_PHYS).cast_const() };
@@ -113,8 +109,8 @@ pub(crate) fn start(c_bit: u64, image_end: u64) {
         panic!("the host lied about the processor: {lie}");
     }
     // SAFETY: likewise, and nobody else reads it.
-    match Secrets::take(unsafe { &mut *window_of_tables(SECRETS_PHYS) }) {
-        Ok(secrets) => snp.channel = Some(Channel::new(secrets.key, 0)),
+    match take_key(unsafe { &mut *window_of_tables(SECRETS_PHYS) }) {
+        Ok(key) => snp.channel = Some(Channel::new(key)),
         Err(wrong) => panic!("the firmware's secrets: {wrong}"),
     }
 }
@@ -137,12 +133,11 @@ fn introduce(c_bit: u8) -> Result<Ghcb<Page>, MsrError> {
 /// Lays down what the program is told of the processor: what the firmware has checked.
 fn believe(page: &[u8; PAGE as usize], c_bit: u8) -> Result<(), snp_guest::cpuid::CpuidError> {
     let table = Table::new(page)?;
-    table.check(&Rules { c_bit, xcr0: XCR0, features: &Feature::RANDOM })?;
-    let processor = Processor { apic_id: 0, xcr0: XCR0 };
+    table.check(c_bit, XCR0)?;
     // Function 1 first: see `keep_cpuid_withdraw`.
     let keys = table.entries().map(|entry| (entry.function, entry.index));
     for (function, index) in [(1, 0)].into_iter().chain(keys.filter(|key| *key != (1, 0))) {
-        let answer = table.answer_on(function, index, &processor);
+        let answer = table.answer_on(function, index, 0, XCR0);
         let words = [answer.eax, answer.ebx, answer.ecx, answer.edx];
         processor::cpuid_is(function, index, &words);
     }
@@ -152,7 +147,7 @@ fn believe(page: &[u8; PAGE as usize], c_bit: u8) -> Result<(), snp_guest::cpuid
 impl Snp {
     /// Rings the doorbell.
     pub(super) fn ring(&mut self) {
-        let out = Out { port: PORT_DOORBELL, width: Width::One, value: 0 };
+        let out = Out { port: PORT_DOORBELL, value: 0 };
         if let Err(lie) = self.ghcb.call(&out, call) {
             panic!("the host lied about its doorbell: {lie}");
         }
@@ -160,20 +155,15 @@ impl Snp {
 
     /// Makes memory the Keep's own.
     pub(super) fn acquire(&mut self, range: Range<u64>) {
-        let declared = self.pages.declare(range.clone(), State::Shared);
-        let done = declared.map_err(Into::into).and_then(|()| {
-            acquire(&mut self.pages, &self.ghcb, range, call, |phys, large| {
-                pvalidate(DIRECT_VIRT + phys, large)
-            })
-        });
-        if let Err(lie) = done {
+        let validate = |phys, large| pvalidate(DIRECT_VIRT + phys, large);
+        if let Err(lie) = self.pages.acquire(range, &self.ghcb, call, validate) {
             panic!("the host lied about memory: {lie}");
         }
     }
 
     /// A report of the firmware's on this Keep.
     pub(super) fn report(&mut self, data: &[u8; 64], into: &mut [u8; CLAIM_MAX]) -> Option<usize> {
-        let request = ReportRequest { report_data: *data, vmpl: 0, signer: Signer::Any };
+        let request = ReportRequest { report_data: *data, vmpl: 0 };
         let shared = |phys| SharedPage { window: Page::at(phys), address: phys };
         let (request_page, answer_page) = (shared(REQUEST_PHYS), shared(ANSWER_PHYS));
         let courier = Courier { ghcb: &self.ghcb, request: request_page, answer: answer_page };
