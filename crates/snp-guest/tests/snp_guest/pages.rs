@@ -118,8 +118,8 @@ fn moved_memory_is_found() {
     let (_, _, result) = acquire(&mut pages, 3 * PAGE..8 * PAGE, 100, |_, _| mismatch);
     assert_eq!(result, Err(PagesError::Refused(3 * PAGE, 6)));
     let both = Pvalidate { unchanged: true, ..mismatch };
-    let (_, _, result) = acquire(&mut Pages::new(LARGE), LARGE..2 * LARGE, 100, |_, _| both);
-    assert_eq!(result, Err(PagesError::Unchanged(LARGE)));
+    let (_, validated, result) = acquire(&mut Pages::new(LARGE), LARGE..2 * LARGE, 1, |_, _| both);
+    assert_eq!((validated, result), (vec![(LARGE, true)], Err(PagesError::Unchanged(LARGE))));
 }
 
 #[test]
