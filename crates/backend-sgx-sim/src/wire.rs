@@ -57,7 +57,10 @@ impl Word {
         let mut text = [0; MAX_TEXT];
         let text = text.get_mut(..length).ok_or_else(bad)?;
         from.read_exact(text)?;
-        let text = String::from_utf8_lossy(text).into_owned();
+        // It is shown on terminals, which it must not drive.
+        let harmless =
+            |byte: &u8| if matches!(byte, b' '..=b'~') { char::from(*byte) } else { '?' };
+        let text: String = text.iter().map(harmless).collect();
         match kind {
             1 => Ok(Self::Ready),
             2 => Ok(Self::Refused(text)),
@@ -78,13 +81,16 @@ mod tests {
     #[test]
     fn words_come_back() {
         let words =
-            [Word::Ready, Word::Refused("a".into()), Word::Doorbell, Word::Broken("ü".into())];
+            [Word::Ready, Word::Refused("a".into()), Word::Doorbell, Word::Broken("b c".into())];
         for word in words {
             let mut bytes = Vec::new();
             word.write(&mut bytes).unwrap();
             assert_eq!(Word::read(&bytes[..]).unwrap(), word);
             assert!(Word::read(&bytes[..bytes.len() - 1]).is_err());
         }
+        let mut bytes = Vec::new();
+        Word::Broken("a\x1b[2J\n".into()).write(&mut bytes).unwrap();
+        assert_eq!(Word::read(&bytes[..]).unwrap(), Word::Broken("a?[2J?".into()));
         assert!(Word::read(&[4, 0, 0, 0, 0xff, 0xff, 0, 0][..]).is_err(), "too long");
         assert!(Word::read(&[9, 0, 0, 0, 0, 0, 0, 0][..]).is_err(), "unknown");
     }

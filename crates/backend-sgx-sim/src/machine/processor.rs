@@ -26,6 +26,7 @@ const ENCLU: u64 = 3;
 /// RFLAGS: carry, parity, auxiliary, zero, sign, overflow.
 const ARITHMETIC: u64 = 0x8d5;
 const ZERO: u64 = 1 << 6;
+const TRAP: u64 = 1 << 8;
 /// First address that a user's segment base cannot have.
 const CANONICAL: u64 = 1 << 47;
 
@@ -155,6 +156,8 @@ impl Processor {
             (thread.aep, thread.back) = (aep, stack);
         }
         self.tricks.registers(registers);
+        // An enclave is not run step by step.
+        registers.set_rflags(registers.rflags() & !TRAP);
         registers.set_rax(thread.cssa.into());
         registers.set_rcx(back);
         registers.set_rip(base.wrapping_add(thread.tcs.entry));
@@ -198,6 +201,7 @@ impl Processor {
         }
         self.bases = (at.bases.fs, at.bases.gs);
         at.registers.load(&saved);
+        at.registers.set_rflags(saved.rflags & !TRAP);
         at.state.load(&state);
         (at.bases.fs, at.bases.gs) = (saved.fs_base, saved.gs_base);
         self.inside = Some(address);
