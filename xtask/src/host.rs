@@ -163,11 +163,11 @@ pub(crate) fn backends(enarx: &Path) -> Result<Vec<String>> {
 
 /// Backends that work here and stand in for hardware.
 pub(crate) fn stand_ins(enarx: &Path) -> Result<Vec<String>> {
-    Ok(working(enarx)?.into_iter().filter(is_stand_in).collect())
+    Ok(working(enarx)?.into_iter().filter(|name| is_stand_in(name)).collect())
 }
 
 /// Whether a backend stands in for hardware.
-fn is_stand_in(name: &String) -> bool {
+fn is_stand_in(name: &str) -> bool {
     name.ends_with("-sim")
 }
 
