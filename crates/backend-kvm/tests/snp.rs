@@ -79,7 +79,7 @@ struct Case {
     says: &'static str,
 }
 
-fn entry(entries: &mut Vec<Entry>, function: u32, index: u32) -> Option<&mut Entry> {
+fn entry(entries: &mut [Entry], function: u32, index: u32) -> Option<&mut Entry> {
     entries.iter_mut().find(|entry| (entry.function, entry.index) == (function, index))
 }
 

@@ -106,6 +106,14 @@ fn check(plan: &Plan<'_>, signature: &[u8]) -> Result<Vec<u8>, BackendError> {
     Ok(signature.to_vec())
 }
 
+/// `CONFIGID`: the digest of the workload that a launch is for, and zeros. What is no launch the program
+/// refuses.
+fn config_id(launch: &[u8]) -> [u8; 64] {
+    let launch = keep_launch::Launch::decode(launch);
+    let workload = launch.map(|launch| launch.workload()).unwrap_or_default();
+    std::array::from_fn(|index| workload.get(index).copied().unwrap_or_default())
+}
+
 /// Builds a Keep from an image and makes it ready to run.
 pub(crate) fn launch_image(
     sim: &SgxSim,
@@ -116,7 +124,8 @@ pub(crate) fn launch_image(
     let program = spec.program;
     let refused = |problem: String| BackendError::Image { program, problem };
     let enclave = Enclave::new(image);
-    let plan = enclave.plan(sim.config_id).map_err(|error| refused(error.to_string()))?;
+    let config_id = sim.config_id.unwrap_or_else(|| config_id(&spec.launch));
+    let plan = enclave.plan(config_id).map_err(|error| refused(error.to_string()))?;
     let signature = match &spec.signatures {
         Some(signatures) => check(&plan, &signatures.sigstruct)?,
         None => sign(&plan)?,

@@ -88,7 +88,7 @@ mod backend {
     pub struct SgxSim {
         pub(crate) start: Start,
         pub(crate) platform: Platform,
-        pub(crate) config_id: [u8; 64],
+        pub(crate) config_id: Option<[u8; 64]>,
     }
 
     impl fmt::Debug for SgxSim {
@@ -111,7 +111,7 @@ mod backend {
                 arguments: arguments.iter().map(OsString::from).collect(),
             };
             let platform = Platform { root: random(), key_id: random() };
-            Self { start, platform, config_id: [0; 64] }
+            Self { start, platform, config_id: None }
         }
 
         /// The same platform each time: with a secret that somebody keeps.
@@ -121,10 +121,10 @@ mod backend {
             self
         }
 
-        /// The workload that Keeps are launched for: their `CONFIGID`.
+        /// Another `CONFIGID` than that of the workload that Keeps are launched for.
         #[must_use]
         pub fn with_config_id(mut self, config_id: [u8; 64]) -> Self {
-            self.config_id = config_id;
+            self.config_id = Some(config_id);
             self
         }
 
