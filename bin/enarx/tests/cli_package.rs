@@ -442,7 +442,7 @@ fn nothing_is_signed_that_would_be_refused() {
     ] {
         fails(2, &["--sev-policy", policy], says);
     }
-    fails(2, &["--processors", "0"], "1 to 8 processors");
+    fails(2, &["--processors", "0"], "1 to 7 processors");
     fails(2, &["--c-bit", "52"], "cannot be the C-bit");
     // Keys of another kind, and a signature over another ID key.
     let with = |place: usize, file: &'static str| {
