@@ -155,6 +155,15 @@ common::on_every_backend! {
     fn traps_are_134_with_the_names_of_functions(backend) {
         let out = run_on(backend).arg(guest("trap.wat")).output().unwrap();
         assert_refused(&out, 134, &["unreachable", "wasm backtrace", "inner", "outer"]);
+        // As their author wrote them.
+        let scratch = Scratch::new();
+        let module = scratch.file(
+            "rust.wat",
+            r#"(module (func $_ZN3foo3bar17h0123456789abcdefE unreachable)
+                (func (export "_start") (call $_ZN3foo3bar17h0123456789abcdefE)))"#,
+        );
+        let out = run_on(backend).arg(module).output().unwrap();
+        assert_refused(&out, 134, &["unreachable", "foo::bar"]);
     }
 
     fn bad_modules_are_refused(backend) {

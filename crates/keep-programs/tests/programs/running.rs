@@ -68,14 +68,15 @@ fn a_trap_in_the_start_function_is_a_trap() {
     assert!(ended.trap().contains("unreachable"));
 }
 
+/// Whoever shows them decodes them.
 #[test]
-fn names_of_rust_functions_are_readable() {
+fn names_of_functions_are_those_of_the_module() {
     let ended = Workload::new(
         r#"(module (func $_ZN3foo3bar17h0123456789abcdefE unreachable)
             (func (export "_start") (call $_ZN3foo3bar17h0123456789abcdefE)))"#,
     )
     .run();
-    assert!(ended.trap().contains("foo::bar"), "{}", ended.trap());
+    assert!(ended.trap().contains("_ZN3foo3bar17h0123456789abcdefE"), "{}", ended.trap());
 }
 
 #[test]

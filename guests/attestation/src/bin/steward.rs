@@ -28,6 +28,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use evidence_claims::Reason;
 use evidence_crypto::{Crypto, RustCrypto};
+use evidence_dcap::SgxDevelopment;
 use evidence_pki::Time;
 use evidence_snp::Development;
 use evidence_verifier::{Endorsements, Verifier};
@@ -185,7 +186,9 @@ fn authority(folder: &Path) -> Result<Authority> {
     if !policy.development_roots().is_empty() {
         eprintln!("steward: WARNING: this policy takes development evidence, which proves nothing");
         let roots = policy.development_roots().to_vec();
-        verifier = verifier.with(Box::new(Development::new(Arc::clone(&crypto), roots)));
+        verifier = verifier
+            .with(Box::new(Development::new(Arc::clone(&crypto), roots.clone())))
+            .with(Box::new(SgxDevelopment::new(Arc::clone(&crypto), roots)));
     }
     let chain = fs::read(folder.join("chain.pem"))?;
     Ok(Authority::new(Setup {
