@@ -103,13 +103,12 @@ impl Row {
     fn verdict(&self, engines: &[String]) -> (String, String) {
         let (mut asked, mut met) = (Vec::new(), Vec::new());
         for bar in &self.bars {
-            let at = engines.iter().position(|e| e == bar.engine);
+            let Some(at) = engines.iter().position(|e| e == bar.engine) else { continue };
             // The reference is held against nothing.
-            if at == Some(0) {
+            if at == 0 {
                 continue;
             }
             asked.push(bar.text.clone());
-            let Some(at) = at else { continue };
             let good = match bar.kind {
                 Kind::AtMost => self.ratios[at] <= bar.limit,
                 Kind::AtLeast => self.ratios[at] >= bar.limit,
