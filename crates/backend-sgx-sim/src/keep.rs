@@ -16,7 +16,7 @@ use launch_keys::{SgxKey, Sigstruct, sigstruct_date};
 use sallyport::{BootInfo, MAX_RAM};
 use sgx_guest::page::Rights;
 use sgx_launch::Plan;
-use sgx_launch::image::{Enclave, SLOT, THREADS};
+use sgx_launch::image::{Enclave, SLOT, THREADS, config_id};
 use sgx_launch::sign::{self, SignError, Terms};
 
 use crate::hostile::Trick;
@@ -106,14 +106,6 @@ fn check(plan: &Plan<'_>, signature: &[u8]) -> Result<Vec<u8>, BackendError> {
     Ok(signature.to_vec())
 }
 
-/// `CONFIGID`: the digest of the workload that a launch is for, and zeros. What is no launch the program
-/// refuses.
-fn config_id(launch: &[u8]) -> [u8; 64] {
-    let launch = keep_launch::Launch::decode(launch);
-    let workload = launch.map(|launch| launch.workload()).unwrap_or_default();
-    std::array::from_fn(|index| workload.get(index).copied().unwrap_or_default())
-}
-
 /// Builds a Keep from an image and makes it ready to run.
 pub(crate) fn launch_image(
     sim: &SgxSim,
@@ -124,7 +116,9 @@ pub(crate) fn launch_image(
     let program = spec.program;
     let refused = |problem: String| BackendError::Image { program, problem };
     let enclave = Enclave::new(image);
-    let config_id = sim.config_id.unwrap_or_else(|| config_id(&spec.launch));
+    // What is no launch the program refuses.
+    let workload = keep_launch::Launch::decode(&spec.launch).map(|launch| launch.workload());
+    let config_id = sim.config_id.unwrap_or_else(|| config_id(workload.unwrap_or_default()));
     let plan = enclave.plan(config_id).map_err(|error| refused(error.to_string()))?;
     let signature = match &spec.signatures {
         Some(signatures) => check(&plan, &signatures.sigstruct)?,

@@ -24,7 +24,7 @@ use keep_launch::{Launch, Report};
 use keep_layout::{CHUNK, IMAGE_PHYS, SHARED_SIZE};
 use launch_keys::{SgxKey, Sigstruct};
 use sallyport::{BootInfo, MAX_RAM, RawWindow, Window};
-use sgx_launch::image::Enclave;
+use sgx_launch::image::{Enclave, config_id};
 use sgx_launch::sign::{self, SignError, Terms};
 use sgx_launch::{Plan, driver as numbers};
 
@@ -55,15 +55,6 @@ fn plan<'a>(
     enclave
         .plan(config_id(workload))
         .map_err(|error| BackendError::Image { program, problem: error.to_string() })
-}
-
-/// `CONFIGID`: the workload's digest, and zeros.
-fn config_id(workload: [u8; 32]) -> [u8; 64] {
-    let mut id = [0; 64];
-    for (to, from) in id.iter_mut().zip(workload) {
-        *to = from;
-    }
-    id
 }
 
 pub(crate) fn measure(program: Program) -> Result<Measurement, BackendError> {

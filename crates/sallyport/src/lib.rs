@@ -45,7 +45,7 @@
 //!     +0x08    status          0, or why it failed: see [`HostErrno`]
 //!     +0x10    value           the answer; if WRITE failed, bytes written before that
 //!     +0x18    zero
-//! 0x07000  unused
+//! 0x07000  not of this protocol, like 0x03000: see `keep_layout::{snp, enclave}`
 //! 0x10000  data: the only place where the arguments of a call may point
 //!   0x010000  16 KiB          message of EXIT
 //!   0x014000  16 KiB          grants of POLL: see [`Grant`]

@@ -110,6 +110,12 @@ pub fn block(start_info: u64, number: u64) -> [u8; PAGE as usize] {
     page
 }
 
+/// `CONFIGID` of a Keep for a workload: the workload's digest, and zeros.
+#[must_use]
+pub fn config_id(workload: [u8; 32]) -> [u8; 64] {
+    std::array::from_fn(|index| workload.get(index).copied().unwrap_or_default())
+}
+
 /// An image with the pages that an enclave needs besides.
 #[derive(Debug, Clone)]
 pub struct Enclave<'a> {
