@@ -132,7 +132,7 @@ fn create_cpu(vm: &VmFd, supported: &CpuId, plan: &Plan) -> io::Result<VcpuFd> {
     let shown =
         CpuId::from_entries(&shown).map_err(|error| io::Error::other(format!("{error:?}")))?;
     cpu.set_cpuid2(&shown)?;
-    processor::set(&cpu, plan.vmsa())?;
+    processor::set(&cpu, &plan.vmsas()[0])?;
     Ok(cpu)
 }
 
