@@ -32,6 +32,7 @@ mod memory;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod probe;
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 use keep_backend::{Backend, BackendError, Datum, Launched, Measurement, Program, Spec};
 #[cfg(all(feature = "testing", target_os = "linux", target_arch = "x86_64"))]
 pub use machine::Liar;
@@ -114,34 +115,8 @@ impl Backend for Kvm {
 }
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-impl Backend for Kvm {
-    fn name(&self) -> &'static str {
-        "kvm"
-    }
-
-    fn is_confidential(&self) -> bool {
-        false
-    }
-
-    fn probe(&self) -> Vec<Datum> {
-        let remedy = "use a machine with Linux on x86-64, or the nil backend";
-        vec![Datum::fail("Linux on x86-64", None, remedy)]
-    }
-
-    fn measure(&self, _: Program) -> Result<Measurement, BackendError> {
-        Err(unavailable())
-    }
-
-    fn launch(&self, _: Spec) -> Result<Launched, BackendError> {
-        Err(unavailable())
-    }
-}
-
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-fn unavailable() -> BackendError {
-    BackendError::Unavailable {
-        backend: "kvm",
-        problem: "it needs Linux on x86-64".into(),
-        remedy: "use the nil backend".into(),
-    }
+impl keep_backend::Elsewhere for Kvm {
+    const NAME: &'static str = "kvm";
+    const IS_CONFIDENTIAL: bool = false;
+    const TAKES_SIGNATURES: bool = false;
 }

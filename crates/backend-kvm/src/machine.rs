@@ -6,23 +6,18 @@
 use std::io;
 use std::sync::Arc;
 
-use keep_backend::{BackendError, ClaimKind, Keep, Launched, NetworkLimits, Spec};
-use keep_host::seed::Stream as SeedStream;
-use keep_host::{
-    Agent, Allow, Filter, FilterError, Memory as Growing, Poller, Scope, Server, Stop, Streams,
-};
+use keep_backend::{BackendError, Keep, Launched, Spec};
+pub use keep_host::{Connected, Sizes, connect};
 use keep_image::Image;
 use keep_launch::Report;
-use keep_layout::{CHUNK, IMAGE_PHYS};
+use keep_layout::IMAGE_PHYS;
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
-use sallyport::{BootInfo, MAX_RAM, RawWindow};
+#[cfg(feature = "testing")]
+use sallyport::RawWindow;
 
 pub use crate::cpu::{Cpu, at, create as create_cpu, shown as shown_cpuid};
 pub use crate::keep::image;
 pub use crate::memory::{Growth, Mapping, Memory, Slots};
-
-/// Memory that a Keep has at the start beside its image and its input; more is given on demand.
-const SPARE: u64 = 32 << 20;
 
 /// What a test does to the shared block each time after the Keep's calls were answered.
 #[cfg(feature = "testing")]
@@ -48,39 +43,13 @@ pub fn create_vm(kvm: &Kvm, kind: u64) -> io::Result<Arc<VmFd>> {
     }
 }
 
-/// Sizes of a Keep's memory behind the page tables, in bytes.
-#[derive(Debug, Clone, Copy)]
-pub struct Sizes {
-    /// The image's.
-    pub image: u64,
-    /// What it has at the start.
-    pub needed: u64,
-    /// What it may have.
-    pub limit: u64,
-    /// Length of its input.
-    pub input: u64,
-}
-
 /// How much memory a Keep needs, if it may have that much.
 ///
 /// # Errors
 ///
 /// [`BackendError::OutOfMemory`].
 pub fn sizes(image: &Image<'_>, spec: &Spec) -> Result<Sizes, BackendError> {
-    let input = spec.input.metadata().map_err(host("look at the Keep's input"))?.len();
-    let image = image.info().image_end - IMAGE_PHYS;
-    let limit = spec.memory.min(MAX_RAM) & !(CHUNK - 1);
-    let needed = image + input.next_multiple_of(CHUNK) + SPARE;
-    if limit < needed {
-        return Err(BackendError::OutOfMemory {
-            detail: format!(
-                "it was given {} MiB, but image, input and kernel take {} MiB",
-                spec.memory >> 20,
-                needed.div_ceil(1 << 20)
-            ),
-        });
-    }
-    Ok(Sizes { image, needed, limit, input })
+    Sizes::new(image.info().image_end - IMAGE_PHYS, spec)
 }
 
 /// The frequency of the time stamp counter, if it is one that never stops or changes; else 0.
@@ -91,79 +60,6 @@ pub fn tsc_khz(cpu: &VcpuFd) -> u64 {
     let invariant =
         highest >= 0x8000_0007 && std::arch::x86_64::__cpuid(0x8000_0007).edx & 1 << 8 != 0;
     if invariant { cpu.get_tsc_khz().map_or(0, u64::from) } else { 0 }
-}
-
-/// A Keep's calls, and where they go.
-pub struct Connected {
-    poller: Poller,
-    server: Server,
-    stop: Stop,
-    reads_files: bool,
-    network: Option<NetworkLimits>,
-    #[cfg(feature = "testing")]
-    window: RawWindow,
-}
-
-impl std::fmt::Debug for Connected {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connected").field("server", &self.server).finish_non_exhaustive()
-    }
-}
-
-/// Makes the way to the outside ready, and writes the boot header.
-///
-/// # Errors
-///
-/// What the host says.
-pub fn connect(
-    spec: Spec,
-    window: RawWindow,
-    growth: Box<dyn Growing + Send>,
-    sizes: &Sizes,
-    tsc_khz: u64,
-    claims: ClaimKind,
-) -> Result<Connected, BackendError> {
-    let boot = BootInfo {
-        ram: sizes.needed,
-        ram_limit: sizes.limit,
-        tsc_khz,
-        input_len: sizes.input,
-        launch_len: spec.launch.len() as u64,
-        seeds: !spec.seeds.is_empty(),
-        output: spec.output.is_some(),
-        events: spec.events.is_some(),
-        evidence: spec.evidence.is_some(),
-        network: spec.network.is_some(),
-    };
-    boot.write(window);
-    let seed = if spec.seeds.is_empty() {
-        None
-    } else {
-        let stream: Box<dyn io::Read + Send> = Box::new(SeedStream::new(&spec.seeds)?);
-        Some(stream)
-    };
-    let agent = Agent::start(spec.evidence, spec.events, claims).map_err(host("start a thread"))?;
-    let streams = Streams {
-        stdio: spec.stdio,
-        launch: spec.launch,
-        input: spec.input,
-        output: spec.output,
-        seed,
-        agent,
-        network: spec.network,
-    };
-    let stop = Stop::new().map_err(host("prepare to stop the Keep"))?;
-    let server = Server::new(window, streams, growth, stop.clone())
-        .map_err(host("prepare to wait for sockets"))?;
-    Ok(Connected {
-        poller: Poller::new(&server),
-        server,
-        stop,
-        reads_files: boot.seeds,
-        network: spec.network,
-        #[cfg(feature = "testing")]
-        window,
-    })
 }
 
 /// Why a virtual CPU has come back.
@@ -196,28 +92,20 @@ const SET_MEMORY: u32 = 0x4020_ae46;
 
 /// A Keep that is ready to run.
 ///
-/// The order of the fields is the order in which they end: the virtual CPU, the server and the
-/// thread that polls for it use the memory, so it ends last.
+/// The order of the fields is the order in which they end: the virtual CPU and what serves it use
+/// the memory, so it ends last.
 pub struct VmKeep<P, M = Memory> {
     cpu: P,
-    _poller: Poller,
-    server: Server,
-    stop: Stop,
-    /// Whether host folders are still to be read.
-    reads_files: bool,
-    /// What sockets it may have.
-    network: Option<NetworkLimits>,
+    connected: Connected,
     #[cfg(feature = "testing")]
     liar: Option<Liar>,
-    #[cfg(feature = "testing")]
-    window: RawWindow,
     #[allow(dead_code, reason = "it is held, and no more")]
     memory: M,
 }
 
 impl<P, M> std::fmt::Debug for VmKeep<P, M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("VmKeep").field("server", &self.server).finish_non_exhaustive()
+        f.debug_struct("VmKeep").field("connected", &self.connected).finish_non_exhaustive()
     }
 }
 
@@ -241,20 +129,11 @@ impl<P: Processor + 'static, M: Send + 'static> VmKeep<P, M> {
     /// Of its parts. The block that `connected` was made for is part of the memory.
     #[must_use]
     pub fn new(cpu: P, connected: Connected, memory: M) -> Self {
-        #[cfg(feature = "testing")]
-        let window = connected.window;
-        let Connected { poller, server, stop, reads_files, network, .. } = connected;
         Self {
             cpu,
-            _poller: poller,
-            server,
-            stop,
-            reads_files,
-            network,
+            connected,
             #[cfg(feature = "testing")]
             liar: None,
-            #[cfg(feature = "testing")]
-            window,
             memory,
         }
     }
@@ -273,46 +152,33 @@ impl<P: Processor + 'static, M: Send + 'static> VmKeep<P, M> {
     /// The Keep, and the way to end it.
     #[must_use]
     pub fn launched(self) -> Launched {
-        let killer = Box::new(self.stop.clone());
+        let killer = Box::new(self.connected.stop.clone());
         Launched { keep: Box::new(self), killer }
     }
 
     fn run(mut self) -> Result<Report, BackendError> {
-        let _entered = self.stop.enter();
-        self.confine().map_err(|error| BackendError::Host {
-            what: "confine the thread that serves the Keep".into(),
-            source: io::Error::other(error),
-        })?;
+        let _entered = self.connected.stop.enter();
+        let ioctls = [self.cpu.ioctls(), vec![SET_MEMORY]].concat();
+        self.connected.confine(ioctls, self.cpu.syscalls())?;
         loop {
-            if self.stop.is_requested() {
+            if self.connected.stop.is_requested() {
                 return Err(BackendError::Killed);
             }
             match self.cpu.run() {
                 Exit::Doorbell => {
-                    let ended = self.server.doorbell()?;
+                    let ended = self.connected.server.doorbell()?;
                     #[cfg(feature = "testing")]
                     if let Some(liar) = &mut self.liar {
-                        liar(self.window);
+                        liar(self.connected.window);
                     }
                     if let Some(ended) = ended {
                         ended.into_result()?;
-                        return self.server.report();
+                        return self.connected.server.report();
                     }
                 }
                 Exit::Interrupted => {}
                 Exit::Dead(cause) => return Err(BackendError::Keep { cause }),
             }
         }
-    }
-
-    fn confine(&self) -> Result<(), FilterError> {
-        let allow = Allow {
-            ioctls: [self.cpu.ioctls(), vec![SET_MEMORY]].concat(),
-            read_files: self.reads_files,
-            threads: true,
-            network: self.network,
-            syscalls: self.cpu.syscalls(),
-        };
-        Filter::new(&allow)?.install(Scope::Thread)
     }
 }

@@ -6,14 +6,12 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
-use keep_backend::{BackendError, ClaimKind, Keep, Launched, NetworkLimits, Program, Spec};
-use keep_host::seed::Stream as SeedStream;
-use keep_host::{Agent, Allow, Filter, FilterError, Poller, Scope, Server, Stop, Streams};
+use keep_backend::{BackendError, ClaimKind, Keep, Launched, Program, Spec};
+use keep_host::{Connected, Sizes, connect};
 use keep_image::Image;
 use keep_launch::Report;
-use keep_layout::{CHUNK, IMAGE_PHYS, KERNEL_DATA, MMAP_START, PAGE, SHARED_VIRT};
+use keep_layout::{IMAGE_PHYS, KERNEL_DATA, MMAP_START, PAGE, SHARED_VIRT};
 use launch_keys::{SgxKey, Sigstruct, sigstruct_date};
-use sallyport::{BootInfo, MAX_RAM};
 use sgx_guest::page::Rights;
 use sgx_launch::Plan;
 use sgx_launch::image::{Enclave, SLOT, THREADS, config_id};
@@ -25,8 +23,6 @@ use crate::setup::{HostMapping, Setup};
 use crate::wire::{GO, Word};
 use crate::{SgxSim, quote};
 
-/// Memory that a Keep needs at least beside its image and its input.
-const SPARE: u64 = 32 << 20;
 /// How long a machine may take to launch an enclave: far more than one needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Signs where nobody else has: published, so that a signature by it says nothing.
@@ -141,26 +137,15 @@ pub(crate) fn launch(
     sim: &SgxSim,
     launch: Launch<'_>,
     image_ram: u64,
-    spec: Spec,
+    mut spec: Spec,
     hostile: Hostile,
 ) -> Result<Launched, BackendError> {
-    let input_len = spec.input.metadata().map_err(host("look at the Keep's input"))?.len();
-    let limit = spec.memory.min(MAX_RAM) & !(CHUNK - 1);
-    let needed = image_ram.next_multiple_of(CHUNK) + input_len.next_multiple_of(CHUNK) + SPARE;
-    if limit < needed {
-        return Err(BackendError::OutOfMemory {
-            detail: format!(
-                "it was given {} MiB, but image, input and kernel take {} MiB",
-                spec.memory >> 20,
-                needed.div_ceil(1 << 20)
-            ),
-        });
-    }
+    let sizes = Sizes::new(image_ram, &spec)?.at_once();
     let setup = Setup {
         plan: launch.plan,
         signature: &launch.signature,
         platform: sim.platform,
-        limit: limit / PAGE,
+        limit: sizes.limit / PAGE,
         shared: SHARED_VIRT,
         tcs: launch.tcs,
         mappings: launch.mappings,
@@ -171,53 +156,12 @@ pub(crate) fn launch(
     let (mut process, socket, shared) =
         sim.start.start(&setup.encode()).map_err(host("start the machine of the Keep"))?;
     ready(&socket, &mut process, spec.program)?;
-    let boot = BootInfo {
-        ram: limit,
-        ram_limit: limit,
-        tsc_khz: counter.khz(),
-        input_len,
-        launch_len: spec.launch.len() as u64,
-        seeds: !spec.seeds.is_empty(),
-        output: spec.output.is_some(),
-        events: spec.events.is_some(),
-        evidence: spec.evidence.is_some(),
-        network: spec.network.is_some(),
-    };
-    boot.write(shared.window());
-    let seed = if spec.seeds.is_empty() {
-        None
-    } else {
-        let stream: Box<dyn io::Read + Send> = Box::new(SeedStream::new(&spec.seeds)?);
-        Some(stream)
-    };
-    let evidence = spec.evidence.map(|source| quote::quoting(sim.platform, source));
-    let agent = Agent::start(evidence, spec.events, ClaimKind::SgxReport)
-        .map_err(host("start a thread"))?;
-    let streams = Streams {
-        stdio: spec.stdio,
-        launch: spec.launch,
-        input: spec.input,
-        output: spec.output,
-        seed,
-        agent,
-        network: spec.network,
-    };
-    let stop = Stop::new().map_err(host("prepare to stop the Keep"))?;
-    let server = Server::new(shared.window(), streams, Box::new(Growth), stop.clone())
-        .map_err(host("prepare to wait for sockets"))?;
-    let keep = SimKeep {
-        process,
-        running: Running {
-            socket,
-            _poller: Poller::new(&server),
-            server,
-            stop: stop.clone(),
-            reads_files: boot.seeds,
-            network: spec.network,
-            liar: hostile.liar,
-            shared,
-        },
-    };
+    spec.evidence = spec.evidence.map(|source| quote::quoting(sim.platform, source));
+    let (window, growth) = (shared.window(), Box::new(Growth));
+    let connected = connect(spec, window, growth, &sizes, counter.khz(), ClaimKind::SgxReport)?;
+    let stop = connected.stop.clone();
+    let keep =
+        SimKeep { process, running: Running { socket, connected, liar: hostile.liar, shared } };
     Ok(Launched { keep: Box::new(keep), killer: Box::new(stop) })
 }
 
@@ -297,17 +241,10 @@ struct SimKeep {
 
 /// What the serving thread has.
 ///
-/// The order of the fields is the order in which they end: the server and the thread that polls for it use the
-/// memory, so it ends last.
+/// The order of the fields is the order in which they end: what serves uses the memory, so it ends last.
 struct Running {
     socket: File,
-    _poller: Poller,
-    server: Server,
-    stop: Stop,
-    /// Whether host folders are still to be read.
-    reads_files: bool,
-    /// What sockets it may have.
-    network: Option<NetworkLimits>,
+    connected: Connected,
     liar: Option<Liar>,
     shared: Shared,
 }
@@ -338,30 +275,26 @@ impl Keep for SimKeep {
 
 impl Running {
     fn run(mut self) -> End {
-        let stop = self.stop.clone();
+        let stop = self.connected.stop.clone();
         let _entered = stop.enter();
-        let confined = self.confine().map_err(|error| BackendError::Host {
-            what: "confine the thread that serves the Keep".into(),
-            source: io::Error::other(error),
-        });
-        if let Err(error) = confined {
+        if let Err(error) = self.connected.confine(Vec::new(), Vec::new()) {
             return End::Result(Err(error));
         }
         loop {
-            if self.stop.is_requested() {
+            if stop.is_requested() {
                 return End::Result(Err(BackendError::Killed));
             }
             if self.socket.write_all(&GO).is_err() {
                 return End::Lost;
             }
-            match Word::read(Until { socket: &self.socket, stop: &self.stop }) {
+            match Word::read(Until { socket: &self.socket, stop: &stop }) {
                 Ok(Word::Doorbell) => {
                     if let Some(result) = self.doorbell() {
                         return End::Result(result);
                     }
                 }
                 Ok(Word::Broken(cause)) => return End::Result(Err(BackendError::Keep { cause })),
-                Err(_) if self.stop.is_requested() => {
+                Err(_) if stop.is_requested() => {
                     return End::Result(Err(BackendError::Killed));
                 }
                 Err(error) if error.kind() != io::ErrorKind::InvalidData => return End::Lost,
@@ -375,24 +308,13 @@ impl Running {
 
     /// Serves the shared block; how the Keep ended, if it did.
     fn doorbell(&mut self) -> Option<Result<Report, BackendError>> {
-        let ended = match self.server.doorbell() {
+        let ended = match self.connected.server.doorbell() {
             Ok(ended) => ended,
             Err(error) => return Some(Err(error)),
         };
         if let Some(liar) = &mut self.liar {
             liar(self.shared.window());
         }
-        ended.map(|ended| ended.into_result().and_then(|()| self.server.report()))
-    }
-
-    fn confine(&self) -> Result<(), FilterError> {
-        let allow = Allow {
-            ioctls: Vec::new(),
-            read_files: self.reads_files,
-            threads: true,
-            network: self.network,
-            syscalls: Vec::new(),
-        };
-        Filter::new(&allow)?.install(Scope::Thread)
+        ended.map(|ended| ended.into_result().and_then(|()| self.connected.server.report()))
     }
 }

@@ -62,6 +62,7 @@ mod setup;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod wire;
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 use keep_backend::{Backend, BackendError, Datum, Launched, Measurement, Program, Spec};
 
 #[cfg(all(feature = "testing", target_os = "linux", target_arch = "x86_64"))]
@@ -238,8 +239,6 @@ mod backend {
 mod backend {
     use std::path::PathBuf;
 
-    use super::*;
-
     /// The backend, which there is on Linux alone.
     #[derive(Debug, Clone)]
     #[non_exhaustive]
@@ -255,35 +254,10 @@ mod backend {
         }
     }
 
-    impl Backend for SgxSim {
-        fn name(&self) -> &'static str {
-            Self::NAME
-        }
-
-        fn is_confidential(&self) -> bool {
-            false
-        }
-
-        fn probe(&self) -> Vec<Datum> {
-            let remedy = "use a machine with Linux on x86-64, or the nil backend";
-            vec![Datum::fail("Linux on x86-64", None, remedy)]
-        }
-
-        fn measure(&self, _: Program) -> Result<Measurement, BackendError> {
-            Err(unavailable())
-        }
-
-        fn launch(&self, _: Spec) -> Result<Launched, BackendError> {
-            Err(unavailable())
-        }
-    }
-
-    fn unavailable() -> BackendError {
-        BackendError::Unavailable {
-            backend: SgxSim::NAME,
-            problem: "it needs Linux on x86-64".into(),
-            remedy: "use the nil backend".into(),
-        }
+    impl keep_backend::Elsewhere for SgxSim {
+        const NAME: &'static str = Self::NAME;
+        const IS_CONFIDENTIAL: bool = false;
+        const TAKES_SIGNATURES: bool = false;
     }
 }
 

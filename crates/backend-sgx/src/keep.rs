@@ -14,16 +14,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use keep_backend::{
-    BackendError, ClaimKind, Keep, Killer, Launched, Measurement, NetworkLimits, Program,
-    Signatures, Spec,
+    BackendError, ClaimKind, Keep, Killer, Launched, Measurement, Program, Signatures, Spec,
 };
-use keep_host::seed::Stream as SeedStream;
-use keep_host::{Agent, Allow, Ended, Filter, FilterError, Poller, Scope, Server, Stop, Streams};
+use keep_host::{Connected, Ended, Sizes, Stop, connect};
 use keep_image::Image;
 use keep_launch::{Launch, Report};
-use keep_layout::{CHUNK, IMAGE_PHYS, SHARED_SIZE};
+use keep_layout::{IMAGE_PHYS, SHARED_SIZE};
 use launch_keys::{SgxKey, Sigstruct};
-use sallyport::{BootInfo, MAX_RAM, RawWindow, Window};
+use sallyport::{RawWindow, Window};
 use sgx_launch::image::{Enclave, config_id};
 use sgx_launch::sign::{self, SignError, Terms};
 use sgx_launch::{Plan, driver as numbers};
@@ -32,8 +30,6 @@ use crate::aesm::Aesm;
 use crate::probe;
 use crate::wire::{SIGSTRUCT, Setup, Word};
 
-/// Memory that a Keep has at the start beside its image and its input; more is given on demand.
-const SPARE: u64 = 32 << 20;
 /// How long a carrier may take to load an enclave.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -141,19 +137,7 @@ pub(crate) fn launch(
         });
     }
 
-    let input_len = spec.input.metadata().map_err(host("look at the Keep's input"))?.len();
-    let limit = spec.memory.min(MAX_RAM) & !(CHUNK - 1);
-    let image_ram = image.info().image_end - IMAGE_PHYS;
-    let needed = image_ram + input_len.next_multiple_of(CHUNK) + SPARE;
-    if limit < needed {
-        return Err(BackendError::OutOfMemory {
-            detail: format!(
-                "it was given {} MiB, but image, input and kernel take {} MiB",
-                spec.memory >> 20,
-                needed.div_ceil(1 << 20)
-            ),
-        });
-    }
+    let sizes = Sizes::new(image.info().image_end - IMAGE_PHYS, &spec)?;
     let block = Block::new().map_err(host("make the block that Keep and host share"))?;
     let (socket, theirs) = UnixStream::pair().map_err(host("make a pair of sockets"))?;
     let child = start(carrier, theirs, &block).map_err(host("start a process for the enclave"))?;
@@ -162,49 +146,14 @@ pub(crate) fn launch(
     ready(&socket, &setup, &child)?;
     let socket = File::from(OwnedFd::from(socket));
 
-    let boot = BootInfo {
-        // There are no physical addresses, so there is nothing to be given piece by piece.
-        ram: limit,
-        ram_limit: limit,
-        tsc_khz: probe::tsc_khz(),
-        input_len,
-        launch_len: spec.launch.len() as u64,
-        seeds: !spec.seeds.is_empty(),
-        output: spec.output.is_some(),
-        events: spec.events.is_some(),
-        evidence: spec.evidence.is_some(),
-        network: spec.network.is_some(),
-    };
-    boot.write(block.window());
-    let seed = if spec.seeds.is_empty() {
-        None
-    } else {
-        let stream: Box<dyn io::Read + Send> = Box::new(SeedStream::new(&spec.seeds)?);
-        Some(stream)
-    };
-    let agent = Agent::start(spec.evidence, spec.events, ClaimKind::SgxReport)
-        .map_err(host("start a thread"))?;
-    let streams = Streams {
-        stdio: spec.stdio,
-        launch: spec.launch,
-        input: spec.input,
-        output: spec.output,
-        seed,
-        agent,
-        network: spec.network,
-    };
-    let stop = Stop::new().map_err(host("prepare to stop the Keep"))?;
-    let growth = Box::new(Full(limit));
-    let server = Server::new(block.window(), streams, growth, stop.clone())
-        .map_err(host("prepare to wait for sockets"))?;
-    let killer = Box::new(Ender { stop: stop.clone(), child: Arc::clone(&child) });
+    // There are no physical addresses, so there is nothing to be given piece by piece.
+    let (window, sizes, tsc_khz) = (block.window(), sizes.at_once(), probe::tsc_khz());
+    let growth = Box::new(Full(sizes.limit));
+    let connected = connect(spec, window, growth, &sizes, tsc_khz, ClaimKind::SgxReport)?;
+    let killer = Box::new(Ender { stop: connected.stop.clone(), child: Arc::clone(&child) });
     let keep = SgxKeep {
         socket,
-        _poller: Poller::new(&server),
-        server,
-        stop,
-        reads_files: boot.seeds,
-        network: spec.network,
+        connected,
         targets: Targets::start().map_err(host("start a thread"))?,
         child,
         block,
@@ -361,18 +310,12 @@ impl Targets {
 
 /// A Keep that is ready to run.
 ///
-/// The order of the fields is the order in which they end: server, poller and process use the block, so it ends
-/// last.
+/// The order of the fields is the order in which they end: what serves it and its process use the block, so it
+/// ends last.
 struct SgxKeep {
     /// As a file, because reading and writing a file takes no further system calls.
     socket: File,
-    _poller: Poller,
-    server: Server,
-    stop: Stop,
-    /// Whether host folders are still to be read.
-    reads_files: bool,
-    /// What sockets it may have.
-    network: Option<NetworkLimits>,
+    connected: Connected,
     targets: Targets,
     child: Arc<Carried>,
     block: Block,
@@ -382,7 +325,7 @@ impl Keep for SgxKeep {
     /// As in the `kvm` backend: on a thread of its own, confined to the system calls that serving takes.
     fn serve(self: Box<Self>) -> Result<Report, BackendError> {
         let thread = std::thread::Builder::new().name("keep".into());
-        let stop = self.stop.clone();
+        let stop = self.connected.stop.clone();
         // What ends the process needs calls that serving does not, so it stays outside.
         let child = Arc::clone(&self.child);
         let thread = thread.spawn(move || self.run()).map_err(host("start a thread"))?;
@@ -399,14 +342,11 @@ impl Keep for SgxKeep {
 
 impl SgxKeep {
     fn run(self) -> Result<Report, BackendError> {
-        let _entered = self.stop.enter();
-        self.confine().map_err(|error| BackendError::Host {
-            what: "confine the thread that serves the Keep".into(),
-            source: io::Error::other(error),
-        })?;
+        let _entered = self.connected.stop.enter();
+        self.connected.confine(Vec::new(), Vec::new())?;
         self.answer(0)?;
         loop {
-            if self.stop.is_requested() {
+            if self.connected.stop.is_requested() {
                 return Err(BackendError::Killed);
             }
             let word = match Word::receive(&self.socket) {
@@ -419,7 +359,7 @@ impl SgxKeep {
             };
             match word {
                 Word::Doorbell => {
-                    if let Some(ended) = self.server.doorbell()? {
+                    if let Some(ended) = self.connected.server.doorbell()? {
                         return self.ended(ended);
                     }
                     self.answer(0)?;
@@ -443,23 +383,13 @@ impl SgxKeep {
 
     fn ended(&self, ended: Ended) -> Result<Report, BackendError> {
         ended.into_result()?;
-        self.server.report()
+        self.connected.server.report()
     }
 
     fn answer(&self, result: u64) -> Result<(), BackendError> {
         (&self.socket).write_all(&result.to_le_bytes()).map_err(|error| BackendError::Keep {
             cause: format!("the process of its enclave is gone: {error}"),
         })
-    }
-
-    fn confine(&self) -> Result<(), FilterError> {
-        let allow = Allow {
-            read_files: self.reads_files,
-            threads: true,
-            network: self.network,
-            ..Allow::default()
-        };
-        Filter::new(&allow)?.install(Scope::Thread)
     }
 }
 

@@ -46,6 +46,7 @@ use std::path::PathBuf;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub use carrier::carry;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 use keep_backend::{Backend, BackendError, Datum, Launched, Measurement, Program, Spec};
 
 /// The backend.
@@ -96,39 +97,10 @@ impl Backend for Sgx {
 }
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-impl Backend for Sgx {
-    fn name(&self) -> &'static str {
-        "sgx"
-    }
-
-    fn is_confidential(&self) -> bool {
-        true
-    }
-
-    fn takes_signatures(&self) -> bool {
-        true
-    }
-
-    fn probe(&self) -> Vec<Datum> {
-        let remedy =
-            "use a machine with Linux on a processor of Intel's with SGX, or another backend";
-        vec![Datum::fail("Linux on x86-64", None, remedy)]
-    }
-
-    fn measure(&self, _: Program) -> Result<Measurement, BackendError> {
-        Err(unavailable())
-    }
-
-    fn launch(&self, _: Spec) -> Result<Launched, BackendError> {
-        Err(unavailable())
-    }
-}
-
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-fn unavailable() -> BackendError {
-    BackendError::Unavailable {
-        backend: "sgx",
-        problem: "it needs Linux on x86-64".into(),
-        remedy: "use the nil backend".into(),
-    }
+impl keep_backend::Elsewhere for Sgx {
+    const NAME: &'static str = "sgx";
+    const IS_CONFIDENTIAL: bool = true;
+    const TAKES_SIGNATURES: bool = true;
+    const REMEDY: &'static str =
+        "use a machine with Linux on a processor of Intel's with SGX, or another backend";
 }

@@ -40,6 +40,7 @@ mod pages;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod processor;
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 use keep_backend::{Backend, BackendError, Datum, Launched, Measurement, Program, Spec};
 
 #[cfg(all(feature = "testing", target_os = "linux", target_arch = "x86_64"))]
@@ -136,34 +137,8 @@ impl Backend for SnpSim {
 }
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-impl Backend for SnpSim {
-    fn name(&self) -> &'static str {
-        Self::NAME
-    }
-
-    fn is_confidential(&self) -> bool {
-        false
-    }
-
-    fn probe(&self) -> Vec<Datum> {
-        let remedy = "use a machine with Linux on x86-64, or the nil backend";
-        vec![Datum::fail("Linux on x86-64", None, remedy)]
-    }
-
-    fn measure(&self, _: Program) -> Result<Measurement, BackendError> {
-        Err(unavailable())
-    }
-
-    fn launch(&self, _: Spec) -> Result<Launched, BackendError> {
-        Err(unavailable())
-    }
-}
-
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-fn unavailable() -> BackendError {
-    BackendError::Unavailable {
-        backend: SnpSim::NAME,
-        problem: "it needs Linux on x86-64".into(),
-        remedy: "use the nil backend".into(),
-    }
+impl keep_backend::Elsewhere for SnpSim {
+    const NAME: &'static str = Self::NAME;
+    const IS_CONFIDENTIAL: bool = false;
+    const TAKES_SIGNATURES: bool = false;
 }

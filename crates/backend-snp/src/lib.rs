@@ -39,6 +39,7 @@ mod processor;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod request;
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 use keep_backend::{Backend, BackendError, Datum, Launched, Measurement, Program, Spec};
 
 /// The backend.
@@ -82,38 +83,9 @@ impl Backend for Snp {
 }
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-impl Backend for Snp {
-    fn name(&self) -> &'static str {
-        "snp"
-    }
-
-    fn is_confidential(&self) -> bool {
-        true
-    }
-
-    fn takes_signatures(&self) -> bool {
-        true
-    }
-
-    fn probe(&self) -> Vec<Datum> {
-        let remedy = "use a machine with Linux on an EPYC of AMD's, or another backend";
-        vec![Datum::fail("Linux on x86-64", None, remedy)]
-    }
-
-    fn measure(&self, _: Program) -> Result<Measurement, BackendError> {
-        Err(unavailable())
-    }
-
-    fn launch(&self, _: Spec) -> Result<Launched, BackendError> {
-        Err(unavailable())
-    }
-}
-
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-fn unavailable() -> BackendError {
-    BackendError::Unavailable {
-        backend: "snp",
-        problem: "it needs Linux on x86-64".into(),
-        remedy: "use the nil backend".into(),
-    }
+impl keep_backend::Elsewhere for Snp {
+    const NAME: &'static str = "snp";
+    const IS_CONFIDENTIAL: bool = true;
+    const TAKES_SIGNATURES: bool = true;
+    const REMEDY: &'static str = "use a machine with Linux on an EPYC of AMD's, or another backend";
 }

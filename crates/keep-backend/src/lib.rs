@@ -12,10 +12,13 @@
 
 #![forbid(unsafe_code)]
 
+mod elsewhere;
+
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use elsewhere::Elsewhere;
 use keep_launch::{Event, Evidence, Report};
 use serde::Serialize;
 

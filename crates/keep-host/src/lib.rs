@@ -12,6 +12,8 @@ pub mod seed;
 #[cfg(target_os = "linux")]
 mod agent;
 #[cfg(target_os = "linux")]
+mod connect;
+#[cfg(target_os = "linux")]
 mod descriptor;
 #[cfg(target_os = "linux")]
 mod ended;
@@ -34,6 +36,8 @@ pub mod testing;
 
 #[cfg(target_os = "linux")]
 pub use agent::{Agent, EventFrames, EventRate};
+#[cfg(target_os = "linux")]
+pub use connect::{Connected, Sizes, connect};
 #[cfg(target_os = "linux")]
 pub use ended::Ended;
 #[cfg(target_os = "linux")]
