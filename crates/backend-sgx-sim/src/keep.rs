@@ -308,7 +308,7 @@ impl Running {
 
     /// Serves the shared block; how the Keep ended, if it did.
     fn doorbell(&mut self) -> Option<Result<Report, BackendError>> {
-        let ended = match self.connected.server.doorbell() {
+        let ended = match self.connected.server.doorbell(0) {
             Ok(ended) => ended,
             Err(error) => return Some(Err(error)),
         };

@@ -359,7 +359,7 @@ impl SgxKeep {
             };
             match word {
                 Word::Doorbell => {
-                    if let Some(ended) = self.connected.server.doorbell()? {
+                    if let Some(ended) = self.connected.server.doorbell(0)? {
                         return self.ended(ended);
                     }
                     self.answer(0)?;

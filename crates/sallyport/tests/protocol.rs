@@ -10,7 +10,9 @@ use sallyport::testing::MemoryWindow;
 use sallyport::*;
 
 fn boot() -> BootInfo {
+        processors: 1,
     BootInfo {
+        processors: 1,
         ram: 8 << 20,
         ram_limit: 4 << 30,
         tsc_khz: 2_500_000,

@@ -95,6 +95,7 @@ pub const fn thread(entry: u64, number: u64) -> Tcs {
         ssa_count: FRAMES as u32,
         entry: entry.wrapping_sub(BASE),
         fs: slot.saturating_add(BLOCK),
+        gs: slot.saturating_add(BLOCK),
         gs: 0,
     }
 }

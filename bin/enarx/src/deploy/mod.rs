@@ -336,6 +336,7 @@ impl Deployment {
             stdio: self.stdio,
             seeds: self.seeds,
             memory: self.memory,
+            processors: self.backend.threads(),
             evidence: self.evidence,
             events: Some(Box::new(move |event| {
                 // Once the workload runs, nothing is compiled any more.

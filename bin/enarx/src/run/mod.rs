@@ -147,6 +147,7 @@ impl Runtime<'_> {
             stdio: self.plan.streams()?,
             seeds: self.plan.seeds.clone(),
             memory: self.args.memory,
+            processors: self.backend.threads(),
             evidence: match network {
                 Some(_) if self.plan.has_steward => self.evidence()?,
                 _ => None,

@@ -373,6 +373,7 @@ impl Trial<'_> {
             stdio: [None, None, None],
             seeds: Vec::new(),
             memory: MEMORY,
+            processors: self.backend.threads(),
             evidence: None,
             events: None,
             network: None,
