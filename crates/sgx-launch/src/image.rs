@@ -96,7 +96,6 @@ pub const fn thread(entry: u64, number: u64) -> Tcs {
         entry: entry.wrapping_sub(BASE),
         fs: slot.saturating_add(BLOCK),
         gs: slot.saturating_add(BLOCK),
-        gs: 0,
     }
 }
 
