@@ -281,6 +281,7 @@ impl Trial<'_> {
             steward: Some(services.steward.clone()),
             network: agent::network(&trust)?,
             memory: MEMORY,
+            processors: 1,
             timeout: Some(PATIENCE),
             stdio: [None, None, None],
             progress,
