@@ -24,8 +24,10 @@ use crate::{HEAP, platform};
 const STACKS: usize = 128 << 10;
 /// How much of that is for exceptions.
 const EXCEPTIONS: u64 = 32 << 10;
-/// How often to look whether a processor has done what it was asked for before it is asked again.
-const PATIENCE: u32 = 100_000;
+/// How often to look for what another processor does before the host is given the time to let it.
+const PATIENCE: u32 = 4096;
+/// How much time that is, in microseconds.
+const PAUSE: u32 = 10;
 
 /// Who is in the kernel and who comes next, as numbers that are drawn at the door.
 static SERVING: AtomicU32 = AtomicU32::new(0);
@@ -66,6 +68,7 @@ pub(crate) fn enter() {
     own(at::OUTSIDE).store(1, SeqCst);
     let mine = DRAWN.fetch_add(1, SeqCst);
     let mut woken = None;
+    let mut patience = PATIENCE;
     loop {
         let serving = SERVING.load(SeqCst);
         if serving == mine {
@@ -75,6 +78,12 @@ pub(crate) fn enter() {
         if waits != 0 && woken != Some(serving) {
             woken = Some(serving);
             wake(waits as usize - 1);
+        }
+        patience -= 1;
+        if patience == 0 {
+            // Whoever is woken meanwhile looks for the reason when it is in.
+            platform::tell(PORT_PARK, PAUSE);
+            patience = PATIENCE;
         }
         spin_loop();
     }
@@ -150,15 +159,15 @@ pub(crate) fn forget() {
     fence(SeqCst);
     for other in (0..others).filter(|other| *other != number()) {
         let flushed = word(other, at::FLUSHED).load(SeqCst);
-        let mut patience = 0;
+        let mut patience = 1;
         while word(other, at::OUTSIDE).load(SeqCst) == 0
             && word(other, at::FLUSHED).load(SeqCst) == flushed
         {
+            patience -= 1;
             if patience == 0 {
                 platform::tell(PORT_INTERRUPT, other as u32);
                 patience = PATIENCE;
             }
-            patience -= 1;
             spin_loop();
         }
     }
