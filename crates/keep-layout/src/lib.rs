@@ -82,6 +82,10 @@ pub const STUB_DATA: u16 = 0x10;
 /// Segment selector of the task state segment.
 pub const TASK_STATE: u16 = 0x40;
 
+/// Most processors of a Keep. The first state of each is in the image and measured, however many the
+/// host then lets run.
+pub const PROCESSORS: u64 = 7;
+
 /// I/O port of the doorbell: "look at the submission ring".
 pub const PORT_DOORBELL: u16 = 0x510;
 /// I/O port on which the ring-0 stub reports an exception that it cannot hand to ring 3.

@@ -540,7 +540,7 @@ pub(crate) fn launch_on(sim: &SgxSim, tricks: &[Trick], steps: Vec<Step>) -> (La
     let all = All::default();
     let results = Arc::clone(&all);
     let mut at = None;
-    let liar = Box::new(move |window: RawWindow| {
+    let liar = Box::new(move |window: RawWindow, _| {
         let next = match at {
             None => 0,
             Some(now) => {
@@ -558,7 +558,7 @@ pub(crate) fn launch_on(sim: &SgxSim, tricks: &[Trick], steps: Vec<Step>) -> (La
     let pages = Pages::new();
     let plan = pages.plan();
     let signature = sign(&plan);
-    let launch = Launch { plan, signature, mappings: mappings(), tcs: THREAD };
+    let launch = Launch { plan, signature, mappings: mappings(), tcs: vec![THREAD] };
     let hostile = Hostile { tricks: tricks.to_vec(), liar: Some(liar) };
     (sim.launch_enclave(launch, spec(), hostile).unwrap(), all)
 }
