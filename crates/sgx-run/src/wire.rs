@@ -15,6 +15,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::time::Duration;
 
 /// Most bytes of a text.
 pub const MAX_TEXT: usize = 1024;
@@ -50,6 +51,13 @@ impl Word {
             Self::Park(value) => (6, &[], value.to_le_bytes()),
             Self::Wake(value) => (7, &[], value.to_le_bytes()),
         }
+    }
+
+    /// To park for so much time at most; `None`: for ever.
+    #[must_use]
+    pub fn park(time: Option<Duration>) -> Self {
+        let nanoseconds = time.and_then(|time| u64::try_from(time.as_nanos()).ok());
+        Self::Park(nanoseconds.unwrap_or(u64::MAX))
     }
 
     /// Sends it.

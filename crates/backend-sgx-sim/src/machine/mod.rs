@@ -333,10 +333,7 @@ impl Host for Outside {
     fn serve(&mut self, operation: Operation) -> Result<u64, Gone> {
         let done = match operation {
             Operation::Doorbell => Err(self.doorbell()?),
-            Operation::Park(time) => {
-                let time = time.map(|time| time.as_nanos()).and_then(|time| time.try_into().ok());
-                Err(self.ask(&Word::Park(time.unwrap_or(u64::MAX)))?)
-            }
+            Operation::Park(time) => Err(self.ask(&Word::park(time))?),
             Operation::Wake(number) => Err(self.ask(&Word::Wake(number))?),
             Operation::Target => {
                 self.target();
