@@ -163,7 +163,7 @@ fn run(
     let (mut rings, mut left) = (0, case.times);
     // How many are answered, and how many the Keep was shown.
     let (mut answered, mut shown) = (0, 0);
-    let liar = Box::new(move |window: RawWindow| {
+    let mut liar = Box::new(move |window: RawWindow| {
         // So slow that the server has no reason to answer without being rung for: it would do so behind
         // the liar's back.
         std::thread::sleep(Duration::from_micros(300));
@@ -189,6 +189,7 @@ fn run(
         spec.network = Some(NetworkLimits::all());
         match place {
             Place::SgxSim => {
+                let liar = Box::new(move |window, _| liar(window));
                 let hostile = Hostile { liar: Some(liar), ..Hostile::default() };
                 sgx_sim().launch_hostile(image, spec, hostile).unwrap()
             }

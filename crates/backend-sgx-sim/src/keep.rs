@@ -3,24 +3,27 @@
 //! A Keep from launch to end, seen from the backend: the machine's process runs it, and is served here.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use keep_backend::{BackendError, ClaimKind, Keep, Launched, Program, Spec};
-use keep_host::{Connected, Sizes, connect};
+use keep_host::{Sizes, connect};
 use keep_image::Image;
 use keep_launch::Report;
 use keep_layout::{IMAGE_PHYS, KERNEL_DATA, MMAP_START, PAGE, SHARED_VIRT};
 use launch_keys::{SgxKey, Sigstruct, sigstruct_date};
 use sgx_guest::page::Rights;
 use sgx_launch::Plan;
-use sgx_launch::image::{Enclave, SLOT, THREADS, config_id};
+use sgx_launch::image::{BASE, Enclave, THREADS, THREADS_END, config_id, thread};
 use sgx_launch::sign::{self, SignError, Terms};
+use sgx_run::serve::{self, End, Serving};
+use sgx_run::wire::Word;
 
 use crate::hostile::Trick;
-use crate::process::{Process, Shared, Until};
+use crate::process::{Process, Shared, Started};
 use crate::setup::{HostMapping, Setup};
-use crate::wire::{GO, Word};
 use crate::{SgxSim, quote};
 
 /// How long a machine may take to launch an enclave: far more than one needs.
@@ -28,8 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Signs where nobody else has: published, so that a signature by it says nothing.
 const SIGNER: &str = include_str!("signer.pem");
 
-/// What a test does to the shared block each time after the Keep's calls were answered.
-pub type Liar = Box<dyn FnMut(sallyport::RawWindow) + Send>;
+/// What a test does to the shared block each time after a processor's calls were answered, whose number it hears.
+pub type Liar = serve::Rang;
 
 /// The image of a program, as built into this executable.
 pub(crate) fn image(program: Program) -> Result<Image<'static>, BackendError> {
@@ -49,8 +52,8 @@ pub struct Launch<'a> {
     pub signature: Vec<u8>,
     /// What the host maps for it.
     pub mappings: Vec<HostMapping>,
-    /// The thread that runs.
-    pub tcs: u64,
+    /// The threads that can run, by the numbers of their processors.
+    pub tcs: Vec<u64>,
 }
 
 impl std::fmt::Debug for Launch<'_> {
@@ -126,10 +129,12 @@ pub(crate) fn launch_image(
         HostMapping { start: KERNEL_DATA, end: MMAP_START, rights: Rights::RW },
         // Which of these can be written and which executed, the enclave says page by page.
         HostMapping { start: MMAP_START, end: THREADS, rights: Rights::RW.or(Rights::RX) },
-        HostMapping { start: THREADS, end: THREADS + SLOT, rights: Rights::RW },
+        HostMapping { start: THREADS, end: THREADS_END, rights: Rights::RW },
     ];
     let image_ram = info.image_end - IMAGE_PHYS;
-    launch(sim, Launch { plan, signature, mappings, tcs: THREADS }, image_ram, spec, hostile)
+    let slot = |number| BASE + thread(0, number).ssa - keep_layout::enclave::SSA;
+    let tcs = (0..spec.processors().into()).map(slot).collect();
+    launch(sim, Launch { plan, signature, mappings, tcs }, image_ram, spec, hostile)
 }
 
 /// Launches an enclave, of which no rule is checked here.
@@ -141,6 +146,8 @@ pub(crate) fn launch(
     hostile: Hostile,
 ) -> Result<Launched, BackendError> {
     let sizes = Sizes::new(image_ram, &spec)?.at_once();
+    let processors = launch.tcs.len();
+    spec.processors = u32::try_from(processors).unwrap_or(u32::MAX);
     let setup = Setup {
         plan: launch.plan,
         signature: &launch.signature,
@@ -153,29 +160,35 @@ pub(crate) fn launch(
     };
     // An enclave takes milliseconds to launch: time enough to see how fast the counter runs.
     let counter = Counter::now();
-    let (mut process, socket, shared) =
-        sim.start.start(&setup.encode()).map_err(host("start the machine of the Keep"))?;
-    ready(&socket, &mut process, spec.program)?;
+    let started = sim.start.start(&setup.encode(), processors);
+    let Started { mut process, control, sockets, shared } =
+        started.map_err(host("start the machine of the Keep"))?;
+    let control = ready(control, &mut process, spec.program)?;
     spec.evidence = spec.evidence.map(|source| quote::quoting(sim.platform, source));
     let (window, growth) = (shared.window(), Box::new(Growth));
     let connected = connect(spec, window, growth, &sizes, counter.khz(), ClaimKind::SgxReport)?;
-    let stop = connected.stop.clone();
-    let keep =
-        SimKeep { process, running: Running { socket, connected, liar: hostile.liar, shared } };
+    let mut serving =
+        Serving::new(connected, sockets).map_err(host("prepare to wake processors"))?;
+    if let Some(liar) = hostile.liar {
+        serving = serving.with_rang(liar);
+    }
+    let stop = serving.stop();
+    let keep = SimKeep { process, control, serving, _shared: shared };
     Ok(Launched { keep: Box::new(keep), killer: Box::new(stop) })
 }
 
 /// Waits until the enclave is launched.
-fn ready(socket: &File, process: &mut Process, program: Program) -> Result<(), BackendError> {
-    let stream = socket.try_clone().map(std::os::fd::OwnedFd::from);
-    let stream = stream.map(std::os::unix::net::UnixStream::from);
-    let stream = stream.map_err(host("wait for the machine of the Keep"))?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(host("wait for the machine of the Keep"))?;
-    let word = Word::read(&stream);
-    // It is a property of the socket, which is the same.
-    stream.set_read_timeout(None).map_err(host("wait for the machine of the Keep"))?;
+fn ready(
+    control: UnixStream,
+    process: &mut Process,
+    program: Program,
+) -> Result<File, BackendError> {
+    let wait = host("wait for the machine of the Keep");
+    control.set_read_timeout(Some(PATIENCE)).map_err(&wait)?;
+    let word = Word::read(&control);
+    control.set_read_timeout(None).map_err(&wait)?;
     match word {
-        Ok(Word::Ready) => Ok(()),
+        Ok(Word::Ready) => Ok(File::from(OwnedFd::from(control))),
         Ok(Word::Refused(problem)) => Err(BackendError::Image { program, problem }),
         Err(error)
             if matches!(
@@ -186,7 +199,7 @@ fn ready(socket: &File, process: &mut Process, program: Program) -> Result<(), B
             Err(BackendError::Keep { cause: process.cause() })
         }
         Ok(_) => Err(BackendError::Keep { cause: "its machine does not launch it".into() }),
-        Err(error) => Err(host("wait for the machine of the Keep")(error)),
+        Err(error) => Err(wait(error)),
     }
 }
 
@@ -234,87 +247,26 @@ impl keep_host::Memory for Growth {
 }
 
 /// A Keep that is ready to run.
-struct SimKeep {
-    process: Process,
-    running: Running,
-}
-
-/// What the serving thread has.
 ///
 /// The order of the fields is the order in which they end: what serves uses the memory, so it ends last.
-struct Running {
-    socket: File,
-    connected: Connected,
-    liar: Option<Liar>,
-    shared: Shared,
-}
-
-/// How it came to an end.
-enum End {
-    /// By a word of somebody.
-    Result(Result<Report, BackendError>),
-    /// The machine is gone without one.
-    Lost,
+struct SimKeep {
+    process: Process,
+    control: File,
+    serving: Serving,
+    _shared: Shared,
 }
 
 impl Keep for SimKeep {
-    /// Runs the Keep on a thread of its own, confined to the system calls that serving takes.
     fn serve(self: Box<Self>) -> Result<Report, BackendError> {
-        let Self { mut process, running } = *self;
-        let thread = std::thread::Builder::new().name("keep".into());
-        let thread = thread.spawn(move || running.run()).map_err(host("start a thread"))?;
-        match thread.join() {
-            Ok(End::Result(result)) => result,
-            Ok(End::Lost) => Err(BackendError::Keep { cause: process.cause() }),
-            Err(_) => {
-                Err(BackendError::Keep { cause: "the thread that served it panicked".into() })
+        let Self { mut process, control, serving, _shared } = *self;
+        match serving.run()? {
+            End::Result(result) => result,
+            End::Lost => {
+                // If it is not gone yet, it has no more to say.
+                process.end();
+                let cause = serve::last_word(&control).unwrap_or_else(|| process.cause());
+                Err(BackendError::Keep { cause })
             }
         }
-    }
-}
-
-impl Running {
-    fn run(mut self) -> End {
-        let stop = self.connected.stop.clone();
-        let _entered = stop.enter();
-        if let Err(error) = self.connected.confine(Vec::new(), Vec::new()) {
-            return End::Result(Err(error));
-        }
-        loop {
-            if stop.is_requested() {
-                return End::Result(Err(BackendError::Killed));
-            }
-            if self.socket.write_all(&GO).is_err() {
-                return End::Lost;
-            }
-            match Word::read(Until { socket: &self.socket, stop: &stop }) {
-                Ok(Word::Doorbell) => {
-                    if let Some(result) = self.doorbell() {
-                        return End::Result(result);
-                    }
-                }
-                Ok(Word::Broken(cause)) => return End::Result(Err(BackendError::Keep { cause })),
-                Err(_) if stop.is_requested() => {
-                    return End::Result(Err(BackendError::Killed));
-                }
-                Err(error) if error.kind() != io::ErrorKind::InvalidData => return End::Lost,
-                Ok(_) | Err(_) => {
-                    let cause = "its machine says what makes no sense".into();
-                    return End::Result(Err(BackendError::Keep { cause }));
-                }
-            }
-        }
-    }
-
-    /// Serves the shared block; how the Keep ended, if it did.
-    fn doorbell(&mut self) -> Option<Result<Report, BackendError>> {
-        let ended = match self.connected.server.doorbell(0) {
-            Ok(ended) => ended,
-            Err(error) => return Some(Err(error)),
-        };
-        if let Some(liar) = &mut self.liar {
-            liar(self.shared.window());
-        }
-        ended.map(|ended| ended.into_result().and_then(|()| self.connected.server.report()))
     }
 }

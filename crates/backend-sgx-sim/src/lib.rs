@@ -12,7 +12,7 @@
 //! | `probe` | what the machine lacks, and what to do about it |
 //! | `keep` | a running Keep, seen from here |
 //! | `process` | the machine's process: started, ended |
-//! | `setup`, `wire` | what is said to it at the start, and later |
+//! | `setup` | what is said to it at the start; later, `sgx_run::wire` |
 //! | `platform`, `quote` | secrets of a synthetic platform, and its quoting enclave |
 //! | `machine` | the machine itself |
 //! | `hostile` | what a hostile host can do to a Keep, for tests |
@@ -59,8 +59,6 @@ mod ranges;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[cfg_attr(not(feature = "testing"), allow(unreachable_pub, reason = "tests reach more"))]
 mod setup;
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-mod wire;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 use keep_backend::{Backend, BackendError, Datum, Launched, Measurement, Program, Spec};
@@ -211,6 +209,10 @@ mod backend {
     impl Backend for SgxSim {
         fn name(&self) -> &'static str {
             Self::NAME
+        }
+
+        fn threads(&self) -> u32 {
+            keep_backend::host_processors()
         }
 
         fn is_confidential(&self) -> bool {

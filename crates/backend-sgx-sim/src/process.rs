@@ -7,7 +7,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::net::UnixStream;
@@ -15,7 +15,6 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use keep_host::Stop;
 use keep_layout::{CHUNK, SHARED_SIZE};
 use sallyport::RawWindow;
 
@@ -31,8 +30,8 @@ pub(crate) struct Start {
 pub(crate) struct Process(Child);
 
 impl Start {
-    /// Starts it with what it is to launch.
-    pub(crate) fn start(&self, setup: &[u8]) -> io::Result<(Process, File, Shared)> {
+    /// Starts it with what it is to launch, and with so many processors.
+    pub(crate) fn start(&self, setup: &[u8], processors: usize) -> io::Result<Started> {
         let memory = memory(setup)?;
         let shared = Shared::new(&memory)?;
         let (ours, theirs) = UnixStream::pair()?;
@@ -46,12 +45,39 @@ impl Start {
             // A terminal sends its signals to the whole group: what they mean is for us to say.
             .process_group(0)
             .spawn()?;
-        Ok((Process(child), File::from(OwnedFd::from(ours)), shared))
+        let process = Process(child);
+        let mut sockets = Vec::new();
+        let mut theirs = Vec::new();
+        for _ in 0..processors {
+            let (near, far) = UnixStream::pair()?;
+            sockets.push(File::from(OwnedFd::from(near)));
+            theirs.push(File::from(OwnedFd::from(far)));
+        }
+        sgx_run::pass::send(&ours, &theirs)?;
+        Ok(Started { process, control: ours, sockets, shared })
     }
 }
 
+/// A machine that was started.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) process: Process,
+    /// The process's socket: how its launch went, and its last word.
+    pub(crate) control: UnixStream,
+    /// Its processors'.
+    pub(crate) sockets: Vec<File>,
+    pub(crate) shared: Shared,
+}
+
 impl Process {
-    /// Why it ended, when it has closed its socket without a word.
+    /// Ends it.
+    pub(crate) fn end(&mut self) {
+        // It may have ended by itself; there is nobody to tell of anything else.
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+
+    /// Why it ended, when it has closed its sockets without a word.
     pub(crate) fn cause(&mut self) -> String {
         match self.0.wait().map(|status| status.signal()) {
             Ok(Some(signal)) => format!("its machine was ended by signal {signal}"),
@@ -62,9 +88,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself; there is nobody to tell of anything else.
-        _ = self.0.kill();
-        _ = self.0.wait();
+        self.end();
     }
 }
 
@@ -137,21 +161,5 @@ impl Drop for Shared {
     fn drop(&mut self) {
         // SAFETY: this very mapping was made in `new`, and nothing holds a pointer into it any more.
         unsafe { libc::munmap(self.raw, RESERVED) };
-    }
-}
-
-/// Reads from the machine until the Keep is to end.
-pub(crate) struct Until<'a> {
-    pub(crate) socket: &'a File,
-    pub(crate) stop: &'a Stop,
-}
-
-impl Read for Until<'_> {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        if self.stop.is_requested() {
-            return Err(io::Error::from(io::ErrorKind::ConnectionAborted));
-        }
-        let mut socket = self.socket;
-        socket.read(bytes)
     }
 }

@@ -39,8 +39,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) limit: u64,
     /// Where the shared block is mapped.
     pub(crate) shared: u64,
-    /// The thread that runs.
-    pub(crate) tcs: u64,
+    /// The threads that run, by the numbers of their processors.
+    pub(crate) tcs: Vec<u64>,
     pub(crate) mappings: Vec<HostMapping>,
     pub(crate) tricks: Vec<Trick>,
 }
@@ -49,9 +49,10 @@ impl Setup<'_> {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let (mappings, tricks) = (&self.mappings, &self.tricks);
         let regions = self.plan.regions();
-        let counts = [mappings.len(), tricks.len(), regions.len()].map(|count| count as u64);
-        let mut words = vec![MAGIC, self.limit, self.shared, self.tcs];
-        words.extend(counts);
+        let counts = [self.tcs.len(), mappings.len(), tricks.len(), regions.len()];
+        let mut words = vec![MAGIC, self.limit, self.shared];
+        words.extend(counts.map(|count| count as u64));
+        words.extend(&self.tcs);
         words.extend(mappings.iter().flat_map(|m| [m.start, m.end, m.rights.bits()]));
         words.extend(tricks.iter().flat_map(|trick| trick.to_words()));
         for region in regions {
@@ -86,10 +87,15 @@ impl<'a> Setup<'a> {
     pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, SetupError> {
         const D: SetupError = SetupError::Damaged;
         let mut rest = Rest(bytes);
-        let [magic, limit, shared, tcs, mapping_count, trick_count, region_count] = rest.words()?;
-        if magic != MAGIC || mapping_count.max(trick_count).max(region_count) > MANY {
+        let [magic, limit, shared] = rest.words()?;
+        let counts: [u64; 4] = rest.words()?;
+        if magic != MAGIC || counts.iter().any(|count| *count > MANY) {
             return Err(D);
         }
+        let [tcs_count, mapping_count, trick_count, region_count] = counts;
+        let tcs = (0..tcs_count)
+            .map(|_| rest.words().map(|[tcs]| tcs))
+            .collect::<Result<_, SetupError>>()?;
         let mappings = (0..mapping_count)
             .map(|_| {
                 let [start, end, rights] = rest.words()?;

@@ -2,24 +2,28 @@
 
 //! The process that an enclave lives in.
 //!
-//! It begins with nothing but a socket to the host agent (descriptor 0) and the shared block (descriptor 1),
-//! loads the enclave out of its own executable, gives up all system calls but those below, and enters. From
-//! then on it does what the enclave asks for: page changes by the driver, everything else by the host agent. If
-//! that one ends, so does the carrier.
+//! It begins with nothing but a socket to the host agent (descriptor 0) and the shared block (descriptor 1), is
+//! given a socket for each processor, loads the enclave out of its own executable, and starts a thread for each
+//! processor that the Keep may have. It gives up all system calls but those below, and each thread waits at its
+//! socket until the host agent starts it; then it enters. From then on it does what the enclave asks for: page
+//! changes by the driver, everything else by the host agent. The first thread that cannot go on ends the carrier;
+//! if the host agent ends, so does the carrier.
 //!
 //! | addresses | what the carrier maps | rights |
 //! |---|---|---|
 //! | text | the enclave's device | R+X |
 //! | data and what follows it, up to the mmap area | the enclave's device | R+W |
 //! | mmap area and the kernel's own memory | the enclave's device | R+W+X |
-//! | the first thread's slot | the enclave's device | R+W |
+//! | the threads' slots | the enclave's device | R+W |
 //! | `SHARED_VIRT` | the shared block | R+W |
 //!
 //! These rights are no boundary: those that count the processor keeps with each page of the enclave.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsRawFd, FromRawFd};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use keep_backend::Program;
 use keep_host::{Allow, Filter, Scope};
@@ -27,12 +31,13 @@ use keep_image::Image;
 use keep_layout::{KERNEL_DATA, MMAP_START, SHARED_SIZE, SHARED_VIRT};
 use launch_keys::Sigstruct;
 use sgx_guest::page::Rights;
-use sgx_launch::image::{BASE, Enclave, SIZE, SLOT, THREADS};
+use sgx_launch::image::{BASE, Enclave, SIZE, SLOT, THREADS, THREADS_END};
 use sgx_launch::{driver as numbers, sign};
-use sgx_run::{Broken, Host, Operation, Pages};
+use sgx_run::wire::{self, Word};
+use sgx_run::{Broken, Host, Operation, Pages, pass};
 
 use crate::driver::{self, Change, linux};
-use crate::wire::{Setup, Word};
+use crate::wire::Setup;
 use crate::{probe, vdso};
 
 /// The carrier: call it before anything else in a process that was started for it, and end after it.
@@ -49,12 +54,12 @@ pub fn carry() -> u8 {
             Ok(()) => 0,
             Err(cause) => told(&socket, &Word::Broken(cause)),
         },
-        Err(cause) => told(&socket, &Word::Failed(cause)),
+        Err(cause) => told(&socket, &Word::Refused(cause)),
     }
 }
 
 fn told(socket: &File, word: &Word) -> u8 {
-    if word.send(socket).is_err() {
+    if word.write(socket).is_err() {
         tracing::debug!(?word, "nobody hears what a carrier says");
     }
     1
@@ -63,6 +68,8 @@ fn told(socket: &File, word: &Word) -> u8 {
 struct Loaded {
     device: linux::Enclave,
     enter: sgx_run::Enter,
+    /// By the processors' numbers.
+    sockets: Vec<File>,
 }
 
 /// From nothing to an enclave that can be entered.
@@ -71,6 +78,7 @@ fn load(socket: &File) -> Result<Loaded, String> {
     // The agent's thread that started this process waits for it; when it is gone, nobody does.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .map_err(|error| text(&error))?;
+    let sockets = pass::receive(socket).map_err(|error| text(&error))?;
     let setup = Setup::receive(socket).map_err(|error| text(&error))?;
     let bytes = match setup.program {
         Program::Compiler => keep_programs::COMPILER_IMAGE,
@@ -96,7 +104,7 @@ fn load(socket: &File) -> Result<Loaded, String> {
             numbers::DEVICE
         )
     })?;
-    Ok(Loaded { device, enter })
+    Ok(Loaded { device, enter, sockets })
 }
 
 fn map_all(device: &linux::Enclave, text_start: u64) -> io::Result<()> {
@@ -105,7 +113,7 @@ fn map_all(device: &linux::Enclave, text_start: u64) -> io::Result<()> {
         (text_start, KERNEL_DATA, r | x),
         (KERNEL_DATA, MMAP_START, r | w),
         (MMAP_START, THREADS, r | w | x),
-        (THREADS, THREADS + SLOT, r | w),
+        (THREADS, THREADS_END, r | w),
     ] {
         // SAFETY: addresses of the enclave, of which this process uses none: its own mappings are above them,
         // since it is position-independent.
@@ -139,52 +147,78 @@ const IOCTLS: [u32; 3] =
     [numbers::RESTRICT_PERMISSIONS, numbers::MODIFY_TYPES, numbers::REMOVE_PAGES];
 
 /// Enters the enclave until the host agent has enough, or the Keep is broken.
-fn run(loaded: Loaded, socket: &File) -> Result<(), String> {
-    let Loaded { device, enter } = loaded;
+fn run(loaded: Loaded, control: &File) -> Result<(), String> {
+    let Loaded { device, enter, sockets } = loaded;
+    let device = Arc::new(Mutex::new(device));
+    let (ends, end) = channel();
+    let (settles, settled) = channel();
+    let count = sockets.len();
+    for (number, socket) in sockets.into_iter().enumerate() {
+        let carrier = Carrier { device: Arc::clone(&device), socket };
+        let tcs = BASE + THREADS + SLOT * number as u64;
+        let (settles, ends): (Sender<()>, Sender<_>) = (settles.clone(), ends.clone());
+        let thread = std::thread::Builder::new().name("processor".into()).spawn(move || {
+            _ = settles.send(());
+            _ = ends.send(carrier.run(enter, tcs));
+        });
+        thread.map_err(|error| format!("cannot start a thread for a processor: {error}"))?;
+    }
+    // How a thread starts is not among what this process may do later.
+    for _ in 0..count {
+        settled.recv().map_err(|error| error.to_string())?;
+    }
     let allow = Allow { ioctls: IOCTLS.to_vec(), ..Allow::default() };
     Filter::new(&allow)
         .and_then(|filter| filter.install(Scope::Process))
         .map_err(|error| format!("cannot confine the process of the enclave: {error}"))?;
-    let mut carrier = Carrier { device, socket };
-    match carrier.ask(&Word::Ready) {
-        Ok(0) => {}
-        _ => return Ok(()),
+    if Word::Ready.write(control).is_err() {
+        return Ok(());
     }
-    // SAFETY: `enter` is the kernel's own; the first slot begins with a thread of the enclave that was loaded,
-    // and nobody else enters it. The process has nothing that the Keep must not write: the host agent takes
-    // what comes from it as the Keep's word.
-    let broken = unsafe { sgx_run::run(enter, BASE + THREADS, &mut carrier) };
-    match broken {
-        Broken::Ended(()) => Ok(()),
-        other => Err(other.to_string()),
+    // The first that ends ends all: the process ends with the thread that waits here.
+    end.recv().unwrap_or(Ok(()))
+}
+
+/// What serves a processor in this process.
+struct Carrier {
+    /// The driver refuses a request while another one is under way (`EBUSY`), so they come one by one.
+    device: Arc<Mutex<linux::Enclave>>,
+    socket: File,
+}
+
+impl Carrier {
+    /// Runs the thread of the enclave, once the host agent starts the processor.
+    fn run(mut self, enter: sgx_run::Enter, tcs: u64) -> Result<(), String> {
+        if wire::answered(&self.socket).is_err() {
+            return Ok(());
+        }
+        // SAFETY: `enter` is the kernel's own; `tcs` is a thread of the enclave that was loaded. The process has
+        // nothing that the Keep must not write: the host agent takes what comes from it as the Keep's word.
+        let broken = unsafe { sgx_run::run(enter, tcs, &mut self) };
+        match broken {
+            Broken::Ended(()) => Ok(()),
+            other => Err(other.to_string()),
+        }
+    }
+
+    fn ask(&self, word: &Word) -> Result<u64, ()> {
+        wire::ask(&self.socket, word).map_err(|_| ())
+    }
+
+    fn change(&self, pages: Pages, change: Change) -> u64 {
+        let mut device = self.device.lock().unwrap_or_else(PoisonError::into_inner);
+        driver::change(&mut *device, pages.address, pages.length, SIZE, change)
     }
 }
 
-struct Carrier<'a> {
-    device: linux::Enclave,
-    socket: &'a File,
-}
-
-impl Carrier<'_> {
-    fn ask(&mut self, word: &Word) -> io::Result<u64> {
-        word.send(self.socket)?;
-        let mut answer = [0; 8];
-        (&mut &*self.socket).read_exact(&mut answer)?;
-        Ok(u64::from_le_bytes(answer))
-    }
-
-    fn change(&mut self, pages: Pages, change: Change) -> u64 {
-        driver::change(&mut self.device, pages.address, pages.length, SIZE, change)
-    }
-}
-
-impl Host for Carrier<'_> {
+impl Host for Carrier {
     type End = ();
 
     fn serve(&mut self, operation: Operation) -> Result<u64, ()> {
         Ok(match operation {
-            Operation::Doorbell => self.ask(&Word::Doorbell).map_err(|_| ())?,
-            Operation::Target => self.ask(&Word::Target).map_err(|_| ())?,
+            Operation::Doorbell => self.ask(&Word::Doorbell)?,
+            Operation::Target => self.ask(&Word::Target)?,
+            Operation::Park(time) => self.ask(&Word::park(time))?,
+            Operation::Wake(number) => self.ask(&Word::Wake(number))?,
             // The driver forgets what the page tables allowed, and page faults map anew by what the processor
             // keeps with the page; so there is nothing to do in the carrier's own mapping.
             Operation::Restrict(pages, rights) => self.change(pages, Change::Restrict(rights)),

@@ -4,19 +4,19 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use keep_backend::{
-    BackendError, ClaimKind, Keep, Killer, Launched, Measurement, Program, Signatures, Spec,
+    BackendError, ClaimKind, Keep, Launched, Measurement, Program, Signatures, Spec,
 };
-use keep_host::{Connected, Ended, Sizes, Stop, connect};
+use keep_host::{Sizes, connect};
 use keep_image::Image;
 use keep_launch::{Launch, Report};
 use keep_layout::{IMAGE_PHYS, SHARED_SIZE};
@@ -25,10 +25,13 @@ use sallyport::{RawWindow, Window};
 use sgx_launch::image::{Enclave, config_id};
 use sgx_launch::sign::{self, SignError, Terms};
 use sgx_launch::{Plan, driver as numbers};
+use sgx_run::pass;
+use sgx_run::serve::{self, End, Serving};
+use sgx_run::wire::Word;
 
 use crate::aesm::Aesm;
 use crate::probe;
-use crate::wire::{SIGSTRUCT, Setup, Word};
+use crate::wire::{SIGSTRUCT, Setup};
 
 /// How long a carrier may take to load an enclave.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -139,25 +142,30 @@ pub(crate) fn launch(
 
     let sizes = Sizes::new(image.info().image_end - IMAGE_PHYS, &spec)?;
     let block = Block::new().map_err(host("make the block that Keep and host share"))?;
-    let (socket, theirs) = UnixStream::pair().map_err(host("make a pair of sockets"))?;
-    let child = start(carrier, theirs, &block).map_err(host("start a process for the enclave"))?;
-    let child = Arc::new(Carried(Mutex::new(child)));
+    let (control, theirs) = UnixStream::pair().map_err(host("make a pair of sockets"))?;
+    let mut child =
+        start(carrier, theirs, &block).map_err(host("start a process for the enclave"))?;
     let setup = Setup { program, config_id: config_id(workload), signature };
-    ready(&socket, &setup, &child)?;
-    let socket = File::from(OwnedFd::from(socket));
+    let sockets = ready(&control, &setup, spec.processors(), &mut child)?;
+    let control = File::from(OwnedFd::from(control));
 
     // There are no physical addresses, so there is nothing to be given piece by piece.
     let (window, sizes, tsc_khz) = (block.window(), sizes.at_once(), probe::tsc_khz());
     let growth = Box::new(Full(sizes.limit));
     let connected = connect(spec, window, growth, &sizes, tsc_khz, ClaimKind::SgxReport)?;
-    let killer = Box::new(Ender { stop: connected.stop.clone(), child: Arc::clone(&child) });
-    let keep = SgxKeep {
-        socket,
-        connected,
-        targets: Targets::start().map_err(host("start a thread"))?,
-        child,
-        block,
-    };
+    let targets = Mutex::new(Targets::start().map_err(host("start a thread"))?);
+    let serving = Serving::new(connected, sockets)
+        .map_err(host("prepare to wake processors"))?
+        .with_target(Box::new(move |window| {
+            let targets = targets.lock().unwrap_or_else(PoisonError::into_inner);
+            let target = targets.get();
+            if let Some(target) = &target {
+                window.write(sgx_run::TARGET, &**target);
+            }
+            if target.is_some() { 0 } else { libc::ENXIO as u64 }
+        }));
+    let killer = Box::new(serving.stop());
+    let keep = SgxKeep { serving, control, child, _block: block };
     Ok(Launched { keep: Box::new(keep), killer })
 }
 
@@ -167,7 +175,7 @@ fn start(
     carrier: Option<&(PathBuf, Vec<OsString>)>,
     socket: UnixStream,
     block: &Block,
-) -> io::Result<Child> {
+) -> io::Result<Carried> {
     let (path, arguments) =
         carrier.ok_or_else(|| io::Error::other("nobody knows where this executable is"))?;
     Command::new(path)
@@ -178,34 +186,51 @@ fn start(
         .stderr(Stdio::inherit())
         .process_group(0)
         .spawn()
+        .map(Carried)
 }
 
-/// Sends the setup, and waits until the enclave is there.
-fn ready(socket: &UnixStream, setup: &Setup, child: &Carried) -> Result<(), BackendError> {
-    let word = socket
-        .set_read_timeout(Some(PATIENCE))
-        .and_then(|()| setup.send(socket))
-        .and_then(|()| Word::receive(socket))
-        .and_then(|word| socket.set_read_timeout(None).map(|()| word));
+/// Sends the setup, waits until the enclave is there, and gives the sockets of its processors.
+fn ready(
+    control: &UnixStream,
+    setup: &Setup,
+    processors: u32,
+    child: &mut Carried,
+) -> Result<Vec<File>, BackendError> {
+    let word = sockets(processors).and_then(|(ours, theirs)| {
+        control.set_read_timeout(Some(PATIENCE))?;
+        pass::send(control, &theirs)?;
+        setup.send(control)?;
+        let word = Word::read(control)?;
+        control.set_read_timeout(None)?;
+        Ok((word, ours))
+    });
     let problem = match word {
-        Ok(Word::Ready) => return Ok(()),
-        Ok(Word::Failed(problem)) => problem,
-        Ok(other) => format!("its process said {other:?} before the enclave was there"),
+        Ok((Word::Ready, ours)) => return Ok(ours),
+        Ok((Word::Refused(problem), _)) => problem,
+        Ok((other, _)) => format!("its process said {other:?} before the enclave was there"),
         Err(error) => format!("its process does not answer: {error}"),
     };
-    child.kill();
+    child.end();
     let source = io::Error::other(problem);
     Err(BackendError::Host { what: "launch the Keep as an enclave".into(), source })
 }
 
+/// Pairs of sockets, one for each processor.
+fn sockets(count: u32) -> io::Result<(Vec<File>, Vec<File>)> {
+    let file = |stream| File::from(OwnedFd::from(stream));
+    let pairs: io::Result<Vec<_>> = (0..count)
+        .map(|_| UnixStream::pair().map(|(ours, theirs)| (file(ours), file(theirs))))
+        .collect();
+    Ok(pairs?.into_iter().unzip())
+}
+
 /// The process that an enclave lives in; it ends with this value.
-struct Carried(Mutex<Child>);
+struct Carried(Child);
 
 impl Carried {
-    fn kill(&self) {
-        let mut child = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn end(&mut self) {
         // It may have ended by itself.
-        if let Err(error) = child.kill().and_then(|()| child.wait().map(|_| ())) {
+        if let Err(error) = self.0.kill().and_then(|()| self.0.wait().map(|_| ())) {
             tracing::debug!(%error, "cannot end the process of an enclave");
         }
     }
@@ -213,19 +238,7 @@ impl Carried {
 
 impl Drop for Carried {
     fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-struct Ender {
-    stop: Stop,
-    child: Arc<Carried>,
-}
-
-impl Killer for Ender {
-    fn kill(&self) {
-        self.child.kill();
-        self.stop.request();
+        self.end();
     }
 }
 
@@ -313,83 +326,25 @@ impl Targets {
 /// The order of the fields is the order in which they end: what serves it and its process use the block, so it
 /// ends last.
 struct SgxKeep {
-    /// As a file, because reading and writing a file takes no further system calls.
-    socket: File,
-    connected: Connected,
-    targets: Targets,
-    child: Arc<Carried>,
-    block: Block,
+    serving: Serving,
+    control: File,
+    child: Carried,
+    _block: Block,
 }
 
 impl Keep for SgxKeep {
-    /// As in the `kvm` backend: on a thread of its own, confined to the system calls that serving takes.
     fn serve(self: Box<Self>) -> Result<Report, BackendError> {
-        let thread = std::thread::Builder::new().name("keep".into());
-        let stop = self.connected.stop.clone();
-        // What ends the process needs calls that serving does not, so it stays outside.
-        let child = Arc::clone(&self.child);
-        let thread = thread.spawn(move || self.run()).map_err(host("start a thread"))?;
-        let result = thread.join().unwrap_or_else(|_| {
-            Err(BackendError::Keep { cause: "the thread that served it panicked".into() })
-        });
-        child.kill();
-        if stop.is_requested() && result.is_err() {
-            return Err(BackendError::Killed);
-        }
-        result
-    }
-}
-
-impl SgxKeep {
-    fn run(self) -> Result<Report, BackendError> {
-        let _entered = self.connected.stop.enter();
-        self.connected.confine(Vec::new(), Vec::new())?;
-        self.answer(0)?;
-        loop {
-            if self.connected.stop.is_requested() {
-                return Err(BackendError::Killed);
-            }
-            let word = match Word::receive(&self.socket) {
-                Ok(word) => word,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    let cause = format!("the process of its enclave is gone: {error}");
-                    return Err(BackendError::Keep { cause });
-                }
-            };
-            match word {
-                Word::Doorbell => {
-                    if let Some(ended) = self.connected.server.doorbell(0)? {
-                        return self.ended(ended);
-                    }
-                    self.answer(0)?;
-                }
-                Word::Target => {
-                    let target = self.targets.get();
-                    if let Some(target) = &target {
-                        self.block.window().write(sgx_run::TARGET, &**target);
-                    }
-                    let result = if target.is_some() { 0 } else { libc::ENXIO as u64 };
-                    self.answer(result)?;
-                }
-                Word::Broken(cause) => return Err(BackendError::Keep { cause }),
-                Word::Ready | Word::Failed(_) => {
-                    let cause = "the process of its enclave says what it cannot say now".into();
-                    return Err(BackendError::Keep { cause });
-                }
+        let Self { serving, control, mut child, _block } = *self;
+        match serving.run()? {
+            End::Result(result) => result,
+            End::Lost => {
+                // If it is not gone yet, it has no more to say.
+                child.end();
+                let gone = || "the process of its enclave is gone".to_owned();
+                let cause = serve::last_word(&control).unwrap_or_else(gone);
+                Err(BackendError::Keep { cause })
             }
         }
-    }
-
-    fn ended(&self, ended: Ended) -> Result<Report, BackendError> {
-        ended.into_result()?;
-        self.connected.server.report()
-    }
-
-    fn answer(&self, result: u64) -> Result<(), BackendError> {
-        (&self.socket).write_all(&result.to_le_bytes()).map_err(|error| BackendError::Keep {
-            cause: format!("the process of its enclave is gone: {error}"),
-        })
     }
 }
 

@@ -49,8 +49,11 @@ pub trait Platform {
 
     /// The number of the processor that this runs on.
     fn processor() -> usize;
-    /// Lets a processor go on, if it sleeps or when it next does. The first time that starts it.
+    /// Lets a processor go on, if it sleeps or when it next does.
     fn wake(number: usize);
+    /// The same for one that may not have been started yet, and then is. Its stacks are these
+    /// [`STACKS`](crate::threads::STACKS) bytes.
+    fn start(number: usize, stacks: u64);
     /// Whether another processor waits for the kernel.
     fn is_wanted() -> bool;
     /// Says that the processor is about to wait for the host with the kernel in hand, or has come

@@ -14,7 +14,8 @@
 //! 0x2000_0000_0000                     the end; everything above is the host's
 //! ```
 //!
-//! A thread has a slot of [`SLOT`] bytes:
+//! Each processor of a Keep is a thread there. There are always [`PROCESSORS`], all measured, however
+//! many a Keep is launched with; number `k` has the [`SLOT`] bytes from `THREADS + k * SLOT` on:
 //!
 //! | offset | pages | what | rights |
 //! |---|---|---|---|
@@ -22,14 +23,18 @@
 //! | [`SSA`] | 2 | state save areas, one page each | R+W |
 //! | 3 | 1 | nothing: a guard | - |
 //! | [`STACK`] | 4 | stack of the start, and of what runs on top of an interrupted kernel | R+W |
-//! | [`BLOCK`] | 1 | thread block; FS points to it when the enclave is entered | R+W |
+//! | [`BLOCK`] | 1 | thread block; FS and GS point to it when the enclave is entered | R+W |
 //! | 9 | 7 | nothing | - |
 //!
-//! The first two words of a thread block are measured content: its own address, by which the kernel
-//! finds out that the enclave is where it was linked for, and the address of the
-//! [`StartInfo`](crate::StartInfo). The others are the kernel's.
+//! Three words of a thread block are measured content, and the others are the kernel's:
+//!
+//! | word | content |
+//! |---|---|
+//! | 0 | its own address, by which the kernel finds out that the enclave is where it was linked for |
+//! | 1 | the address of the [`StartInfo`](crate::StartInfo) for the first thread, 0 for all others |
+//! | [`NUMBER`] | the thread's number |
 
-use crate::{PAGE, SHARED_VIRT};
+use crate::{PAGE, PROCESSORS, SHARED_VIRT};
 
 /// End of an enclave's addresses, which begin at 0.
 pub const SIZE: u64 = 1 << 45;
@@ -48,7 +53,10 @@ pub const FRAMES: u64 = 2;
 pub const STACK: u64 = 4 * PAGE;
 /// Where the stack ends and the thread block begins in a slot.
 pub const BLOCK: u64 = 8 * PAGE;
+/// Word of a thread block that holds the thread's number.
+pub const NUMBER: usize = 9;
 /// Where the host writes who shall be able to check a report (`TARGETINFO`), in the shared block.
 pub const TARGET_INFO: u64 = 0x3000;
 
-const _: () = assert!(MMAP_END < THREADS && THREADS < SIZE && SIZE <= SHARED_VIRT);
+const _: () = assert!(MMAP_END < THREADS && THREADS + PROCESSORS * SLOT < SIZE);
+const _: () = assert!(SIZE <= SHARED_VIRT);

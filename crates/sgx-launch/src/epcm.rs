@@ -295,6 +295,13 @@ impl Epcm {
         self.threads.remove(&tcs).is_some()
     }
 
+    /// Interrupts all threads that are inside, and resumes them at once.
+    pub fn interrupt_all(&mut self) {
+        for entered in self.threads.values_mut() {
+            *entered = self.cycle;
+        }
+    }
+
     /// Whether all threads have left that may know a page as it was in that cycle.
     fn tracked(&self, changed: u64) -> bool {
         self.cycle > changed && self.threads.values().all(|entered| *entered > changed)

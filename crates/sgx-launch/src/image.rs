@@ -41,16 +41,16 @@
 //! | `PageKind::Text` | a region of `SecInfo::reg(Rights::RX)`, measured |
 //! | `PageKind::Data` | a region of `SecInfo::reg(Rights::RW)`, measured |
 //! | page of start information (`cpu.rs`, `info_page`) | as it is, among the data; GDT, TSS and IDT in it are dead bytes there |
-//! | `Start` (`cpu.rs`) | the first thread's `TCS`; of the registers only RIP counts, for the host chooses all others at each entry |
+//! | `Start` (`cpu.rs`) | the threads' `TCS`; of the registers only RIP counts, for the host chooses all others at each entry |
 //! | `blob.rs` | unchanged: the plan is made from the decoded image |
 //!
 //! The kernel's text has no constants of its own page: they are readable and executable on each backend.
 //!
 //! # Threads
 //!
-//! [`keep_layout::enclave`] has the map of a thread's slot. The first slot is in the plan, measured, after
-//! text and data ([`thread`], [`block`]). A Keep has one thread; further ones would come while it runs: the
-//! enclave awaits and accepts the pages, writes the `TCS`, asks for `EMODT` and accepts that.
+//! [`keep_layout::enclave`] has the map of a thread's slot. All slots are in the plan, measured, after text and
+//! data ([`thread`], [`block`]), as many as a Keep can have processors: which of them the host ever enters is
+//! not measured.
 //!
 //! # Sizes
 //!
@@ -58,9 +58,9 @@
 //! is about a thousand pages and 5.3 MB of SHA-256.
 
 use keep_image::{Image, PageKind};
-use keep_layout::enclave::{BLOCK, FRAMES, SSA, STACK};
+use keep_layout::enclave::{BLOCK, FRAMES, NUMBER, SSA, STACK};
 pub use keep_layout::enclave::{MMAP_END, SIZE, SLOT, THREADS};
-use keep_layout::{KERNEL_TEXT, MMAP_START, PROGRAM_START, SHARED_SIZE, SHARED_VIRT};
+use keep_layout::{KERNEL_TEXT, MMAP_START, PROCESSORS, PROGRAM_START, SHARED_SIZE, SHARED_VIRT};
 use sgx_guest::attributes::{KEEP_MISC, KEEP_XFRM};
 use sgx_guest::page::{PAGE, Rights, SecInfo, Tcs};
 use sgx_guest::range::Elrange;
@@ -71,8 +71,8 @@ use crate::secs::Secs;
 
 /// First address of a Keep's enclave.
 pub const BASE: u64 = 0;
-/// More threads than that an enclave has no slots for.
-pub const MAX_THREADS: u64 = 4096;
+/// First address behind the threads' slots.
+pub const THREADS_END: u64 = THREADS + PROCESSORS * SLOT;
 
 const _: () = {
     // The kernel's map of a thread has one page for each frame.
@@ -81,7 +81,7 @@ const _: () = {
     assert!(matches!(elrange, Some(range) if range.outside_words(SHARED_VIRT, SHARED_SIZE)));
     assert!(BASE < PROGRAM_START && PROGRAM_START < KERNEL_TEXT && KERNEL_TEXT < MMAP_START);
     assert!(MMAP_START < MMAP_END && MMAP_END <= THREADS);
-    assert!(THREADS + MAX_THREADS * SLOT <= BASE + SIZE);
+    assert!(THREADS_END <= BASE + SIZE);
     assert!(SHARED_VIRT + SHARED_SIZE <= 1 << 46);
 };
 
@@ -89,23 +89,28 @@ const _: () = {
 #[must_use]
 pub const fn thread(entry: u64, number: u64) -> Tcs {
     let slot = (THREADS - BASE).saturating_add(number.saturating_mul(SLOT));
+    let block = slot.saturating_add(BLOCK);
     Tcs {
         flags: 0,
         ssa: slot.saturating_add(SSA),
         ssa_count: FRAMES as u32,
         entry: entry.wrapping_sub(BASE),
-        fs: slot.saturating_add(BLOCK),
-        gs: slot.saturating_add(BLOCK),
+        fs: block,
+        gs: block,
     }
 }
 
-/// The block of a thread as it is at the launch: where it is itself, and where the start information is.
+/// The block of a thread as it is at the launch: where it is itself, where the start information is if it is the
+/// first one, and its number.
 #[must_use]
 pub fn block(start_info: u64, number: u64) -> [u8; PAGE as usize] {
     let mut page = [0; PAGE as usize];
     let address = BASE.saturating_add(thread(0, number).fs);
-    for (word, value) in page.as_chunks_mut::<8>().0.iter_mut().zip([address, start_info]) {
-        *word = value.to_le_bytes();
+    let start_info = if number == 0 { start_info } else { 0 };
+    for (at, value) in [(0, address), (1, start_info), (NUMBER, number)] {
+        if let Some(word) = page.as_chunks_mut::<8>().0.get_mut(at) {
+            *word = value.to_le_bytes();
+        }
     }
     page
 }
@@ -120,16 +125,19 @@ pub fn config_id(workload: [u8; 32]) -> [u8; 64] {
 #[derive(Debug, Clone)]
 pub struct Enclave<'a> {
     image: &'a Image<'a>,
-    thread: [u8; Tcs::SIZE],
-    block: [u8; PAGE as usize],
+    /// `TCS` and block of each thread.
+    threads: Vec<([u8; Tcs::SIZE], [u8; PAGE as usize])>,
 }
 
 impl<'a> Enclave<'a> {
     /// Of this image.
     #[must_use]
     pub fn new(image: &'a Image<'a>) -> Self {
-        let thread = thread(image.enclave_entry(), 0).to_bytes();
-        Self { image, thread, block: block(image.start().rdi, 0) }
+        let made = |number| {
+            let tcs = thread(image.enclave_entry(), number).to_bytes();
+            (tcs, block(image.start().rdi, number))
+        };
+        Self { image, threads: (0..PROCESSORS).map(made).collect() }
     }
 
     /// The plan of a Keep for a workload, whose digest is `config_id`.
@@ -139,9 +147,8 @@ impl<'a> Enclave<'a> {
     /// [`PlanError::Thread`] if the kernel cannot live in an enclave; the others: no image of the builder's has
     /// one.
     pub fn plan(&self, config_id: [u8; 64]) -> Result<Plan<'_>, PlanError> {
-        let slot = THREADS - BASE;
         if self.image.enclave_entry() == 0 {
-            return Err(PlanError::Thread(slot));
+            return Err(PlanError::Thread(THREADS - BASE));
         }
         let mut plan = Plan::new(Secs::keep(BASE, SIZE, config_id)?);
         let info = self.image.info();
@@ -157,13 +164,15 @@ impl<'a> Enclave<'a> {
         }
         let data = SecInfo::reg(Rights::RW);
         let frames = plan.secs().frame.size() * FRAMES;
-        for region in [
-            Region::measured(slot, SecInfo::tcs(), Content::Bytes(&self.thread)),
-            Region::measured(slot + SSA, data, Content::Zeros(frames)),
-            Region::measured(slot + STACK, data, Content::Zeros(BLOCK - STACK)),
-            Region::measured(slot + BLOCK, data, Content::Bytes(&self.block)),
-        ] {
-            plan.push(region)?;
+        for (slot, (tcs, block)) in (THREADS - BASE..).step_by(SLOT as usize).zip(&self.threads) {
+            for region in [
+                Region::measured(slot, SecInfo::tcs(), Content::Bytes(tcs)),
+                Region::measured(slot + SSA, data, Content::Zeros(frames)),
+                Region::measured(slot + STACK, data, Content::Zeros(BLOCK - STACK)),
+                Region::measured(slot + BLOCK, data, Content::Bytes(block)),
+            ] {
+                plan.push(region)?;
+            }
         }
         Ok(plan)
     }

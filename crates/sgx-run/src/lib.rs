@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! Runs a thread of a Keep's enclave from the outside.
+//! Runs threads of a Keep's enclave from the outside.
 //!
 //! A thread is entered by a function of the shape of Linux's `__vdso_sgx_enter_enclave`: the kernel's own on
 //! hardware, one that plays it in a stand-in. Everything above that is the same for both and is here: what the
@@ -17,9 +17,33 @@
 //! assembly in between (`call`), and no compiled code ever sees what an enclave left behind in the control
 //! registers of the floating-point units.
 //!
+//! # Processors
+//!
+//! A Keep has up to seven processors (`keep_layout::PROCESSORS`), and in an enclave each is a thread of the process
+//! that the enclave lives in: one [`run`] for each, with a `TCS` of its own. They sleep and wake each other by
+//! PARK and WAKE. Each has a token: WAKE sets it, PARK waits until it is set and takes it, and a doorbell that has to
+//! wait ends early for it. So a WAKE that comes before its PARK is not lost. The first WAKE of a processor starts it.
+//!
+//! The process is not trusted with anything, since the enclave can write to all of it. So whatever a thread leaves
+//! for, beside changes of pages, it asks the host agent for, over a socket of its own:
+//!
+//! | module | job |
+//! |---|---|
+//! | [`wire`] | what both say to each other |
+//! | [`pass`] | gives a process its sockets |
+//! | [`serve`] | the host agent's side: one thread for each processor that was started |
+//!
 //! None of it has run on hardware yet.
 
 mod call;
+#[cfg(target_os = "linux")]
+pub mod pass;
+#[cfg(target_os = "linux")]
+pub mod serve;
+#[cfg(target_os = "linux")]
+pub mod wire;
+
+use core::time::Duration;
 
 pub use call::{Enter, Registers};
 use sgx_guest::enclu::Enclu;
@@ -45,6 +69,10 @@ pub enum Operation {
     Protect(Pages, Rights),
     /// Put the quoting enclave's `TARGETINFO` into the shared block, at [`TARGET`].
     Target,
+    /// Wait until the processor's own token is set and take it, or until so much time has passed; `None`: for ever.
+    Park(Option<Duration>),
+    /// Set the token of the processor with this number; start it, if it was never entered. There may be none.
+    Wake(u64),
 }
 
 /// Where the quoting enclave's `TARGETINFO` goes in the shared block; 512 bytes.
@@ -117,12 +145,12 @@ pub enum Broken<E> {
     Entry(i32),
 }
 
-/// Runs a thread until it must not be entered again, and says why.
+/// Runs a thread of the enclave on this one until it must not be entered again, and says why.
 ///
 /// # Safety
 ///
 /// `enter` is what Linux offers as `__vdso_sgx_enter_enclave`, or keeps its contract; `tcs` is the address of a
-/// thread of an enclave of this process that nobody else enters. An enclave can write to all memory of its
+/// thread of an enclave of this process. If it is inside already, the processor refuses. An enclave can write to all memory of its
 /// process: it has to be one that the caller is ready to share it with.
 pub unsafe fn run<H: Host>(enter: Enter, tcs: u64, host: &mut H) -> Broken<H::End> {
     let mut context = EnclaveRun::new(tcs);
@@ -184,6 +212,10 @@ fn operation(registers: &Registers) -> Option<Operation> {
         5 => Operation::Remove(pages),
         6 => Operation::Protect(pages, rights?),
         7 => Operation::Target,
+        8 => Operation::Park(
+            (registers.rsi != u64::MAX).then(|| Duration::from_nanos(registers.rsi)),
+        ),
+        9 => Operation::Wake(registers.rsi),
         _ => return None,
     })
 }

@@ -6,6 +6,7 @@
 #![cfg(target_arch = "x86_64")]
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use sgx_guest::enclu::Enclu;
 use sgx_guest::exception::vector;
@@ -144,7 +145,7 @@ fn mxcsr() -> u32 {
 fn operations_are_served_with_their_arguments() {
     let pages = Pages { address: 0x1_0000, length: 0x2000 };
     let (broken, served, entered) = ends(
-        &[0, 7, 0, 0, 22],
+        &[0, 7, 0, 0, 22, 0, 0, 0],
         &[
             exit([0, 9, 9, 9]),
             exit([3, 0x1_0000, 0x2000, 1]),
@@ -152,6 +153,9 @@ fn operations_are_served_with_their_arguments() {
             exit([5, 0x1_0000, 0x2000, 0]),
             exit([6, 0x1_0000, 0x2000, 5]),
             exit([7, 0, 0, 0]),
+            exit([8, 1_000_000_007, 9, 9]),
+            exit([8, u64::MAX, 9, 9]),
+            exit([9, 6, 9, 9]),
         ],
     );
     assert_eq!(broken, Broken::Ended("enough"));
@@ -164,9 +168,12 @@ fn operations_are_served_with_their_arguments() {
             Operation::Remove(pages),
             Operation::Protect(pages, Rights::RX),
             Operation::Target,
+            Operation::Park(Some(Duration::from_nanos(1_000_000_007))),
+            Operation::Park(None),
+            Operation::Wake(6),
         ]
     );
-    assert_eq!(entered, [[2, 0], [2, 0], [2, 7], [2, 0], [2, 0], [2, 22]]);
+    assert_eq!(entered, [[2, 0], [2, 0], [2, 7], [2, 0], [2, 0], [2, 22], [2, 0], [2, 0], [2, 0]]);
 }
 
 #[test]
@@ -194,7 +201,7 @@ fn what_breaks_a_keep_is_named() {
     for (leaves, expected) in [
         (vec![exit([1, 0, 0, 0])], Broken::Fatal),
         (vec![exit([2, 0, 0, 0])], Broken::Operation(2)),
-        (vec![exit([8, 0, 0, 0])], Broken::Operation(8)),
+        (vec![exit([10, 0, 0, 0])], Broken::Operation(10)),
         (vec![exit([u64::MAX, 0, 0, 0])], Broken::Operation(u64::MAX)),
         // Rights that are none.
         (vec![exit([3, 0, 0x1000, 8])], Broken::Operation(3)),

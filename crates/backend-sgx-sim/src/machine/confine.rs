@@ -21,6 +21,7 @@ const PLAIN: &[libc::c_long] = &[
     libc::SYS_exit,
     libc::SYS_exit_group,
     libc::SYS_futex,
+    libc::SYS_sched_yield,
     libc::SYS_restart_syscall,
     libc::SYS_poll,
     libc::SYS_timer_settime,
@@ -50,8 +51,9 @@ const fn jump(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
     libc::sock_filter { code: code as u16, jt, jf, k }
 }
 
-/// The filter; `end` is where the enclave's addresses end, from 0, a multiple of 2^32.
-fn filter(end: u64) -> Vec<libc::sock_filter> {
+/// The filter; `end` is where the enclave's addresses end, from 0, a multiple of 2^32. `sockets` are the ways to
+/// the backend.
+fn filter(end: u64, sockets: &[u32]) -> Vec<libc::sock_filter> {
     let allow = statement(RETURN, libc::SECCOMP_RET_ALLOW);
     let kill = statement(RETURN, libc::SECCOMP_RET_KILL_PROCESS);
     let trap = statement(RETURN, libc::SECCOMP_RET_TRAP);
@@ -67,10 +69,11 @@ fn filter(end: u64) -> Vec<libc::sock_filter> {
     for call in PLAIN {
         program.extend([jump(EQUAL, *call as u32, 0, 1), allow]);
     }
-    // The socket; the second to say what went wrong, if it is a panic.
+    // The last one to say what went wrong, if it is a panic.
+    let written = [sockets, &[2]].concat();
     for (call, number, values) in [
-        (libc::SYS_read, 0, &[0][..]),
-        (libc::SYS_write, 0, &[0, 2]),
+        (libc::SYS_read, 0, sockets),
+        (libc::SYS_write, 0, &written),
         // Memory of this process's own alone.
         (libc::SYS_mmap, 4, &[u32::MAX]),
     ] {
@@ -87,8 +90,8 @@ fn filter(end: u64) -> Vec<libc::sock_filter> {
 }
 
 /// Confines all threads of the process.
-pub(crate) fn confine(end: u64) -> io::Result<()> {
-    let mut program = filter(end);
+pub(crate) fn confine(end: u64, sockets: &[u32]) -> io::Result<()> {
+    let mut program = filter(end, sockets);
     let program =
         libc::sock_fprog { len: program.len() as libc::c_ushort, filter: program.as_mut_ptr() };
     // SAFETY: plain calls; the filter is read while it lives.
@@ -110,9 +113,9 @@ pub(crate) fn confine(end: u64) -> io::Result<()> {
     }
 }
 
-/// Makes `cpuid` an exception, as it is in an enclave; false if the processor cannot do that.
+/// Makes `cpuid` an exception for this thread, as it is in an enclave; false if the processor cannot do that.
 pub(crate) fn forbid_cpuid() -> bool {
     const ARCH_SET_CPUID: libc::c_int = 0x1012;
-    // SAFETY: changes what one instruction does that nothing of this process uses from now on.
+    // SAFETY: changes what one instruction does that nothing of this thread uses from now on.
     unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_SET_CPUID, 0) == 0 }
 }

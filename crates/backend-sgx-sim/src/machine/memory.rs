@@ -7,8 +7,9 @@
 //! around it, and whatever takes a right takes it from the process at once. So a page that was not accepted, was
 //! trimmed or removed is one that the process cannot touch.
 //!
-//! Two things cannot be had in a process. A page that may be executed can be read as well. And outside of the
-//! enclave, nothing keeps this process from touching its pages; nothing in it does.
+//! Some things cannot be had in a process. A page that may be executed can be read as well. While a page is accepted
+//! with a copy, other threads of the enclave can touch it. And outside of the enclave, nothing keeps this process
+//! from touching its pages; nothing in it does.
 
 use std::io;
 
@@ -227,8 +228,9 @@ impl Memory {
     pub(crate) fn read<const N: usize>(&mut self, address: u64) -> Result<[u8; N], Fault> {
         let mut bytes = [0; N];
         self.each_page(address, N, Rights::R)?;
-        // SAFETY: every page of the range was just found to be one that this process can read, and only the
-        // thread that runs this touches them.
+        // SAFETY: every page of the range was just found to be one that this process can read, and that changes only
+        // under the lock that our caller has. Other threads of the enclave may write to them meanwhile: then these
+        // are bytes of some moment, as a processor's are, and whoever checks them checks this copy.
         unsafe { bytes.as_mut_ptr().copy_from_nonoverlapping(address as *const u8, N) };
         Ok(bytes)
     }
@@ -367,9 +369,12 @@ impl Memory {
         Ok(())
     }
 
-    /// `ETRACK`; no thread is inside when the driver works, so that is all.
+    /// `ETRACK`, after which the driver interrupts all processors that are inside. A thread that is interrupted and
+    /// resumed at once sees nothing of that; to the map it has entered anew. What it could do with its pages this
+    /// process's kernel has taken from all of its threads.
     fn track(&mut self) {
         _ = self.epcm.etrack();
+        self.epcm.interrupt_all();
     }
 }
 

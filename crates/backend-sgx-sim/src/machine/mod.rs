@@ -9,25 +9,32 @@
 //! | `frame` | the state of a stopped thread |
 //! | `processor` | entries, exits, leaf functions |
 //! | `memory` | the map of pages, the driver, this process's page tables |
+//! | `lock` | who of the processors has the machine |
 //! | `confine` | what this process may ask its kernel for |
 //! | `tricks` | a hostile host, for tests |
 //!
 //! It is a process of its own because an enclave has fixed addresses, and a host runs several. It has one
 //! socket, to the backend that started it, as standard input, and one piece of memory as standard output: the
 //! block that it shares with the backend, and behind it what is to be launched.
+//!
+//! A logical processor is a thread of this process. As many as the Keep may have start before the process confines
+//! itself, and each waits at a socket of its own until the backend starts it. Then it runs a thread of the enclave;
+//! what it leaves for it asks the backend for, over that socket. The first that cannot go on ends the process.
 
 mod confine;
 mod enter;
 mod frame;
+mod lock;
 mod memory;
 mod processor;
 mod signals;
 mod tricks;
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::FromRawFd as _;
+use std::os::fd::{AsRawFd as _, FromRawFd as _};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use keep_layout::SHARED_SIZE;
 use launch_keys::Sigstruct;
@@ -36,13 +43,14 @@ use sgx_guest::page::{PAGE, PageType, Tcs};
 use sgx_launch::cpuid::Capabilities;
 use sgx_launch::epcm::Refused;
 use sgx_launch::{CreateError, Measurer, Page, Region, Secs, Sink, einit};
-use sgx_run::{Broken, Entry, Host, Operation, TARGET};
+use sgx_run::wire::{self, Word};
+use sgx_run::{Broken, Entry, Host, Operation, TARGET, pass};
 
 use crate::platform;
 use crate::setup::Setup;
-use crate::wire::Word;
+use lock::{Held, Lock};
 use memory::Memory;
-use processor::Processor;
+use processor::{Logical, Processor};
 use tricks::Tricks;
 
 /// What the synthetic processor offers.
@@ -92,14 +100,19 @@ fn failed(what: &'static str) -> impl Fn(io::Error) -> String {
 
 /// A machine with an enclave that was initialised.
 struct Machine {
-    processor: *mut Processor,
-    shared: u64,
-    tcs: u64,
+    /// The first logical processor; the others wait on their threads.
+    first: Outside,
+    sockets: Vec<u32>,
     end: u64,
 }
 
+/// Bytes of a thread's stack: it enters the enclave and talks to the backend.
+const STACK: usize = 128 << 10;
+
 /// Launches the enclave that the backend describes.
 fn prepare() -> Result<Machine, String> {
+    one_heap();
+    let sockets = pass::receive(&*socket()).map_err(failed("receive its sockets"))?;
     let bytes = described().map_err(failed("read what is to be launched"))?;
     let setup = Setup::decode(bytes).map_err(|error| error.to_string())?;
     map_shared(setup.shared).map_err(failed("map the shared block"))?;
@@ -120,17 +133,36 @@ fn prepare() -> Result<Machine, String> {
         [0; 32],
         &[0; 16],
     ));
-    let tricks = Tricks::new(setup.tricks).map_err(failed("make a timer"))?;
+    let tricks = Tricks::new(setup.tricks);
     memory.stingy = tricks.stingy();
     let processor = Processor::new(memory, tricks, identity, setup.platform, &threads);
-    let processor = Box::into_raw(Box::new(processor));
+    let processor: &'static Lock<Processor> = Box::leak(Box::new(Lock::new(processor)));
     watch().map_err(failed("start a thread"))?;
-    // SAFETY: the box is never freed; for other uses see `Outside`.
-    unsafe { signals::install(processor) }.map_err(failed("take signals"))?;
-    confine::forbid_cpuid();
     // Calls from there are an enclave's; the rest of the process lies above.
     let end = range.end().next_multiple_of(1 << 32);
-    Ok(Machine { processor, shared: setup.shared, tcs: setup.tcs, end })
+    let numbers = sockets.iter().map(|socket| socket.as_raw_fd().cast_unsigned());
+    let numbers = std::iter::once(0).chain(numbers).collect();
+    if sockets.len() != setup.tcs.len() {
+        return Err("there is not one socket for each processor".into());
+    }
+    let mut all = sockets.into_iter().zip(setup.tcs);
+    let outside = |(socket, tcs)| Outside { processor, socket, tcs, shared: setup.shared };
+    let first = all.next().map(outside).ok_or("there is no processor")?;
+    for outside in all.map(outside) {
+        outside.wait_on_thread().map_err(failed("start a thread"))?;
+    }
+    first.settle().map_err(failed("take signals"))?;
+    Ok(Machine { first, sockets: numbers, end })
+}
+
+/// Has all threads take memory from one place, as the first does: with one for each, the C library reads files at
+/// times of its own choice.
+fn one_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: sets a number before there are other threads.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
 }
 
 /// What the backend says, behind the shared block. It stays mapped: it is the host's own.
@@ -200,32 +232,22 @@ fn watch() -> io::Result<()> {
 impl Machine {
     /// Runs the enclave, once the backend says so; how it ended, if it did not end the process.
     fn run(self) -> String {
-        if let Err(error) = confine::confine(self.end) {
+        if let Err(error) = confine::confine(self.end, &self.sockets) {
             return failed("confine itself")(error);
         }
-        let started = Word::Ready.write(&*socket()).and_then(|()| go());
-        if started.is_err() {
+        if Word::Ready.write(&*socket()).is_err() {
             exit(0);
         }
-        let mut outside = Outside { processor: self.processor, shared: self.shared };
-        // SAFETY: the function keeps the contract; the enclave is this process's only one, and all that this
-        // process is for.
-        let broken = unsafe { sgx_run::run(enter::sgx_sim_enter, self.tcs, &mut outside) };
-        match broken {
-            Broken::Ended(Gone) => exit(0),
-            other => end(&other.to_string()),
-        }
+        self.first.play()
     }
 }
 
-/// Waits until the backend says to go on.
-fn go() -> io::Result<()> {
-    socket().read_exact(&mut [0; crate::wire::GO.len()])
-}
-
-/// The host's side of the enclave in this process.
+/// The host's side of a thread of the enclave in this process, which a logical processor runs.
 struct Outside {
-    processor: *mut Processor,
+    processor: &'static Lock<Processor>,
+    /// To the backend's thread for this processor.
+    socket: File,
+    tcs: u64,
     shared: u64,
 }
 
@@ -233,24 +255,68 @@ struct Outside {
 struct Gone;
 
 impl Outside {
-    fn processor(&mut self) -> &mut Processor {
-        // SAFETY: the box was never freed. The handler of signals uses it too, on this thread, but only while
-        // `run` is in the function that enters, when no such reference lives.
-        unsafe { &mut *self.processor }
+    /// Makes the calling thread a logical processor.
+    fn settle(&self) -> io::Result<()> {
+        let storm = self.processor().tricks.storm()?;
+        signals::install(self.processor, Logical::new(storm))?;
+        confine::forbid_cpuid();
+        Ok(())
     }
 
-    fn doorbell(&mut self) -> Result<(), Gone> {
-        let processor = self.processor();
-        for (page, replace) in processor.tricks.taken() {
-            processor.memory.take(page);
-            if replace {
-                processor.memory.put_empty(page);
+    /// Has a new thread be a logical processor that waits to be started.
+    fn wait_on_thread(self) -> io::Result<()> {
+        let (settled, is_settled) = sync_channel(1);
+        let wait = move |settled: SyncSender<io::Result<()>>| {
+            let done = self.settle();
+            let can = done.is_ok();
+            _ = settled.send(done);
+            if can {
+                self.play();
+            }
+        };
+        let thread = std::thread::Builder::new().name("processor".into()).stack_size(STACK);
+        thread.spawn(move || wait(settled))?;
+        // How a thread starts is not among what this process may do later.
+        is_settled.recv().map_err(io::Error::other)?
+    }
+
+    /// Runs the thread of the enclave, once the backend starts the processor.
+    fn play(mut self) -> ! {
+        if wire::answered(&self.socket).is_err() {
+            exit(0);
+        }
+        let tcs = self.tcs;
+        // SAFETY: the function keeps the contract; the enclave is this process's only one, and all that this
+        // process is for.
+        let broken = unsafe { sgx_run::run(enter::sgx_sim_enter, tcs, &mut self) };
+        match broken {
+            Broken::Ended(Gone) => exit(0),
+            other => end(&other.to_string()),
+        }
+    }
+
+    fn processor(&self) -> Held<'static, Processor> {
+        self.processor.lock()
+    }
+
+    fn ask(&self, word: &Word) -> Result<u64, Gone> {
+        wire::ask(&self.socket, word).map_err(|_| Gone)
+    }
+
+    fn doorbell(&self) -> Result<u64, Gone> {
+        {
+            let mut processor = self.processor();
+            for (page, replace) in processor.tricks.taken() {
+                processor.memory.take(page);
+                if replace {
+                    processor.memory.put_empty(page);
+                }
             }
         }
-        Word::Doorbell.write(&*socket()).and_then(|()| go()).map_err(|_| Gone)
+        self.ask(&Word::Doorbell)
     }
 
-    fn target(&mut self) {
+    fn target(&self) {
         let mut target = platform::target().to_bytes();
         if self.processor().tricks.lies_about_target() {
             target = [0x5a; 512];
@@ -266,26 +332,25 @@ impl Host for Outside {
 
     fn serve(&mut self, operation: Operation) -> Result<u64, Gone> {
         let done = match operation {
-            Operation::Doorbell => {
-                self.doorbell()?;
-                Ok(())
-            }
+            Operation::Doorbell => Err(self.doorbell()?),
+            Operation::Park(time) => Err(self.ask(&Word::park(time))?),
+            Operation::Wake(number) => Err(self.ask(&Word::Wake(number))?),
             Operation::Target => {
                 self.target();
                 Ok(())
             }
             Operation::Restrict(pages, rights) => {
-                let processor = self.processor();
+                let mut processor = self.processor();
                 let skip = processor.tricks.skips_restrict();
                 if skip { Ok(()) } else { processor.memory.restrict(pages, rights) }
             }
             Operation::Trim(pages) => {
-                let processor = self.processor();
+                let mut processor = self.processor();
                 let skip = processor.tricks.skips_trim();
                 if skip { Ok(()) } else { processor.memory.trim(pages) }
             }
             Operation::Remove(pages) => {
-                let processor = self.processor();
+                let mut processor = self.processor();
                 let skip = processor.tricks.skips_remove();
                 if skip { Ok(()) } else { processor.memory.remove(pages) }
             }

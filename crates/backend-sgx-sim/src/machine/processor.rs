@@ -3,7 +3,8 @@
 //! The processor's part: entries and exits, leaf functions of `ENCLU`, asynchronous exits (SDM, volume 3D, "SGX
 //! Instruction References" and "Enclave Exiting Events").
 //!
-//! All of it works on the state of a thread that a signal has stopped. What is rare on hardware is left out:
+//! All of it works on the state of a thread that a signal has stopped, and one thread at a time: what all logical
+//! processors share is [`Processor`], what each has is [`Logical`]. What is rare on hardware is left out:
 //! debugging, performance counters, control-flow enforcement, `AEXNOTIFY`. What a process cannot be made to do
 //! is listed in the crate's documentation.
 
@@ -18,7 +19,7 @@ use sgx_launch::{Identity, keys};
 
 use super::frame::{Interrupted, Registers};
 use super::memory::{Fault, Memory};
-use super::tricks::Tricks;
+use super::tricks::{Storm, Tricks};
 use crate::platform::{CPU_SVN, Platform};
 
 /// Length of `ENCLU`.
@@ -53,17 +54,33 @@ pub(crate) enum Event {
     Fault(Fault),
 }
 
-/// The machine of one Keep.
+/// A logical processor: a thread of this process.
+pub(crate) struct Logical {
+    /// The thread of the enclave that is inside: its TCS.
+    inside: Option<u64>,
+    /// Bases of FS and GS outside.
+    bases: (u64, u64),
+    storm: Storm,
+}
+
+impl Logical {
+    pub(crate) const fn new(storm: Storm) -> Self {
+        Self { inside: None, bases: (0, 0), storm }
+    }
+
+    /// Whether it is in the enclave.
+    pub(crate) const fn is_inside(&self) -> bool {
+        self.inside.is_some()
+    }
+}
+
+/// The machine of one Keep, as far as its logical processors share it.
 pub(crate) struct Processor {
     pub(crate) memory: Memory,
     pub(crate) tricks: Tricks,
     identity: Identity,
     platform: Platform,
     threads: Vec<(u64, Thread)>,
-    /// The thread that is inside: its TCS.
-    inside: Option<u64>,
-    /// Bases of FS and GS outside.
-    bases: (u64, u64),
 }
 
 /// Why a leaf function does not happen.
@@ -91,17 +108,12 @@ impl Processor {
     ) -> Self {
         let thread = |&(at, tcs): &(u64, Tcs)| (at, Thread { tcs, cssa: 0, aep: 0, back: [0; 3] });
         let threads = threads.iter().map(thread).collect();
-        Self { memory, tricks, identity, platform, threads, inside: None, bases: (0, 0) }
+        Self { memory, tricks, identity, platform, threads }
     }
 
     /// Whether an address is the enclave's.
     pub(crate) fn contains(&self, address: u64) -> bool {
         address.wrapping_sub(self.identity.secs.base) < self.identity.secs.size
-    }
-
-    /// Whether a thread is inside.
-    pub(crate) fn is_inside(&self) -> bool {
-        self.inside.is_some()
     }
 
     fn offset(&self, address: u64) -> u64 {
@@ -124,11 +136,11 @@ impl Processor {
     }
 
     /// `ENCLU` outside: `EENTER` and `ERESUME`.
-    pub(crate) fn enter(&mut self, at: &mut Interrupted<'_>) {
+    pub(crate) fn enter(&mut self, logical: &mut Logical, at: &mut Interrupted<'_>) {
         let leaf = at.registers.rax() as u32;
         let entered = match Enclu::from_number(leaf) {
-            Some(Enclu::Eenter) => self.eenter(at),
-            Some(Enclu::Eresume) => self.eresume(at),
+            Some(Enclu::Eenter) => self.eenter(logical, at),
+            Some(Enclu::Eresume) => self.eresume(logical, at),
             _ => Err(Fault::Protection),
         };
         if let Err(fault) = entered {
@@ -137,7 +149,7 @@ impl Processor {
         }
     }
 
-    fn eenter(&mut self, at: &mut Interrupted<'_>) -> Result<(), Fault> {
+    fn eenter(&mut self, logical: &mut Logical, at: &mut Interrupted<'_>) -> Result<(), Fault> {
         let address = at.registers.rbx();
         let tcs_offset = self.offset(address);
         let thread = *self.thread(address).ok_or(Fault::Protection)?;
@@ -161,11 +173,11 @@ impl Processor {
         registers.set_rax(thread.cssa.into());
         registers.set_rcx(back);
         registers.set_rip(base.wrapping_add(thread.tcs.entry));
-        self.bases = (at.bases.fs, at.bases.gs);
+        logical.bases = (at.bases.fs, at.bases.gs);
         at.bases.fs = base.wrapping_add(thread.tcs.fs);
         at.bases.gs = base.wrapping_add(thread.tcs.gs);
-        self.inside = Some(address);
-        self.tricks.entered();
+        logical.inside = Some(address);
+        logical.storm.entered();
         Ok(())
     }
 
@@ -177,7 +189,7 @@ impl Processor {
         self.memory.write(gprs + offset::URBP as u64, &rbp.to_le_bytes())
     }
 
-    fn eresume(&mut self, at: &mut Interrupted<'_>) -> Result<(), Fault> {
+    fn eresume(&mut self, logical: &mut Logical, at: &mut Interrupted<'_>) -> Result<(), Fault> {
         let address = at.registers.rbx();
         let tcs_offset = self.offset(address);
         let thread = *self.thread(address).ok_or(Fault::Protection)?;
@@ -199,22 +211,22 @@ impl Processor {
         if let Some(thread) = self.thread(address) {
             (thread.aep, thread.back, thread.cssa) = (aep, stack, number);
         }
-        self.bases = (at.bases.fs, at.bases.gs);
+        logical.bases = (at.bases.fs, at.bases.gs);
         at.registers.load(&saved);
         at.registers.set_rflags(saved.rflags & !TRAP);
         at.state.load(&state);
         (at.bases.fs, at.bases.gs) = (saved.fs_base, saved.gs_base);
-        self.inside = Some(address);
-        self.tricks.entered();
+        logical.inside = Some(address);
+        logical.storm.entered();
         Ok(())
     }
 
     /// `ENCLU` inside.
-    pub(crate) fn leaf(&mut self, at: &mut Interrupted<'_>) {
+    pub(crate) fn leaf(&mut self, logical: &mut Logical, at: &mut Interrupted<'_>) {
         let registers = &mut at.registers;
         let leaf = u32::try_from(registers.rax()).ok().and_then(Enclu::from_number);
         let done = match leaf {
-            Some(Enclu::Eexit) => return self.eexit(at),
+            Some(Enclu::Eexit) => return self.eexit(logical, at),
             Some(Enclu::Ereport) => self.ereport(registers),
             Some(Enclu::Egetkey) => self.egetkey(registers),
             Some(Enclu::Eaccept) => self.eaccept(registers),
@@ -228,7 +240,7 @@ impl Processor {
         let code = match done {
             Ok(()) => 0,
             Err(Refusal::Code(code)) => code.number(),
-            Err(Refusal::Fault(fault)) => return self.leave(at, Event::Fault(fault)),
+            Err(Refusal::Fault(fault)) => return self.leave(logical, at, Event::Fault(fault)),
         };
         if answers {
             let zero = if code == 0 { 0 } else { ZERO };
@@ -238,8 +250,8 @@ impl Processor {
         registers.set_rip(registers.rip().wrapping_add(ENCLU));
     }
 
-    fn eexit(&mut self, at: &mut Interrupted<'_>) {
-        let Some(tcs) = self.inside else { return };
+    fn eexit(&mut self, logical: &mut Logical, at: &mut Interrupted<'_>) {
+        let Some(tcs) = logical.inside else { return };
         let Some(thread) = self.thread(tcs).copied() else { return };
         let registers = &mut at.registers;
         // A processor lets an enclave go where it likes, and with which stack: a host that its enclave wants to
@@ -253,21 +265,21 @@ impl Processor {
         }
         registers.set_rip(back);
         registers.set_rcx(thread.aep);
-        self.left(at, tcs);
+        self.left(logical, at, tcs);
     }
 
     /// A thread is outside.
-    fn left(&mut self, at: &mut Interrupted<'_>, tcs: u64) {
-        (at.bases.fs, at.bases.gs) = self.bases;
+    fn left(&mut self, logical: &mut Logical, at: &mut Interrupted<'_>, tcs: u64) {
+        (at.bases.fs, at.bases.gs) = logical.bases;
         let offset = self.offset(tcs);
         self.memory.epcm.leave(offset);
-        self.inside = None;
-        self.tricks.left();
+        logical.inside = None;
+        logical.storm.left();
     }
 
     /// An asynchronous exit.
-    pub(crate) fn leave(&mut self, at: &mut Interrupted<'_>, event: Event) {
-        let Some(tcs) = self.inside else { return };
+    pub(crate) fn leave(&mut self, logical: &mut Logical, at: &mut Interrupted<'_>, event: Event) {
+        let Some(tcs) = logical.inside else { return };
         let Some(thread) = self.thread(tcs).copied() else { return };
         let layout = self.identity.secs.frame;
         let (info, more) = exit_info(event);
@@ -304,11 +316,13 @@ impl Processor {
         at.registers.set_rsp(rsp);
         at.registers.set_rbp(rbp);
         at.registers.set_rip(thread.aep);
-        self.left(at, tcs);
+        self.left(logical, at, tcs);
         let (number, error, address) = match event {
             // A kernel returns from an interrupt to where the thread is resumed at once; one that is hostile
             // has it entered first, if there is a frame for that.
-            Event::Interrupt if self.tricks.tells_of_interrupt() && cssa < thread.tcs.ssa_count => {
+            Event::Interrupt
+                if logical.storm.tells_of_interrupt() && cssa < thread.tcs.ssa_count =>
+            {
                 (32, 0, 0)
             }
             Event::Interrupt => return,

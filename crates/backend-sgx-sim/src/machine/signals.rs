@@ -4,30 +4,44 @@
 //!
 //! The handler runs on a stack of its own, because the enclave's stack pointer says nothing, and first of all
 //! takes the bases of FS and GS back, which a signal leaves as they are: until then no compiled code may run.
-//! What it changes of the stopped thread takes effect when it returns.
+//! Where FS points outside is different for each thread and cannot be looked up by FS, so it is written at the top
+//! of the thread's own handler stack, with what else there is of a logical processor ([`Logical`]); the stack is
+//! aligned to its size, so that any address in it leads there. What the handler changes of the stopped thread takes
+//! effect when it returns.
 //!
 //! It allocates, which a handler must not do elsewhere. Here it acts on two occasions only: the thread is in the
-//! enclave, or at the one instruction that enters it. Neither is in the middle of anything of this process.
+//! enclave, or at the one instruction that enters it. Neither is in the middle of anything of this process. What
+//! other threads are in the middle of they get out of without this one, for nobody waits for anything but the
+//! machine's lock while he holds it.
 
 use std::io;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use sgx_guest::exception::vector;
 use sgx_guest::page::Rights;
 use sgx_guest::ssa::fault;
 
 use super::frame::{Bases, Interrupted, Registers, STATE, State};
+use super::lock::Lock;
 use super::memory::Fault;
-use super::processor::{Event, Processor};
+use super::processor::{Event, Logical, Processor};
 use super::{end, enter, tricks};
 
-/// The machine, for the handler.
-static MACHINE: AtomicPtr<Processor> = AtomicPtr::new(std::ptr::null_mut());
-/// Base of FS outside. GS has none there.
-static HOST_FS: AtomicU64 = AtomicU64::new(0);
-
-/// Bytes of the handler's stack: the kernel's frame, and compiled code that looks through maps.
+/// Bytes of the handler's stack, to which it is aligned: the kernel's frame, and compiled code that looks through
+/// maps. The lowest page is a guard.
 const STACK: usize = 512 << 10;
+/// Where the logical processor begins there.
+const TOP: usize = STACK - 4096;
+
+/// What is at the top of a handler's stack.
+#[repr(C)]
+struct Top {
+    /// Base of FS outside. GS has none there. The assembly of `entry` reads it, so it is first.
+    fs: u64,
+    machine: &'static Lock<Processor>,
+    logical: Logical,
+}
+
+const _: () = assert!(size_of::<Top>() <= STACK - TOP);
 
 const ENCLU: [u8; 3] = [0x0f, 0x01, 0xd7];
 const CPUID: [u8; 2] = [0x0f, 0xa2];
@@ -43,32 +57,29 @@ const SIGNALS: [libc::c_int; 7] = [
     tricks::SIGNAL,
 ];
 
-/// Takes all signals of this thread for the machine from now on.
-///
-/// # Safety
-///
-/// The machine lives as long as the process, and whoever uses it otherwise does so on this thread while no
-/// enclave is being entered.
-pub(crate) unsafe fn install(machine: *mut Processor) -> io::Result<()> {
+/// Takes all signals of this thread for a logical processor from now on, for good.
+pub(crate) fn install(machine: &'static Lock<Processor>, logical: Logical) -> io::Result<()> {
     let fs: u64;
     // SAFETY: the probe has found FSGSBASE; the instruction only reads.
     unsafe { core::arch::asm!("rdfsbase {}", out(reg) fs, options(nomem, nostack)) };
-    HOST_FS.store(fs, Ordering::Relaxed);
-    MACHINE.store(machine, Ordering::Relaxed);
     let check = |status: libc::c_int| {
         if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     };
-    // SAFETY: a new mapping at an address that the kernel chooses, of which the handler's stack is all but the
-    // lowest page; plain data for which zero is a value; a handler that keeps what it says above.
+    // SAFETY: a new mapping at an address that the kernel chooses, twice as large as the stack, so that there is an
+    // aligned one in it; it is never unmapped. Of that the lowest page is taken away, the highest holds a `Top`,
+    // which is nobody else's, and the rest is the handler's stack. Plain data for which zero is a value; a handler
+    // that keeps what it says above.
     unsafe {
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         let data = libc::PROT_READ | libc::PROT_WRITE;
-        let stack = libc::mmap(std::ptr::null_mut(), STACK, data, flags, -1, 0);
-        if stack == libc::MAP_FAILED {
+        let mapped = libc::mmap(std::ptr::null_mut(), 2 * STACK, data, flags, -1, 0);
+        if mapped == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        check(libc::mprotect(stack, 4096, libc::PROT_NONE))?;
-        let stack = libc::stack_t { ss_sp: stack, ss_flags: 0, ss_size: STACK };
+        let stack = mapped.cast::<u8>().wrapping_add(mapped.cast::<u8>().align_offset(STACK));
+        stack.add(TOP).cast::<Top>().write(Top { fs, machine, logical });
+        check(libc::mprotect(stack.cast(), 4096, libc::PROT_NONE))?;
+        let stack = libc::stack_t { ss_sp: stack.cast(), ss_flags: 0, ss_size: TOP };
         check(libc::sigaltstack(&stack, std::ptr::null_mut()))?;
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = entry as *const () as libc::sighandler_t;
@@ -92,7 +103,10 @@ unsafe extern "C" fn entry(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc
         "mov [rsp], rax",
         "rdgsbase rax",
         "mov [rsp + 8], rax",
-        "mov rax, [rip + {fs}]",
+        "mov r8, rsp",
+        "and r8, -{stack}",
+        "add r8, {top}",
+        "mov rax, [r8]",
         "wrfsbase rax",
         "xor eax, eax",
         "wrgsbase rax",
@@ -107,7 +121,8 @@ unsafe extern "C" fn entry(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc
         "wrgsbase rax",
         "leave",
         "ret",
-        fs = sym HOST_FS,
+        stack = const STACK,
+        top = const TOP,
         on = sym on_signal,
     )
 }
@@ -118,13 +133,13 @@ unsafe extern "C" fn on_signal(
     info: *const libc::siginfo_t,
     context: *mut libc::ucontext_t,
     bases: *mut Bases,
+    top: *mut Top,
 ) {
-    // SAFETY: `install` was given a machine that lives on, and the thread that uses it is stopped at a place
-    // where it has no reference to it (or we return before we use it).
-    let machine = unsafe { MACHINE.load(Ordering::Relaxed).as_mut() };
-    // SAFETY: the kernel's structures on this very stack, and the assembly's; nobody else has them.
-    let (code, context, bases) = unsafe { ((*info).si_code, &mut *context, &mut *bases) };
-    let Some(machine) = machine else { return };
+    // SAFETY: the kernel's structures on this very stack, and the assembly's; nobody else has them. What `install`
+    // has written at the top of the stack is used by this handler alone, which is not interrupted by itself.
+    let (code, context, bases, top) =
+        unsafe { ((*info).si_code, &mut *context, &mut *bases, &mut *top) };
+    let Top { machine, logical, .. } = top;
     let state = context.uc_mcontext.fpregs.cast::<[u8; STATE]>();
     // SAFETY: the kernel's frame has the extended state there, at least as long as that if there is AVX, which
     // the probe asks for; it is no part of `context`.
@@ -133,15 +148,17 @@ unsafe extern "C" fn on_signal(
     let registers = Registers(&mut context.uc_mcontext);
     let mut at = Interrupted { registers, state, bases, handler: enter::handler() };
     let rip = at.registers.rip();
-    if !machine.is_inside() {
+    if !logical.is_inside() {
+        // The thread may have the lock.
         if signal == tricks::SIGNAL {
             return;
         }
         if rip == enter::instruction() && matches!(signal, libc::SIGILL | libc::SIGSEGV) {
-            return machine.enter(&mut at);
+            return machine.lock().enter(logical, &mut at);
         }
         end(&format!("the machine itself failed: signal {signal} at {rip:#x}"));
     }
+    let mut machine = machine.lock();
     if !machine.contains(rip) {
         if signal == tricks::SIGNAL {
             return;
@@ -149,18 +166,23 @@ unsafe extern "C" fn on_signal(
         end(&format!("it ran code outside of its enclave, at {rip:#x}: signal {signal}"));
     }
     if signal == tricks::SIGNAL {
-        return machine.leave(&mut at, Event::Interrupt);
+        return machine.leave(logical, &mut at, Event::Interrupt);
     }
     if code <= 0 {
         end(&format!("somebody sent the machine signal {signal}"));
     }
-    if let Some(event) = inside(machine, signal, &mut at) {
-        machine.leave(&mut at, event);
+    if let Some(event) = inside(&mut machine, logical, signal, &mut at) {
+        machine.leave(logical, &mut at, event);
     }
 }
 
 /// What happened in the enclave; `None` if it goes on.
-fn inside(machine: &mut Processor, signal: libc::c_int, at: &mut Interrupted<'_>) -> Option<Event> {
+fn inside(
+    machine: &mut Processor,
+    logical: &mut Logical,
+    signal: libc::c_int,
+    at: &mut Interrupted<'_>,
+) -> Option<Event> {
     let undefined = Some(Event::Exception(vector::UD));
     let rip = at.registers.rip();
     let trap = at.registers.get(libc::REG_TRAPNO);
@@ -174,14 +196,14 @@ fn inside(machine: &mut Processor, signal: libc::c_int, at: &mut Interrupted<'_>
         (libc::SIGSEGV, 14)
             if matches!(at.registers.rax(), 2 | 3) && code(machine, rip) == (ENCLU, 3) =>
         {
-            machine.leaf(at);
+            machine.leaf(logical, at);
             None
         }
         (libc::SIGILL, _) | (libc::SIGSEGV, 13) => {
             let (code, length) = code(machine, rip);
             let code = code.get(..length).unwrap_or_default();
             if code.starts_with(&ENCLU) {
-                machine.leaf(at);
+                machine.leaf(logical, at);
                 None
             } else if signal == libc::SIGILL || code.starts_with(&CPUID) {
                 undefined

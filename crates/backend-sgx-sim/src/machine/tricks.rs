@@ -25,12 +25,29 @@ pub(crate) struct Tricks {
     /// Operations after which the enclave was entered.
     answered: u64,
     doorbells: u64,
-    /// What is left of a storm, and its timer.
-    storm: u64,
+    random: u64,
+}
+
+/// Interrupts of one logical processor.
+#[derive(Debug, Default)]
+pub(crate) struct Storm {
+    /// How many are left.
+    left: u64,
     within: u64,
     timer: Option<libc::timer_t>,
     random: u64,
 }
+
+/// Xorshift; good enough to be unexpected.
+fn random(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+/// Any number but 0.
+const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The number of an occasion, and one more.
 fn next(count: &mut u64) -> u64 {
@@ -40,17 +57,18 @@ fn next(count: &mut u64) -> u64 {
 }
 
 impl Tricks {
-    pub(crate) fn new(all: Vec<Trick>) -> io::Result<Self> {
-        let mut tricks = Self { all, random: 0x9e37_79b9_7f4a_7c15, ..Self::default() };
-        let storm = tricks.all.iter().find_map(|trick| match *trick {
+    pub(crate) fn new(all: Vec<Trick>) -> Self {
+        Self { all, random: SEED, ..Self::default() }
+    }
+
+    /// The storm over a logical processor: that of the calling thread.
+    pub(crate) fn storm(&self) -> io::Result<Storm> {
+        let storm = self.all.iter().find_map(|trick| match *trick {
             Trick::Storm { within, count } => Some((within, count)),
             _ => None,
         });
-        if let Some((within, count)) = storm {
-            (tricks.within, tricks.storm) = (within.max(1), count);
-            tricks.timer = Some(timer()?);
-        }
-        Ok(tricks)
+        let Some((within, left)) = storm else { return Ok(Storm::default()) };
+        Ok(Storm { left, within: within.max(1), timer: Some(timer()?), random: SEED })
     }
 
     fn has(&self, trick: Trick) -> bool {
@@ -138,41 +156,34 @@ impl Tricks {
             libc::REG_R14,
             libc::REG_R15,
         ] {
-            let value = self.random();
+            let value = random(&mut self.random);
             registers.set(register, value);
         }
         // Direction, alignment check, and what arithmetic leaves.
         registers.set_rflags(registers.rflags() | 1 << 10 | 1 << 18 | 0x8d5);
     }
+}
 
-    fn random(&mut self) -> u64 {
-        // Xorshift; good enough to be unexpected.
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random
-    }
-
-    /// A thread is inside: the storm goes on.
+impl Storm {
+    /// The processor is inside: the storm goes on.
     pub(crate) fn entered(&mut self) {
-        if self.storm > 0 {
-            let within = self.within;
-            let time = self.random() % within + 1;
+        if self.left > 0 {
+            let time = random(&mut self.random) % self.within + 1;
             self.set_timer(time);
         }
     }
 
-    /// A thread is outside.
+    /// The processor is outside.
     pub(crate) fn left(&mut self) {
-        if self.storm > 0 {
+        if self.left > 0 {
             self.set_timer(0);
         }
     }
 
     /// Whether the handler is to be entered after an interrupt.
     pub(crate) fn tells_of_interrupt(&mut self) -> bool {
-        let tells = self.storm > 0;
-        self.storm = self.storm.saturating_sub(1);
+        let tells = self.left > 0;
+        self.left = self.left.saturating_sub(1);
         tells
     }
 
@@ -189,11 +200,13 @@ impl Tricks {
     }
 }
 
+/// A timer whose signal goes to this thread.
 fn timer() -> io::Result<libc::timer_t> {
     // SAFETY: both are plain data for which zero is a value; the call fills in the timer.
     unsafe {
         let mut event: libc::sigevent = std::mem::zeroed();
-        event.sigev_notify = libc::SIGEV_SIGNAL;
+        event.sigev_notify = libc::SIGEV_THREAD_ID;
+        event.sigev_notify_thread_id = libc::gettid();
         event.sigev_signo = SIGNAL;
         let mut timer: libc::timer_t = std::mem::zeroed();
         if libc::timer_create(libc::CLOCK_MONOTONIC, &mut event, &mut timer) != 0 {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 //! An enclave that does one thing after the other, as it is told through the shared block, and says what came
-//! of it: any leaf function with any registers, any access, some instructions that fault, any exit.
+//! of it: any leaf function with any registers, any access, some instructions that fault, any exit. It has two
+//! threads, each of which is told for itself.
 //!
 //! It trusts its host with everything, which makes it the opposite of a Keep and good for testing the machine.
 
@@ -26,9 +27,16 @@ pub(crate) const THREAD: u64 = 0x1f00_0000_0000;
 const SIZE: u64 = 1 << 45;
 pub(crate) const SHARED: u64 = keep_layout::SHARED_VIRT;
 
-/// Where steps and results are in the shared block, and bytes that are copied.
+/// Bytes of a thread's slot.
+pub(crate) const SLOT: u64 = 0x1_0000;
+/// Threads that there are.
+const THREADS: u64 = 2;
+
+/// Where steps and results of the first thread are in the shared block; those of the others follow.
 const SCRIPT: usize = 0x10_0000;
-const BYTES: usize = 0x11_0000;
+const NEXT_SCRIPT: usize = 0x2_0000;
+/// Where bytes that are copied are, from there.
+const BYTES: usize = 0x1_0000;
 
 core::arch::global_asm!(
     ".pushsection .rodata.test_enclave, \"a\"",
@@ -38,7 +46,7 @@ core::arch::global_asm!(
     "test_enclave:",
     // CSSA in RAX, exit target in RCX; the stack is the host's.
     "cld",
-    "mov r15, 0x3f8000100000",
+    "mov r15, fs:[0x38]",
     "test rax, rax",
     "jne 50f",
     "mov fs:[0x10], rsp",
@@ -95,6 +103,12 @@ core::arch::global_asm!(
     "je 26f",
     "cmp rax, 17",
     "je 27f",
+    "cmp rax, 18",
+    "je 28f",
+    "cmp rax, 19",
+    "je 29f",
+    "cmp rax, 20",
+    "je 30f",
     "ud2",
     // A leaf function.
     "11:",
@@ -233,6 +247,26 @@ core::arch::global_asm!(
     "61:",
     "inc r10",
     "jmp 62b",
+    // Waits until a word is RCX.
+    "28:",
+    "pause",
+    "cmp [rbx], rcx",
+    "jne 28b",
+    "jmp 39f",
+    // Takes turns, RCX times: when a word is RDX it makes it one more, and so on at each second number.
+    "29:",
+    "pause",
+    "cmp [rbx], rdx",
+    "jne 29b",
+    "inc qword ptr [rbx]",
+    "add rdx, 2",
+    "dec rcx",
+    "jne 29b",
+    "jmp 39f",
+    // Writes for ever.
+    "30:",
+    "mov [rbx], rcx",
+    "jmp 30b",
     "39:",
     "mov qword ptr [r15 + 0x80], 0",
     "40:",
@@ -270,7 +304,7 @@ core::arch::global_asm!(
     ".byte 0x0f, 0x01, 0xd7",
     "52:",
     "mov rsp, fs:[8]",
-    "mov r15, 0x3f8000100000",
+    "mov r15, fs:[0x38]",
     "inc qword ptr [r15 + 0xa8]",
     "jmp 40b",
     "ud2",
@@ -321,10 +355,30 @@ pub(crate) enum Step {
     State(u64),
     /// The next exception is handled by an exit with this number.
     HandleBy(u64),
+    /// Waits until a word has this value.
+    Until(u64, u64),
+    /// Takes so many turns with another thread, from this value of a word on.
+    Turns(u64, u64, u64),
+    /// Writes this value again and again.
+    Hammer(u64, u64),
 }
 
 impl Step {
-    fn put(&self, window: RawWindow) {
+    pub(crate) fn park(nanoseconds: u64) -> Self {
+        Self::Exit([8, nanoseconds, 0, 0])
+    }
+
+    pub(crate) fn wake(number: u64) -> Self {
+        Self::Exit([9, number, 0, 0])
+    }
+
+    pub(crate) fn fatal() -> Self {
+        Self::Exit([1, 0, 0, 0])
+    }
+}
+
+impl Step {
+    fn put(&self, window: RawWindow, script: usize) {
         let words = match *self {
             Self::Leaf(leaf, [rbx, rcx, rdx]) => [1, leaf, rbx, rcx, rdx, 0],
             Self::Load(at) => [2, 0, at, 0, 0, 0],
@@ -335,7 +389,7 @@ impl Step {
                 for (n, bytes) in bytes.chunks(8).enumerate() {
                     let mut word = [0; 8];
                     word[..bytes.len()].copy_from_slice(bytes);
-                    window.store(BYTES + 8 * n, u64::from_le_bytes(word));
+                    window.store(script + BYTES + 8 * n, u64::from_le_bytes(word));
                 }
                 [5, 0, at, bytes.len() as u64, 0, 0]
             }
@@ -352,14 +406,17 @@ impl Step {
             Self::Bases => [16, 0, 0, 0, 0, 0],
             Self::State(rounds) => [17, 0, 0, rounds, 0, 0],
             Self::HandleBy(number) => {
-                window.store(SCRIPT + 0x70, number);
+                window.store(script + 0x70, number);
                 [12, 0, 0, 0, 0, 0]
             }
+            Self::Until(at, value) => [18, 0, at, value, 0, 0],
+            Self::Turns(at, count, first) => [19, 0, at, count, first, 0],
+            Self::Hammer(at, value) => [20, 0, at, value, 0, 0],
         };
         for (n, word) in words.into_iter().enumerate() {
-            window.store(SCRIPT + 8 * n, word);
+            window.store(script + 8 * n, word);
         }
-        window.store(SCRIPT + 0xa8, 0);
+        window.store(script + 0xa8, 0);
     }
 }
 
@@ -398,8 +455,8 @@ impl Came {
     }
 }
 
-fn came(step: &Step, window: RawWindow) -> Came {
-    let word = |at: usize| window.load(SCRIPT + at);
+fn came(step: &Step, window: RawWindow, script: usize) -> Came {
+    let word = |at: usize| window.load(script + at);
     if word(0xa8) != 0 {
         // EXINFO, then GPRSGX.
         let gprs = 0x110;
@@ -414,7 +471,8 @@ fn came(step: &Step, window: RawWindow) -> Came {
     }
     match step {
         Step::Out(_, length) => {
-            let words = (0..length.div_ceil(8)).map(|n| window.load(BYTES + 8 * n as usize));
+            let words =
+                (0..length.div_ceil(8)).map(|n| window.load(script + BYTES + 8 * n as usize));
             let mut bytes: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
             bytes.truncate(*length as usize);
             Came::Bytes(bytes)
@@ -459,41 +517,49 @@ pub(crate) fn key() -> SgxKey {
     SgxKey::from_pem(include_str!("../../src/signer.pem")).unwrap()
 }
 
-/// Pages that a plan borrows.
-pub(crate) struct Pages {
-    thread: [u8; 4096],
-    block: [u8; 4096],
-}
+/// Pages that a plan borrows: `TCS` and block of each thread.
+pub(crate) struct Pages(Vec<([u8; 4096], [u8; 4096])>);
 
 impl Pages {
     pub(crate) fn new() -> Self {
+        Self((0..THREADS).map(Self::thread).collect())
+    }
+
+    fn thread(number: u64) -> ([u8; 4096], [u8; 4096]) {
+        let slot = THREAD + number * SLOT;
         let tcs = Tcs {
             flags: 0,
-            ssa: THREAD + 0x1000,
+            ssa: slot + 0x1000,
             ssa_count: 2,
             entry: CODE,
-            fs: THREAD + 0x8000,
-            gs: THREAD,
+            fs: slot + 0x8000,
+            gs: slot,
         };
         let mut block = [0; 4096];
-        for (at, word) in [(0, THREAD + 0x8000), (8, THREAD + 0x8000), (0x30, THREAD + 0x1000)] {
+        let script = SHARED + (SCRIPT + NEXT_SCRIPT * number as usize) as u64;
+        for (at, word) in
+            [(0, slot + 0x8000), (8, slot + 0x8000), (0x30, slot + 0x1000), (0x38, script)]
+        {
             block[at..at + 8].copy_from_slice(&u64::to_le_bytes(word));
         }
-        Self { thread: tcs.to_bytes(), block }
+        (tcs.to_bytes(), block)
     }
 
     pub(crate) fn plan(&self) -> Plan<'_> {
         let mut plan = Plan::new(Secs::keep(0, SIZE, [0xc0; 64]).unwrap());
         let (rx, rw) = (SecInfo::reg(Rights::RX), SecInfo::reg(Rights::RW));
-        for region in [
-            Region::measured(CODE, rx, Content::Bytes(code())),
-            Region::measured(DATA, rw, Content::Zeros(0x4000)),
-            Region::measured(THREAD, SecInfo::tcs(), Content::Bytes(&self.thread)),
-            Region::measured(THREAD + 0x1000, rw, Content::Zeros(0x2000)),
-            Region::measured(THREAD + 0x4000, rw, Content::Zeros(0x4000)),
-            Region::measured(THREAD + 0x8000, rw, Content::Bytes(&self.block)),
-        ] {
-            plan.push(region).unwrap();
+        plan.push(Region::measured(CODE, rx, Content::Bytes(code()))).unwrap();
+        plan.push(Region::measured(DATA, rw, Content::Zeros(0x4000))).unwrap();
+        for (number, (thread, block)) in (0..).zip(&self.0) {
+            let slot = THREAD + number * SLOT;
+            for region in [
+                Region::measured(slot, SecInfo::tcs(), Content::Bytes(thread)),
+                Region::measured(slot + 0x1000, rw, Content::Zeros(0x2000)),
+                Region::measured(slot + 0x4000, rw, Content::Zeros(0x4000)),
+                Region::measured(slot + 0x8000, rw, Content::Bytes(block)),
+            ] {
+                plan.push(region).unwrap();
+            }
         }
         plan
     }
@@ -510,7 +576,7 @@ pub(crate) fn mappings() -> Vec<HostMapping> {
         map(CODE, CODE + 0x1000, Rights::RX),
         map(DATA, DATA + 0x4000, Rights::RW),
         map(AREA, AREA + (64 << 20), Rights::RW.or(Rights::RX)),
-        map(THREAD, THREAD + 0x1_0000, Rights::RW),
+        map(THREAD, THREAD + THREADS * SLOT, Rights::RW),
     ]
 }
 
@@ -531,35 +597,49 @@ pub(crate) fn run_on(
 ) -> (Vec<Came>, Result<Report, BackendError>) {
     let (launched, all) = launch_on(sim, tricks, steps);
     let result = launched.keep.serve();
-    let all = std::mem::take(&mut *all.lock().unwrap());
+    let all = std::mem::take(&mut all.lock().unwrap()[0]);
     (all, result)
 }
 
-type All = Arc<Mutex<Vec<Came>>>;
+/// What came of the steps of each processor.
+type Each = Arc<Mutex<Vec<Vec<Came>>>>;
 
-pub(crate) fn launch_on(sim: &SgxSim, tricks: &[Trick], steps: Vec<Step>) -> (Launched, All) {
-    let all = All::default();
+pub(crate) fn launch_on(sim: &SgxSim, tricks: &[Trick], steps: Vec<Step>) -> (Launched, Each) {
+    launch_each(sim, tricks, vec![(THREAD, steps)])
+}
+
+/// Launches processors with a thread and steps each. The first one without steps ends the enclave; others park.
+pub(crate) fn launch_each(
+    sim: &SgxSim,
+    tricks: &[Trick],
+    processors: Vec<(u64, Vec<Step>)>,
+) -> (Launched, Each) {
+    let (tcs, steps): (Vec<u64>, Vec<Vec<Step>>) = processors.into_iter().unzip();
+    let all = Each::new(Mutex::new(vec![Vec::new(); steps.len()]));
     let results = Arc::clone(&all);
-    let mut at = None;
-    let liar = Box::new(move |window: RawWindow| {
-        let next = match at {
+    let mut at = vec![None; steps.len()];
+    let threads: Vec<u64> = tcs.iter().map(|tcs| (tcs - THREAD) / SLOT).collect();
+    let liar = Box::new(move |window: RawWindow, number: u32| {
+        let number = number as usize;
+        let steps = &steps[number];
+        let script = SCRIPT + threads[number] as usize * NEXT_SCRIPT;
+        let next = match at[number] {
             None => 0,
             Some(now) => {
-                let step: &Step = &steps[now];
-                results.lock().unwrap().push(came(step, window));
+                if let Some(step) = steps.get(now) {
+                    results.lock().unwrap()[number].push(came(step, window, script));
+                }
                 now + 1
             }
         };
-        at = Some(next);
-        match steps.get(next) {
-            Some(step) => step.put(window),
-            None => Step::Exit([1, 0, 0, 0]).put(window),
-        }
+        at[number] = Some(next);
+        let last = if number == 0 { Step::fatal() } else { Step::park(u64::MAX) };
+        steps.get(next).unwrap_or(&last).put(window, script);
     });
     let pages = Pages::new();
     let plan = pages.plan();
     let signature = sign(&plan);
-    let launch = Launch { plan, signature, mappings: mappings(), tcs: THREAD };
+    let launch = Launch { plan, signature, mappings: mappings(), tcs };
     let hostile = Hostile { tricks: tricks.to_vec(), liar: Some(liar) };
     (sim.launch_enclave(launch, spec(), hostile).unwrap(), all)
 }

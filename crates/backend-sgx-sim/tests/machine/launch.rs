@@ -41,7 +41,8 @@ fn a_signature_has_to_be_over_the_enclave() {
     let pages = Pages::new();
     let plan = pages.plan();
     let good = sign(&plan);
-    let launch = |plan, signature| Launch { plan, signature, mappings: mappings(), tcs: THREAD };
+    let launch =
+        |plan, signature| Launch { plan, signature, mappings: mappings(), tcs: vec![THREAD] };
     let mut other = described(&plan);
     other.measurement[0] ^= 1;
     let other = key().sign(&other).unwrap();
@@ -68,8 +69,12 @@ fn an_enclave_has_to_be_possible() {
     let pages = Pages::new();
     let plan = pages.plan();
     let signature = sign(&plan);
-    let launch =
-        |plan| Launch { plan, signature: signature.clone(), mappings: mappings(), tcs: THREAD };
+    let launch = |plan| Launch {
+        plan,
+        signature: signature.clone(),
+        mappings: mappings(),
+        tcs: vec![THREAD],
+    };
     let impossible = again(&plan, |secs| secs.attributes.flags |= flag::EINITTOKEN_KEY);
     assert!(refused(launch(impossible)).contains("ECREATE"));
     let wide = again(&plan, |secs| secs.attributes.xfrm |= 0xe0);

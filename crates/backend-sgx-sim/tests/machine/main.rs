@@ -10,3 +10,4 @@ mod hostile;
 mod launch;
 mod leaves;
 mod pages;
+mod threads;

@@ -124,9 +124,9 @@ fn a_process_that_is_no_carrier_is_noticed() {
     let block = Block::new().unwrap();
     let (socket, theirs) = UnixStream::pair().unwrap();
     let none = (PathBuf::from("/bin/true"), Vec::new());
-    let child = Carried(Mutex::new(start(Some(&none), theirs, &block).unwrap()));
+    let mut child = start(Some(&none), theirs, &block).unwrap();
     let setup = Setup { program: Program::Runtime, config_id: [0; 64], signature: [0; SIGSTRUCT] };
-    let error = ready(&socket, &setup, &child).unwrap_err();
+    let error = ready(&socket, &setup, 2, &mut child).unwrap_err();
     assert!(matches!(&error, BackendError::Host { .. }), "{error:?}");
 }
 
@@ -148,9 +148,9 @@ fn a_carrier_says_what_it_lacks() {
     let said = |signature| {
         let block = Block::new().unwrap();
         let (socket, theirs) = UnixStream::pair().unwrap();
-        let child = Carried(Mutex::new(start(Some(&own), theirs, &block).unwrap()));
+        let mut child = start(Some(&own), theirs, &block).unwrap();
         let setup = Setup { program: Program::Runtime, config_id: [0; 64], signature };
-        match ready(&socket, &setup, &child) {
+        match ready(&socket, &setup, 7, &mut child) {
             Err(BackendError::Host { source, .. }) => source.to_string(),
             other => panic!("{other:?}"),
         }

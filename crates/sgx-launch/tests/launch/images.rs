@@ -8,11 +8,31 @@ use std::path::PathBuf;
 use keep_image::{Image, PageKind};
 use keep_layout::{KERNEL_DATA, KERNEL_TEXT, MMAP_START};
 use sgx_guest::page::{PageType, Rights, Tcs};
-use sgx_launch::{Content, Plan, image};
+use sgx_launch::{Content, Plan, Region, image};
 
 #[allow(dead_code, reason = "no test uses all of it")]
 #[path = "../../../keep-image/tests/common/handmade.rs"]
 mod handmade;
+
+/// A thread enters the kernel's text, and what it needs is its own.
+fn look_at(plan: &Plan<'_>, image: &Image<'_>, thread: &[Region<'_>], number: u64) {
+    let Content::Bytes(tcs) = thread[0].content else { panic!("a thread has bytes") };
+    let tcs = Tcs::from_bytes(tcs.try_into().unwrap()).unwrap();
+    assert_eq!(thread[0].info.page_type, PageType::Tcs);
+    assert!((KERNEL_TEXT..KERNEL_DATA).contains(&tcs.entry));
+    assert_eq!(tcs.ssa, thread[1].offset);
+    assert_eq!((tcs.fs, tcs.gs), (thread[3].offset, thread[3].offset));
+    assert_eq!(thread[0].offset, image::THREADS + number * image::SLOT);
+    let Content::Bytes(block) = thread[3].content else { panic!("a thread block has bytes") };
+    let block: Vec<u64> =
+        block.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
+    let start = if number == 0 { image.start().rdi } else { 0 };
+    assert_eq!(block[..10], [tcs.fs, start, 0, 0, 0, 0, 0, 0, 0, number]);
+    assert!(block[10..].iter().all(|word| *word == 0));
+    let frames = u64::from(tcs.ssa_count) * plan.secs().frame.size();
+    assert_eq!(thread[1].content.len(), frames);
+    assert!(thread[2].offset > thread[1].offset + frames, "a guard is below the stack");
+}
 
 /// What holds for each image as an enclave.
 fn look(image: &Image<'_>) {
@@ -41,36 +61,23 @@ fn look(image: &Image<'_>) {
             }
         }
     }
-    let (loaded, thread) = plan.regions().split_at(expected.len());
+    let (loaded, threads) = plan.regions().split_at(expected.len());
     for (region, (at, rights, bytes)) in loaded.iter().zip(&expected) {
         assert_eq!((region.offset, region.info.rights), (*at, *rights));
         assert_eq!(region.content, Content::Bytes(bytes));
     }
     let tables: u64 =
         image.runs().filter(|(run, _)| run.kind == PageKind::Tables).map(|r| r.0.len).sum();
-    let slot: u64 = thread.iter().map(|region| region.content.len()).sum();
-    assert_eq!(plan.measured_bytes(), image.size() - tables + slot);
-    assert_eq!(slot, 8 * 4096);
+    let slots: u64 = threads.iter().map(|region| region.content.len()).sum();
+    assert_eq!(plan.measured_bytes(), image.size() - tables + slots);
+    assert_eq!((slots, threads.len()), (7 * 8 * 4096, 7 * 4));
 
-    // The thread enters the kernel's text, and what it needs is its own.
-    let Content::Bytes(tcs) = thread[0].content else { panic!("a thread has bytes") };
-    let tcs = Tcs::from_bytes(tcs.try_into().unwrap()).unwrap();
-    assert_eq!(thread[0].info.page_type, PageType::Tcs);
-    assert!((KERNEL_TEXT..KERNEL_DATA).contains(&tcs.entry));
-    assert_eq!(tcs.ssa, thread[1].offset);
-    assert_eq!(tcs.fs, thread[3].offset);
-    let Content::Bytes(block) = thread[3].content else { panic!("a thread block has bytes") };
-    let block: Vec<u64> =
-        block.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
-    assert_eq!(block[..3], [tcs.fs, image.start().rdi, 0]);
-    let frames = u64::from(tcs.ssa_count) * plan.secs().frame.size();
-    assert_eq!(thread[1].content.len(), frames);
-    assert!(thread[2].offset > thread[1].offset + frames, "a guard is below the stack");
-    assert_eq!(image::thread(tcs.entry, 3).ssa, tcs.ssa + 3 * image::SLOT);
-
+    for (number, thread) in threads.chunks(4).enumerate() {
+        look_at(&plan, image, thread, number as u64);
+    }
     let zeros = expected.iter().flat_map(|(_, _, bytes)| bytes.chunks(4096));
     let zeros = zeros.filter(|page| page.iter().all(|byte| *byte == 0)).count() * 4096;
-    println!("{} bytes are measured: {slot} a thread's, {zeros} zeros", plan.measured_bytes());
+    println!("{} bytes are measured: {slots} the threads', {zeros} zeros", plan.measured_bytes());
 
     // The workload does not count, and the image that travels measures as the one that was built.
     let measured = plan.measure();

@@ -150,6 +150,10 @@ impl Platform for Keep {
         processors::wake(number);
     }
 
+    fn start(number: usize, stacks: u64) {
+        processors::start(number, stacks);
+    }
+
     fn is_wanted() -> bool {
         processors::is_wanted()
     }
