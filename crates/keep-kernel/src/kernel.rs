@@ -45,6 +45,9 @@ pub trait Platform {
     /// evidence of them. A platform that cannot speak says the report data themselves; `None` if it
     /// should be able to, and is not.
     fn claim(report_data: &[u8; 64], into: &mut [u8; CLAIM_MAX]) -> Option<usize>;
+    /// A key that only this platform can give, and only to this very image; `None` if it has none that
+    /// would be a secret.
+    fn sealing_key(into: &mut [u8; 32]) -> Option<()>;
 
     /// Lends the one port to the host. Not to be called by `use_it` again.
     fn with_port<R>(use_it: impl FnOnce(&mut Port<Self::Window, Self::Doorbell>) -> R) -> R;

@@ -2,11 +2,10 @@
 
 //! Keys that an enclave asks its processor for (SDM, "KEYREQUEST" and `EGETKEY`).
 //!
-//! A Keep's files are sealed under a key that is **bound to MRENCLAVE**: another program, be it of the same
+//! A workload's data are sealed under a key that is **bound to MRENCLAVE**: another program, be it of the same
 //! signer, of a later version or under debug, gets another key. The workload's digest is part of it too, as
-//! `CONFIGID`, so that two workloads in the same Keep program cannot read each other's files.
-//!
-//! So far no file outlives its Keep, and so no Keep asks for a key.
+//! `CONFIGID`, so that two workloads in the same Keep program cannot read each other's data. A Keep makes its
+//! request by `seal`.
 
 use crate::attributes::{Attributes, flag};
 use crate::bytes::{LayoutError, get, is_zero, put};

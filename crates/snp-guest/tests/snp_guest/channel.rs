@@ -109,7 +109,7 @@ fn reports_and_keys_come_through() {
         })
         .unwrap();
     let size = channel.open(&answer, &mut out).unwrap();
-    assert_eq!(*wanted.read(&out[..size]).unwrap(), [3; 32]);
+    assert_eq!(*wanted.take(&mut out[..size]).unwrap(), [3; 32]);
 }
 
 /// What a hypervisor may do to an answer; each ends the channel, and wipes the key.
@@ -224,7 +224,7 @@ fn derived_keys_are_bound_to_measurement_and_policy() {
     assert_eq!(bytes[0x10..0x18], [0, 0, 0, 0, 4, 3, 2, 1]);
     assert_eq!(bytes[0x18..0x20], [1, 2, 3, 4, 5, 6, 7, 8]);
     assert_eq!(bytes[0x20..], [0xab, 0, 0, 0, 0, 0, 0, 0]);
-    assert_eq!(plain.read(&key_answer(&[0; 32])), Err(RequestError::NoKey));
+    assert_eq!(plain.take(&mut key_answer(&[0; 32])), Err(RequestError::NoKey));
     let mut refused = key_answer(&[1; 32]);
     refused[0] = 0x27;
     assert_eq!(plain.read(&refused), Err(RequestError::Refused(0x27)));
