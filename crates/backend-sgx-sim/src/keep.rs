@@ -156,10 +156,14 @@ pub(crate) fn launch(
             ),
         });
     }
+    let mut platform = sim.platform;
+    if let Some(secret) = spec.evidence.as_ref().and_then(|source| source.machine_secret()) {
+        platform.root = secret;
+    }
     let setup = Setup {
         plan: launch.plan,
         signature: &launch.signature,
-        platform: sim.platform,
+        platform,
         limit: limit / PAGE,
         shared: SHARED_VIRT,
         tcs: launch.tcs,
@@ -190,7 +194,7 @@ pub(crate) fn launch(
         let stream: Box<dyn io::Read + Send> = Box::new(SeedStream::new(&spec.seeds)?);
         Some(stream)
     };
-    let evidence = spec.evidence.map(|source| quote::quoting(sim.platform, source));
+    let evidence = spec.evidence.map(|source| quote::quoting(platform, source));
     let agent = Agent::start(evidence, spec.events, ClaimKind::SgxReport)
         .map_err(host("start a thread"))?;
     let streams = Streams {

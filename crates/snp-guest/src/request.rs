@@ -203,7 +203,7 @@ impl KeyRequest {
         key
     }
 
-    fn read(payload: &[u8]) -> Result<Zeroizing<[u8; 32]>, RequestError> {
+    pub(crate) fn read(payload: &[u8]) -> Result<Zeroizing<[u8; 32]>, RequestError> {
         let length = RequestError::Length(payload.len());
         let answer: &[u8; Self::ANSWER] = payload.first_chunk().ok_or(length)?;
         match bytes::u32(answer, 0) {

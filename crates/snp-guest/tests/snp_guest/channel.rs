@@ -227,8 +227,9 @@ fn derived_keys_are_bound_to_measurement_and_policy() {
     assert_eq!(plain.take(&mut key_answer(&[0; 32])), Err(RequestError::NoKey));
     let mut refused = key_answer(&[1; 32]);
     refused[0] = 0x27;
-    assert_eq!(plain.read(&refused), Err(RequestError::Refused(0x27)));
-    assert_eq!(plain.read(&refused[..63]), Err(RequestError::Length(63)));
+    assert_eq!(plain.take(&mut refused.clone()), Err(RequestError::Refused(0x27)));
+    assert_eq!(plain.take(&mut refused[..63]), Err(RequestError::Length(63)));
+    assert!(refused[..63].iter().all(|byte| *byte == 0), "the answer is wiped");
 }
 
 #[test]
