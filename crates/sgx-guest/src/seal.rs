@@ -16,8 +16,9 @@ pub const KEY: usize = 16;
 
 /// `KEYNAME` of a sealing key.
 const SEAL: u16 = 4;
-/// `KEYPOLICY`: MRENCLAVE, MRSIGNER and `CONFIGID`, the workload.
-const POLICY: u16 = 1 << 0 | 1 << 1 | 1 << 3;
+/// `KEYPOLICY`: MRENCLAVE and `CONFIGID`, the workload. Not MRSIGNER: a launch without a signature that
+/// somebody keeps has one by a key of the moment.
+const POLICY: u16 = 1 << 0 | 1 << 3;
 
 /// Asks for the sealing key with this number, of the enclave whose own report this is, at the versions that it
 /// runs with now.

@@ -110,7 +110,7 @@ impl KeyRequest {
 
     /// The sealing key of the enclave whose own report this is, at the versions that it runs with now.
     ///
-    /// It depends on MRENCLAVE, on MRSIGNER, on the workload (`CONFIGID`) and on every attribute; `key_id`
+    /// It depends on MRENCLAVE, on the workload (`CONFIGID`) and on every attribute, not on who signed; `key_id`
     /// tells several such keys apart. Who keeps `key_id`, `CPUSVN`, `ISVSVN` and `CONFIGSVN` beside the sealed
     /// bytes can ask for the same key after the processor got a new version: [`KeyRequest::again`].
     ///
@@ -122,7 +122,7 @@ impl KeyRequest {
         own.attributes.check_keep()?;
         Ok(Self {
             name: KeyName::Seal,
-            policy: policy::MRENCLAVE | policy::MRSIGNER | policy::CONFIGID,
+            policy: policy::MRENCLAVE | policy::CONFIGID,
             svn: own.svn,
             // A Keep has no CET, which is among the attributes; elsewhere the byte may be reserved.
             cet_mask: 0,
