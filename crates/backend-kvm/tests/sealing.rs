@@ -71,15 +71,16 @@ fn programs() -> Option<[Vec<u8>; 2]> {
 #[test]
 fn a_key_is_that_of_the_image() {
     let Some(programs) = programs() else { return };
-    let keys = |launch: &dyn Fn(&Image<'_>, Spec) -> Result<keep_backend::Launched, BackendError>| {
-        programs.each_ref().map(|program| {
-            let image = Image::build(keep_programs::KERNEL, program).unwrap();
-            key(Running::start_by("sealing", |mut spec| {
-                on(Some([1; 32]))(&mut spec);
-                launch(&image, spec).unwrap()
-            }))
-        })
-    };
+    let keys =
+        |launch: &dyn Fn(&Image<'_>, Spec) -> Result<keep_backend::Launched, BackendError>| {
+            programs.each_ref().map(|program| {
+                let image = Image::build(keep_programs::KERNEL, program).unwrap();
+                key(Running::start_by("sealing", |mut spec| {
+                    on(Some([1; 32]))(&mut spec);
+                    launch(&image, spec).unwrap()
+                }))
+            })
+        };
     if SnpSim::new().probe().iter().all(|datum| datum.pass) {
         let [first, second] = keys(&|image, spec| SnpSim::new().launch_image(image, spec));
         assert_ne!(first, second, "on the stand-in for SEV-SNP");

@@ -12,8 +12,8 @@ use std::panic;
 use std::process;
 
 use keep_launch::{
-    CALL_SEALING_KEY, Event, Evidence, FD_EVENTS, FD_EVIDENCE, FD_LAUNCH, FD_REPORT, FD_REPORT_DATA, Launch,
-    MAX_EVENT, MAX_EVIDENCE, MAX_LAUNCH, Refusal, Report,
+    CALL_SEALING_KEY, Event, Evidence, FD_EVENTS, FD_EVIDENCE, FD_LAUNCH, FD_REPORT,
+    FD_REPORT_DATA, Launch, MAX_EVENT, MAX_EVIDENCE, MAX_LAUNCH, Refusal, Report,
 };
 use rustix::io::Errno;
 

@@ -5,8 +5,8 @@
 //! The platform's key is bound to the Keep's own program, which runs any workload. So each workload gets a key
 //! that is derived from it, by HKDF (RFC 5869) with SHA-256, and the platform's is wiped.
 
-use graviola::hashing::hmac::Hmac;
 use graviola::hashing::Sha256;
+use graviola::hashing::hmac::Hmac;
 use zeroize::{Zeroize as _, Zeroizing};
 
 /// What a key for sealing is derived for; another version of it would be another key.
@@ -91,9 +91,8 @@ mod tests {
     #[test]
     fn each_workload_and_each_way_to_its_code_has_a_key_of_its_own() {
         let (one, two) = (vec![1; 100], vec![2; 200]);
-        let key = |platform, workload, origin| {
-            *sealing_key(&mut [platform; 32], &[workload; 32], origin)
-        };
+        let key =
+            |platform, workload, origin| *sealing_key(&mut [platform; 32], &[workload; 32], origin);
         let both = [one.clone(), two.clone()];
         let keys = [
             key(1, 1, CodeOrigin::Workload),
@@ -107,8 +106,11 @@ mod tests {
             assert!(keys.iter().skip(index + 1).all(|other| other != key), "{index}");
         }
         // The order in which a host names roots is no difference.
-        assert_eq!(key(1, 1, CodeOrigin::Compiler(&[two, one])), keys[5]);
+        assert_eq!(key(1, 1, CodeOrigin::Compiler(&[two, one.clone()])), keys[5]);
         // What was sealed has to be opened by later versions, too.
-        assert_eq!(keys[0], hex("76fc71af524addd4df8607f227504168fcbbfe590e7328d110dc718a056e9840"));
+        assert_eq!(
+            keys[0],
+            hex("76fc71af524addd4df8607f227504168fcbbfe590e7328d110dc718a056e9840")
+        );
     }
 }

@@ -54,15 +54,11 @@ pub(crate) fn run(launch: Run) -> Result<Report, Refused> {
         Some(sockets) => Some(events.block_on(deploy::network_for_run(sockets))?),
         None => None,
     };
-    execute(&events, loaded, World {
-        args,
-        env,
-        stdio,
-        preopens,
-        perms: FsPerms::ReadWrite,
-        max_memory,
-        network,
-    })
+    execute(
+        &events,
+        loaded,
+        World { args, env, stdio, preopens, perms: FsPerms::ReadWrite, max_memory, network },
+    )
 }
 
 /// The engine that artifacts are loaded into.

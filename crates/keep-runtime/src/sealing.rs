@@ -60,7 +60,8 @@ anew at each start";
 /// For a workload that the host hands over with a configuration of its choice: whatever code it is could claim
 /// to be another.
 pub(crate) fn not_deployed() -> Refused {
-    let message = "`[sealing]` of Enarx.toml asks for a key, which only a workload that is deployed has
+    let message =
+        "`[sealing]` of Enarx.toml asks for a key, which only a workload that is deployed has
 help: use `enarx deploy`";
     Refused::new(Refusal::Config, message)
 }

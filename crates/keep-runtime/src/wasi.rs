@@ -60,12 +60,10 @@ pub(crate) fn context_after(world: &World, first: usize) -> Result<WasiP1Ctx, Re
         }
     }
     for preopen in &world.preopens {
-        builder.preopened_dir(&preopen.path, &preopen.guest, world.perms).map_err(
-            |error| {
-                let what = format!("cannot open the folder for `{}`", preopen.guest);
-                Refused::caused(Refusal::Launch, &what, &error)
-            },
-        )?;
+        builder.preopened_dir(&preopen.path, &preopen.guest, world.perms).map_err(|error| {
+            let what = format!("cannot open the folder for `{}`", preopen.guest);
+            Refused::caused(Refusal::Launch, &what, &error)
+        })?;
     }
     Ok(builder.build_p1())
 }

@@ -16,7 +16,7 @@ use crate::msr::{
     AskFeatures, AskPreferred, AskSevInfo, Call as _, ChangePage, Owner, RegisterGhcb,
 };
 use crate::pages::{Pages, Pvalidate};
-use crate::request::{KeyRequest, ReportRequest, Root};
+use crate::request::{KeyRequest, ReportRequest};
 use crate::secrets::take_key;
 use crate::vmsa::Vmsa;
 

@@ -298,7 +298,7 @@ proptest! {
     #[test]
     fn any_payload_is_read_without_a_panic(payload in prop::collection::vec(any::<u8>(), 0..1300)) {
         let _ = request().read(&payload);
-        let _ = KeyRequest::new(Root::Chip).read(&payload);
+        let _ = KeyRequest::new(Root::Chip).take(&mut payload.clone());
         let mut page = [0; 4096];
         page[..payload.len()].copy_from_slice(&payload);
         let _ = Header::read(&page);
