@@ -46,6 +46,9 @@ pub trait Platform {
     /// evidence of them. A platform that cannot speak says the report data themselves; `None` if it
     /// should be able to, and is not.
     fn claim(report_data: &[u8; 64], into: &mut [u8; CLAIM_MAX]) -> Option<usize>;
+    /// A key that only this platform can give, and only to this very image; `None` if it has none that
+    /// would be a secret.
+    fn sealing_key(into: &mut [u8; 32]) -> Option<()>;
 
     /// The number of the processor that this runs on.
     fn processor() -> usize;

@@ -31,7 +31,7 @@ use sgx_guest::page::{PageType, Rights, SecInfo};
 use sgx_guest::range::Elrange;
 use sgx_guest::report::{REPORT, TARGET, is_target};
 use sgx_guest::ssa::{ExInfo, ExitInfo, offset};
-use sgx_guest::{Align64, Align128, Align512, ssa};
+use sgx_guest::{Align64, Align128, Align512, seal, ssa};
 
 use super::processor::{self, Answer};
 
@@ -226,6 +226,22 @@ pub(super) fn claim(data: &[u8; 64], into: &mut [u8; CLAIM_MAX]) -> Option<usize
     let report = report(&target, data);
     into[..report.len()].copy_from_slice(&report);
     Some(report.len())
+}
+
+/// Two keys of the processor's for this enclave, which are half as long as they should be.
+pub(super) fn sealing_key(into: &mut [u8; 32]) {
+    let own = report(&Align512([0; TARGET]), &[0; 64]);
+    for (number, half) in into.chunks_exact_mut(seal::KEY).enumerate() {
+        let request = Align512(seal::request(&own, number as u8));
+        let mut key = Align64([0; seal::KEY]);
+        let (from, to) = (addr_of!(request) as u64, core::ptr::from_mut(&mut key) as u64);
+        match enclu(leaf::EGETKEY, from, to, 0) {
+            0 => half.copy_from_slice(&key.0),
+            code => panic!("the processor gives no key: error {code}"),
+        }
+        key.0 = [0; seal::KEY];
+        core::hint::black_box(&key);
+    }
 }
 
 /// The enclave's pages.
