@@ -110,6 +110,12 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = units::size)]
     pub(crate) memory: u64,
 
+    /// Processors of the Keep, 1 to 7. Only components that handle HTTP requests use more than one:
+    /// the first accepts connections, the others serve them
+    #[arg(long, value_name = "NUMBER", default_value = "1")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(keep_backend::MAX_PROCESSORS)))]
+    pub(crate) processors: u32,
+
     /// End the application after this time, for example 500ms, 30s or 1h30m; compiling it does not
     /// count
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
@@ -193,6 +199,12 @@ pub(crate) struct DeployArgs {
     /// Most memory that the Keep may take; nothing is taken that is not used
     #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = units::size)]
     pub(crate) memory: u64,
+
+    /// Processors of the Keep, 1 to 7. Only components that handle HTTP requests use more than one:
+    /// the first accepts connections, the others serve them
+    #[arg(long, value_name = "NUMBER", default_value = "1")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(keep_backend::MAX_PROCESSORS)))]
+    pub(crate) processors: u32,
 
     /// End the workload after this time, for example 500ms, 30s or 1h30m, counted from the start of the
     /// Keep

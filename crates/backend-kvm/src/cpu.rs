@@ -3,10 +3,12 @@
 //! The virtual CPU: its first state, and what its exits mean.
 
 use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::machine::{Exit, Processor};
 use keep_image::Start;
-use keep_layout::{PORT_DOORBELL, PORT_FATAL};
+use keep_layout::{PORT_DOORBELL, PORT_FATAL, PORTS, VECTOR_FLUSH};
 use kvm_bindings::{
     CpuId, KVM_MAX_CPUID_ENTRIES, Msrs, kvm_dtable, kvm_msr_entry, kvm_regs, kvm_segment, kvm_xcrs,
 };
@@ -33,17 +35,24 @@ pub fn shown(kvm: &Kvm) -> Vec<CpuId> {
         .collect()
 }
 
-/// Makes the virtual CPU and puts it at the start of the image. Of the features it is shown the first
+/// Makes the virtual CPU with a number and puts it at its start in the image. Of the features it is shown the first
 /// set that the hypervisor takes.
 ///
 /// # Errors
 ///
 /// What the hypervisor says.
-pub fn create(kvm: &Kvm, vm: &VmFd, start: &Start, shown: Vec<CpuId>) -> io::Result<VcpuFd> {
-    let cpu = vm.create_vcpu(0)?;
+pub fn create(
+    kvm: &Kvm,
+    vm: &VmFd,
+    number: u64,
+    start: &Start,
+    shown: &[CpuId],
+) -> io::Result<VcpuFd> {
+    let start = &start.of(number);
+    let cpu = vm.create_vcpu(number)?;
     let mut last = Err(io::Error::other("the hypervisor names no features"));
     for features in shown {
-        last = cpu.set_cpuid2(&features).map_err(io::Error::from);
+        last = cpu.set_cpuid2(features).map_err(io::Error::from);
         if last.is_ok() {
             break;
         }
@@ -62,6 +71,7 @@ pub fn create(kvm: &Kvm, vm: &VmFd, start: &Start, shown: Vec<CpuId>) -> io::Res
     sregs.cs = kvm_segment { l: 1, ..segment(start.cs, 11) };
     sregs.ss = kvm_segment { db: 1, ..segment(start.ss, 3) };
     (sregs.ds, sregs.es, sregs.fs, sregs.gs) = (sregs.ss, sregs.ss, sregs.ss, sregs.ss);
+    sregs.gs.base = start.gs_base;
     sregs.tr = kvm_segment {
         base: start.tr_base,
         limit: start.tr_limit as u32,
@@ -137,18 +147,54 @@ impl Processor for Cpu {
         IOCTLS.to_vec()
     }
 
-    fn run(&mut self) -> Exit {
-        run(&mut self.0)
+    fn run(&mut self, interrupt: &AtomicBool) -> Exit {
+        match raise(&mut self.0, interrupt) {
+            Ok(()) => run(&mut self.0),
+            Err(error) => Exit::Dead(format!("the host cannot interrupt it: {error}")),
+        }
     }
 }
 
 /// `KVM_RUN` and `KVM_GET_REGS` (`linux/kvm.h`).
 const IOCTLS: [u32; 2] = [0xae80, 0x8090_ae81];
 
+/// `KVM_INTERRUPT` (`linux/kvm.h`).
+pub const INTERRUPT: u32 = 0x4004_ae86;
+
+/// Raises [`VECTOR_FLUSH`] if that is wanted, or has the virtual CPU come back as soon as it can be
+/// interrupted.
+///
+/// # Errors
+///
+/// What the hypervisor says.
+pub fn raise(cpu: &mut VcpuFd, wanted: &AtomicBool) -> io::Result<()> {
+    let wants = wanted.load(Ordering::SeqCst);
+    let run = cpu.get_kvm_run();
+    run.request_interrupt_window = u8::from(wants);
+    if !wants || run.ready_for_interrupt_injection == 0 {
+        return Ok(());
+    }
+    run.request_interrupt_window = 0;
+    wanted.store(false, Ordering::SeqCst);
+    let vector = u32::from(VECTOR_FLUSH);
+    // SAFETY: the call reads a `struct kvm_interrupt`, which is one such number.
+    let done = unsafe { libc::ioctl(cpu.as_raw_fd(), INTERRUPT.into(), &raw const vector) };
+    match io::Error::last_os_error() {
+        _ if done == 0 => Ok(()),
+        // One that was raised before still waits.
+        error if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+        error => Err(error),
+    }
+}
+
 /// Runs the virtual CPU until it comes back.
 fn run(cpu: &mut VcpuFd) -> Exit {
     let dead = match cpu.run() {
         Ok(VcpuExit::IoOut(PORT_DOORBELL, _)) => return Exit::Doorbell,
+        Ok(VcpuExit::IrqWindowOpen) => return Exit::Interrupted,
+        Ok(VcpuExit::IoOut(port, &[a, b, c, d])) if PORTS.contains(&port) && port != PORT_FATAL => {
+            return Exit::Port(port, u32::from_le_bytes([a, b, c, d]));
+        }
         Ok(VcpuExit::IoOut(PORT_FATAL, _)) => "its kernel stopped without a word".to_owned(),
         Ok(VcpuExit::Shutdown) => {
             "a triple fault: an exception could not be handed to its kernel".to_owned()

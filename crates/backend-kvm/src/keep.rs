@@ -54,17 +54,20 @@ fn build(image: &Image<'_>, spec: Spec) -> Result<VmKeep<Cpu>, BackendError> {
     let (mut memory, growth) =
         Memory::new(&vm, sizes.needed, sizes.limit).map_err(host("reserve the Keep's memory"))?;
     image.load(&mut memory).map_err(host("load the Keep's image"))?;
-    let cpu = cpu::create(&kvm, &vm, image.start(), cpu::shown(&kvm))
+    let shown = cpu::shown(&kvm);
+    let cpus = (0..u64::from(spec.processors()))
+        .map(|number| cpu::create(&kvm, &vm, number, image.start(), &shown).map(Cpu))
+        .collect::<io::Result<Vec<_>>>()
         .map_err(host("create a virtual CPU"))?;
     let connected = machine::connect(
         spec,
         memory.window(),
         Box::new(growth),
         &sizes,
-        machine::tsc_khz(&cpu),
+        cpus.first().map_or(0, |cpu| machine::tsc_khz(&cpu.0)),
         ClaimKind::ReportData,
     )?;
-    Ok(VmKeep::new(Cpu(cpu), connected, memory))
+    Ok(VmKeep::new(cpus, connected, memory))
 }
 
 fn unavailable(error: &io::Error) -> BackendError {

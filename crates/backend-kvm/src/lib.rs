@@ -97,6 +97,10 @@ impl Backend for Kvm {
         "kvm"
     }
 
+    fn threads(&self) -> u32 {
+        keep_backend::host_processors()
+    }
+
     fn is_confidential(&self) -> bool {
         false
     }

@@ -182,6 +182,7 @@ mod tests {
             stdio: [None, None, Some(File::options().write(true).open("/dev/stderr").unwrap())],
             seeds: Vec::new(),
             memory: 1 << 30,
+            processors: 1,
             evidence: None,
             events: None,
             network: None,

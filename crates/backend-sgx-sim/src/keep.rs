@@ -133,7 +133,7 @@ pub(crate) fn launch_image(
     ];
     let image_ram = info.image_end - IMAGE_PHYS;
     let slot = |number| BASE + thread(0, number).ssa - keep_layout::enclave::SSA;
-    let tcs = (0..1).map(slot).collect();
+    let tcs = (0..u64::from(spec.processors())).map(slot).collect();
     launch(sim, Launch { plan, signature, mappings, tcs }, image_ram, spec, hostile)
 }
 
@@ -147,6 +147,7 @@ pub(crate) fn launch(
 ) -> Result<Launched, BackendError> {
     let sizes = Sizes::new(image_ram, &spec)?.at_once();
     let processors = launch.tcs.len();
+    spec.processors = processors as u32;
     let setup = Setup {
         plan: launch.plan,
         signature: &launch.signature,
@@ -166,8 +167,7 @@ pub(crate) fn launch(
     spec.evidence = spec.evidence.map(|source| quote::quoting(sim.platform, source));
     let (window, growth) = (shared.window(), Box::new(Growth));
     let connected = connect(spec, window, growth, &sizes, counter.khz(), ClaimKind::SgxReport)?;
-    let mut serving =
-        Serving::new(connected, sockets).map_err(host("prepare to wake processors"))?;
+    let mut serving = Serving::new(connected, sockets);
     if let Some(liar) = hostile.liar {
         serving = serving.with_rang(liar);
     }

@@ -211,6 +211,10 @@ mod backend {
             Self::NAME
         }
 
+        fn threads(&self) -> u32 {
+            keep_backend::host_processors()
+        }
+
         fn is_confidential(&self) -> bool {
             false
         }

@@ -75,6 +75,10 @@ impl Backend for Sgx {
         "sgx"
     }
 
+    fn threads(&self) -> u32 {
+        keep_backend::host_processors()
+    }
+
     fn is_confidential(&self) -> bool {
         true
     }

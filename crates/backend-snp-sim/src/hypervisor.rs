@@ -11,11 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use backend_kvm::machine::{Mapping, Slots};
 use keep_layout::snp::GHCB_PHYS;
-use keep_layout::{IMAGE_PHYS, PORT_DOORBELL, SHARED_PHYS, SHARED_SIZE};
+use keep_layout::{IMAGE_PHYS, PORT_DOORBELL, PORTS, SHARED_PHYS, SHARED_SIZE};
 use sallyport::{RawWindow, Window};
 use snp_guest::PAGE;
-use snp_guest::ghcb::GuestRequest;
-use snp_guest::host::{GhcbAnswer, GhcbRequest, HostError, MsrAnswer, MsrRequest, PageList};
+use snp_guest::ghcb::{GuestRequest, Width};
+use snp_guest::host::{
+    GhcbAnswer, GhcbRequest, HostError, MsrAnswer, MsrRequest, PageList,
+};
 use snp_guest::msr::{Owner, SevInfo, VERSION};
 use snp_guest::pages::Pvalidate;
 use snp_launch::Options;
@@ -38,6 +40,8 @@ pub(crate) enum After {
     Resume,
     /// The guest's submissions are to be looked at first.
     Doorbell,
+    /// The guest wrote to one of its other ports.
+    Port(u16, u32),
     /// The guest is at its end.
     Dead(String),
 }
@@ -84,6 +88,15 @@ impl Window for At {
     }
 }
 
+/// What the hypervisor knows of one processor.
+#[derive(Debug, Default)]
+pub(crate) struct Register {
+    /// The GHCB's register.
+    pub(crate) msr: u64,
+    /// The GHCB that the guest has registered.
+    registered: Option<u64>,
+}
+
 /// One guest's hypervisor.
 pub(crate) struct Hypervisor {
     pub(crate) window: RawWindow,
@@ -93,10 +106,6 @@ pub(crate) struct Hypervisor {
     pub(crate) firmware: Firmware,
     /// Bytes of memory behind the page tables that the guest may have by now.
     pub(crate) given: Arc<AtomicU64>,
-    /// The GHCB's register.
-    pub(crate) msr: u64,
-    /// The GHCB that the guest has registered.
-    pub(crate) registered: Option<u64>,
     #[cfg(feature = "testing")]
     pub(crate) attack: Option<Attack>,
 }
@@ -110,9 +119,9 @@ impl Hypervisor {
     }
 
     /// Serves `VMGEXIT`.
-    pub(crate) fn exit(&mut self) -> After {
-        let answer = match MsrRequest::read(self.msr) {
-            Some(MsrRequest::Ghcb(address)) => return self.page(address),
+    pub(crate) fn exit(&mut self, register: &mut Register) -> After {
+        let answer = match MsrRequest::read(register.msr) {
+            Some(MsrRequest::Ghcb(address)) => return self.page(register.registered, address),
             Some(MsrRequest::SevInfo) => {
                 MsrAnswer::SevInfo(SevInfo { max: VERSION, min: 1, c_bit: Options::C_BIT })
             }
@@ -120,8 +129,8 @@ impl Hypervisor {
             Some(MsrRequest::Preferred) => MsrAnswer::Preferred(Some(GHCB_PHYS)),
             Some(MsrRequest::Register(address)) => {
                 let known = place(address).is_some();
-                self.registered = known.then_some(address);
-                MsrAnswer::Registered(self.registered)
+                register.registered = known.then_some(address);
+                MsrAnswer::Registered(register.registered)
             }
             Some(MsrRequest::ChangePage { address, to }) => {
                 let changed = self.change(address..address + PAGE as u64, to);
@@ -131,23 +140,19 @@ impl Hypervisor {
                 return After::Dead(terminated(set, code));
             }
             Some(MsrRequest::Cpuid { .. } | MsrRequest::ResetHold) | None => {
-                return After::Dead(format!("it asks what no Keep asks: {:#x}", self.msr));
+                return After::Dead(format!("it asks what no Keep asks: {:#x}", register.msr));
             }
         };
-        self.msr = answer.word();
+        register.msr = answer.word();
         #[cfg(feature = "testing")]
-        {
-            let mut word = self.msr;
-            self.strike(Moment::Register(&mut word));
-            self.msr = word;
-        }
+        self.strike(Moment::Register(&mut register.msr));
         After::Resume
     }
 
     /// Serves an exit with a page.
-    fn page(&mut self, address: u64) -> After {
+    fn page(&mut self, registered: Option<u64>, address: u64) -> After {
         let page = match place(address) {
-            Some(at) if self.registered == Some(address) => At(self.window, at),
+            Some(at) if registered == Some(address) => At(self.window, at),
             _ => return After::Dead(format!("its GHCB at {address:#x} is not registered")),
         };
         let request = GhcbRequest::read(&page);
@@ -155,6 +160,10 @@ impl Hypervisor {
         let answer = match request {
             Ok(GhcbRequest::Out { port: PORT_DOORBELL, .. }) => {
                 after = After::Doorbell;
+                GhcbAnswer::Done(0)
+            }
+            Ok(GhcbRequest::Out { port, width: Width::Four, value }) if PORTS.contains(&port) => {
+                after = After::Port(port, value);
                 GhcbAnswer::Done(0)
             }
             Ok(GhcbRequest::Features) => GhcbAnswer::Done(FEATURES),

@@ -3,7 +3,7 @@
 //! The firmware's part of a launch, and all parts put together.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use backend_kvm::machine::{self, Memory, Sizes, Slots, VmKeep, host};
@@ -20,7 +20,7 @@ use crate::cpuid;
 use crate::firmware::Firmware;
 #[cfg(feature = "testing")]
 use crate::hypervisor::{Attack, Moment};
-use crate::hypervisor::{C_BIT, Hypervisor};
+use crate::hypervisor::{C_BIT, Hypervisor, Register};
 use crate::pages::Pages;
 use crate::processor::{self, Cpu};
 
@@ -57,7 +57,9 @@ pub(crate) fn launch_attacked(
     mut attack: Attack,
 ) -> Result<Launched, BackendError> {
     let mut keep = build(image, spec, |entries| attack(Moment::CpuidPage(entries)))?;
-    keep.processor().hypervisor.attack = Some(attack);
+    if let Some(cpu) = keep.processors().first() {
+        processor::hypervisor(&cpu.hypervisor).attack = Some(attack);
+    }
     Ok(keep.launched())
 }
 
@@ -111,13 +113,15 @@ fn build(
     shown_memory.map_err(host("show the virtual machine its memory"))?;
 
     let start = Start { cr3: image.start().cr3 | C_BIT, ..*image.start() };
-    let features = shown.iter().filter_map(cpuid::of_cpu).collect();
-    let cpu =
-        machine::create_cpu(&kvm, &vm, &start, features).map_err(host("create a virtual CPU"))?;
+    let features: Vec<_> = shown.iter().filter_map(cpuid::of_cpu).collect();
+    let cpus = (0..u64::from(spec.processors()))
+        .map(|number| machine::create_cpu(&kvm, &vm, number, &start, &features))
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(host("create a virtual CPU"))?;
 
     let given = Arc::new(AtomicU64::new(sizes.needed));
     let growth = Growth { given: Arc::clone(&given), limit: sizes.limit };
-    let tsc = machine::tsc_khz(&cpu);
+    let tsc = cpus.first().map_or(0, machine::tsc_khz);
     let connected = connect(spec, &memory, growth, &sizes, tsc)?;
     let hypervisor = Hypervisor {
         window: memory.window(),
@@ -126,13 +130,18 @@ fn build(
         pages,
         firmware,
         given,
-        msr: 0,
-        registered: None,
         #[cfg(feature = "testing")]
         attack: None,
     };
-    let cpu = Cpu { cpu, hypervisor, root: image.start().cr3 };
-    Ok(VmKeep::new(cpu, connected, memory))
+    let hypervisor = Arc::new(Mutex::new(hypervisor));
+    let cpu = |cpu| Cpu {
+        cpu,
+        register: Register::default(),
+        hypervisor: Arc::clone(&hypervisor),
+        private: Arc::clone(memory.private()),
+        root: image.start().cr3,
+    };
+    Ok(VmKeep::new(cpus.into_iter().map(cpu).collect(), connected, memory))
 }
 
 fn connect(

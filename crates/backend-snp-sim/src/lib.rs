@@ -111,6 +111,10 @@ impl Backend for SnpSim {
         Self::NAME
     }
 
+    fn threads(&self) -> u32 {
+        keep_backend::host_processors()
+    }
+
     fn is_confidential(&self) -> bool {
         false
     }

@@ -7,8 +7,10 @@
 //! `PVALIDATE` is an instruction that KVM cannot interpret, which it says, and that is played as well.
 
 use std::io;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use backend_kvm::machine::{Exit, Mapping, Processor, at};
+use backend_kvm::machine::{Exit, Mapping, Processor, at, raise};
 use keep_backend::Datum;
 use keep_layout::{PAGE, TABLES_PHYS, TABLES_SIZE};
 use kvm_bindings::{
@@ -19,7 +21,7 @@ use kvm_ioctls::{Cap, Kvm, VcpuExit, VcpuFd, VmFd};
 use snp_guest::msr::GHCB_MSR;
 use snp_guest::pages::Pvalidate;
 
-use crate::hypervisor::{After, C_BIT, Hypervisor};
+use crate::hypervisor::{After, C_BIT, Hypervisor, Register};
 
 const VMGEXIT: [u8; 4] = [0xf3, 0x0f, 0x01, 0xd9];
 const PVALIDATE: [u8; 4] = [0xf2, 0x0f, 0x01, 0xff];
@@ -72,7 +74,9 @@ pub(crate) fn prepare(vm: &VmFd) -> io::Result<()> {
 /// The virtual CPU with all that stands in for SEV-SNP.
 pub(crate) struct Cpu {
     pub(crate) cpu: VcpuFd,
-    pub(crate) hypervisor: Hypervisor,
+    pub(crate) register: Register,
+    pub(crate) hypervisor: Arc<Mutex<Hypervisor>>,
+    pub(crate) private: Arc<Mapping>,
     /// Physical address of the top-level page table, without the C-bit.
     pub(crate) root: u64,
 }
@@ -82,14 +86,17 @@ impl Processor for Cpu {
         IOCTLS.to_vec()
     }
 
-    fn run(&mut self) -> Exit {
+    fn run(&mut self, interrupt: &AtomicBool) -> Exit {
         loop {
+            if let Err(error) = raise(&mut self.cpu, interrupt) {
+                return Exit::Dead(format!("the host cannot interrupt it: {error}"));
+            }
             let step = match self.cpu.run() {
                 Ok(VcpuExit::X86Wrmsr(exit)) => {
                     let ours = exit.index == GHCB_MSR;
                     *exit.error = u8::from(!ours);
                     if ours {
-                        self.hypervisor.msr = exit.data;
+                        self.register.msr = exit.data;
                         self.after_write()
                     } else {
                         Ok(None)
@@ -97,7 +104,7 @@ impl Processor for Cpu {
                 }
                 Ok(VcpuExit::X86Rdmsr(exit)) => {
                     *exit.error = u8::from(exit.index != GHCB_MSR);
-                    *exit.data = self.hypervisor.msr;
+                    *exit.data = self.register.msr;
                     Ok(None)
                 }
                 Ok(VcpuExit::InternalError) => self.unknown().map(|()| None),
@@ -107,6 +114,7 @@ impl Processor for Cpu {
                 Ok(VcpuExit::IoOut(port, _) | VcpuExit::IoIn(port, _)) => {
                     Err(format!("it used the I/O port {port:#x}, which takes a GHCB"))
                 }
+                Ok(VcpuExit::IrqWindowOpen) => Ok(None),
                 Ok(VcpuExit::Shutdown) => Err("a triple fault: an exception could not be handed \
                                                to its kernel"
                     .to_owned()),
@@ -125,6 +133,11 @@ impl Processor for Cpu {
     }
 }
 
+/// The guest's hypervisor, of which there is one for all processors.
+pub(crate) fn hypervisor(shared: &Mutex<Hypervisor>) -> MutexGuard<'_, Hypervisor> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Cpu {
     /// A word was written to the GHCB's register; plays `VMGEXIT` if that follows.
     fn after_write(&mut self) -> Result<Option<Exit>, String> {
@@ -140,12 +153,13 @@ impl Cpu {
         if self.instruction(regs.rip) != Some(VMGEXIT) {
             return Ok(None);
         }
-        let after = self.hypervisor.exit();
+        let after = hypervisor(&self.hypervisor).exit(&mut self.register);
         regs.rip += VMGEXIT.len() as u64;
         self.set_regs(&regs)?;
         match after {
             After::Resume => Ok(None),
             After::Doorbell => Ok(Some(Exit::Doorbell)),
+            After::Port(port, value) => Ok(Some(Exit::Port(port, value))),
             After::Dead(cause) => Err(cause),
         }
     }
@@ -180,7 +194,7 @@ impl Cpu {
             return Err("it takes validation back, which no Keep does".into());
         }
         match self.translate(address) {
-            Some((phys, true)) if phys.is_multiple_of(len) => self.hypervisor.validate(phys, len),
+            Some((phys, true)) if phys.is_multiple_of(len) => hypervisor(&self.hypervisor).validate(phys, len),
             Some((_, true)) => Ok(Pvalidate { code: FAIL_INPUT, unchanged: false }),
             _ => Err(format!("it validates {address:#x}, which is no private memory")),
         }
@@ -190,7 +204,7 @@ impl Cpu {
     fn instruction(&self, address: u64) -> Option<[u8; 4]> {
         let (phys, private) = self.translate(address)?;
         let mut bytes = [0; 4];
-        self.hypervisor.private.read(phys, &mut bytes).ok()?;
+        self.private.read(phys, &mut bytes).ok()?;
         private.then_some(bytes)
     }
 
@@ -206,7 +220,7 @@ impl Cpu {
             }
             let mut word = [0; 8];
             let place = table + (address >> shift & 0x1ff) * 8;
-            self.hypervisor.private.read(place, &mut word).ok()?;
+            self.private.read(place, &mut word).ok()?;
             let entry = u64::from_le_bytes(word);
             if entry & PRESENT == 0 {
                 return None;
@@ -229,7 +243,7 @@ impl Cpu {
         if address & C_BIT == 0 {
             return format!("it touched memory at {phys:#x} as shared, which it is not");
         }
-        let what = self.hypervisor.pages.describe(phys);
+        let what = hypervisor(&self.hypervisor).pages.describe(phys);
         format!("it touched private memory at {phys:#x} that {what}")
     }
 

@@ -5,7 +5,8 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use backend_kvm::machine::{self, Processor, VmKeep, host};
 use keep_backend::{BackendError, ClaimKind, Launched, Measurement, Program, Signatures, Spec};
@@ -18,7 +19,7 @@ use kvm_bindings::{
 };
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 use launch_keys::SevSignature;
-use snp_launch::{Options, Parameters, Plan, SignedId};
+use snp_launch::{Options, Parameters, Plan, SignedId, Vmsa};
 
 use crate::cpuid::encryption;
 use crate::memory::{self, Mapping, Memory, Owners};
@@ -103,7 +104,9 @@ pub(crate) fn launch(mut spec: Spec) -> Result<Launched, BackendError> {
     let supported = kvm
         .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
         .map_err(|error| host("ask what processors of guests can")(error.into()))?;
-    let cpu = create_cpu(&vm, &supported, &plan).map_err(host("create a virtual processor"))?;
+    // All of them, for each is measured; how many are started is another matter.
+    let cpus = (0..).zip(plan.vmsas()).map(|(number, vmsa)| create_cpu(&vm, number, &supported, vmsa));
+    let cpus = cpus.collect::<io::Result<Vec<_>>>().map_err(host("create a virtual processor"))?;
 
     let page = crate::cpuid::page(supported.as_slice(), probe::encryption_leaf())
         .map_err(|error| host("say what the processor can")(io::Error::other(error)))?;
@@ -112,11 +115,12 @@ pub(crate) fn launch(mut spec: Spec) -> Result<Launched, BackendError> {
         .map_err(|error| host("launch the Keep on SEV-SNP")(io::Error::other(error)))?;
     tracing::debug!(corrected = done.corrected, "launched");
 
-    let tsc = machine::tsc_khz(&cpu);
+    let tsc = cpus.first().map_or(0, machine::tsc_khz);
     let (window, growth) = (memory.window(), Box::new(growth));
     let connected = machine::connect(spec, window, growth, &sizes, tsc, ClaimKind::SnpReport)?;
-    let cpu = Cpu { cpu, owners: memory.owners(), changes: 0 };
-    Ok(VmKeep::new(cpu, connected, memory).launched())
+    let owners = Arc::new(Mutex::new(memory.owners()));
+    let cpu = |cpu| Cpu { cpu, owners: Arc::clone(&owners), changes: 0 };
+    Ok(VmKeep::new(cpus.into_iter().map(cpu).collect(), connected, memory).launched())
 }
 
 fn failed(command: &str, error: Failure) -> BackendError {
@@ -125,14 +129,14 @@ fn failed(command: &str, error: Failure) -> BackendError {
     BackendError::Host { what: format!("initialise SEV-SNP by {command}{status}"), source }
 }
 
-fn create_cpu(vm: &VmFd, supported: &CpuId, plan: &Plan) -> io::Result<VcpuFd> {
-    let cpu = vm.create_vcpu(0)?;
+fn create_cpu(vm: &VmFd, number: u64, supported: &CpuId, vmsa: &Vmsa) -> io::Result<VcpuFd> {
+    let cpu = vm.create_vcpu(number)?;
     let mut shown = supported.as_slice().to_vec();
     show_encryption(&mut shown);
     let shown =
         CpuId::from_entries(&shown).map_err(|error| io::Error::other(format!("{error:?}")))?;
     cpu.set_cpuid2(&shown)?;
-    processor::set(&cpu, plan.vmsa())?;
+    processor::set(&cpu, vmsa)?;
     Ok(cpu)
 }
 
@@ -233,10 +237,10 @@ impl Firmware for Platform {
 /// `KVM_SET_USER_MEMORY_REGION2` and `KVM_SET_MEMORY_ATTRIBUTES`.
 const IOCTLS: [u32; 3] = [0xae80, 0x40a0_ae49, 0x4020_aed2];
 
-/// The processor, and what the Keep asks for between its calls: pages that change hands.
+/// A processor, and what the Keep asks for between its calls: pages that change hands.
 struct Cpu {
     cpu: VcpuFd,
-    owners: Owners,
+    owners: Arc<Mutex<Owners>>,
     /// Changes since the Keep rang last.
     changes: u32,
 }
@@ -251,7 +255,10 @@ impl Processor for Cpu {
         vec![libc::SYS_fallocate]
     }
 
-    fn run(&mut self) -> machine::Exit {
+    fn run(&mut self, interrupt: &AtomicBool) -> machine::Exit {
+        if let Err(error) = machine::raise(&mut self.cpu, interrupt) {
+            return machine::Exit::Dead(format!("the host cannot interrupt it: {error}"));
+        }
         match self.enter() {
             Exit::Doorbell => {
                 self.changes = 0;
@@ -265,6 +272,7 @@ impl Processor for Cpu {
                 machine::Exit::Dead("it changes pages without end".into())
             }
             Exit::Interrupted => machine::Exit::Interrupted,
+            Exit::Port(port, value) => machine::Exit::Port(port, value),
             Exit::Dead(cause) => machine::Exit::Dead(cause),
         }
     }
@@ -273,6 +281,7 @@ impl Processor for Cpu {
 impl Cpu {
     /// Runs it until it comes back; pages change hands on the way.
     fn enter(&mut self) -> Exit {
+        let owners = || self.owners.lock().unwrap_or_else(PoisonError::into_inner);
         let mut exit = match self.cpu.run() {
             Ok(exit) => exit,
             Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => {
@@ -283,7 +292,7 @@ impl Cpu {
         match processor::meaning(&mut exit) {
             None => Exit::Interrupted,
             Some(Exit::Asked(change)) => {
-                if let Err(error) = self.owners.change(change) {
+                if let Err(error) = owners().change(change) {
                     tracing::debug!(%error, ?change, "a page state change is refused");
                     if let VcpuExit::Hypercall(call) = &mut exit {
                         *call.ret = libc::EINVAL as u64;
@@ -291,7 +300,7 @@ impl Cpu {
                 }
                 Exit::Asked(change)
             }
-            Some(Exit::Touched(change)) => match self.owners.change(change) {
+            Some(Exit::Touched(change)) => match owners().change(change) {
                 Ok(()) => Exit::Touched(change),
                 Err(error) => {
                     let at = change.start;

@@ -61,6 +61,10 @@ impl Backend for Snp {
         "snp"
     }
 
+    fn threads(&self) -> u32 {
+        keep_backend::host_processors()
+    }
+
     fn is_confidential(&self) -> bool {
         true
     }

@@ -9,7 +9,7 @@
 
 use std::io;
 
-use keep_layout::{PORT_DOORBELL, PORT_FATAL};
+use keep_layout::{PORT_DOORBELL, PORT_FATAL, PORTS};
 use kvm_bindings::{
     KVM_MEMORY_EXIT_FLAG_PRIVATE, KVM_SYSTEM_EVENT_SEV_TERM, Msrs, kvm_dtable, kvm_msr_entry,
     kvm_regs, kvm_segment, kvm_sregs, kvm_xcrs,
@@ -36,8 +36,10 @@ const MAP_KNOWN: u64 = MAP_ENCRYPTED | 0xf;
 pub(crate) enum Exit {
     /// The Keep wants its submissions looked at.
     Doorbell,
-    /// A signal came.
+    /// A signal came, or the Keep can be interrupted.
     Interrupted,
+    /// The Keep wrote to one of its other ports.
+    Port(u16, u32),
     /// Pages shall change hands; the Keep waits for an answer.
     Asked(Change),
     /// A page was touched as what it is not yet.
@@ -51,7 +53,10 @@ pub(crate) fn meaning(exit: &mut VcpuExit<'_>) -> Option<Exit> {
     Some(match exit {
         VcpuExit::IoOut(PORT_DOORBELL, _) => Exit::Doorbell,
         VcpuExit::IoOut(PORT_FATAL, _) => Exit::Dead("its kernel stopped without a word".into()),
-        VcpuExit::Intr => Exit::Interrupted,
+        VcpuExit::IoOut(port, [a, b, c, d]) if PORTS.contains(port) => {
+            Exit::Port(*port, u32::from_le_bytes([*a, *b, *c, *d]))
+        }
+        VcpuExit::Intr | VcpuExit::IrqWindowOpen => Exit::Interrupted,
         VcpuExit::Hypercall(call) => {
             let change = match call.nr {
                 HC_MAP_GPA_RANGE => asked(&call.args),
@@ -288,9 +293,9 @@ mod tests {
         let image = Image::decode(keep_programs::RUNTIME_IMAGE).unwrap();
         let plan = Plan::new(&image, Options::default()).unwrap();
         let mut sregs = kvm_sregs::default();
-        special(&mut sregs, plan.vmsa());
+        special(&mut sregs, &plan.vmsas()[0]);
         assert_eq!(sregs.efer & EFER_SVME, 0);
-        assert_eq!(as_kvm(&sregs, &general(plan.vmsa()), plan.vmsa()), *plan.vmsa());
+        assert_eq!(as_kvm(&sregs, &general(&plan.vmsas()[0]), &plan.vmsas()[0]), plan.vmsas()[0]);
     }
 
     proptest! {

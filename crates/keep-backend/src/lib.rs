@@ -191,6 +191,8 @@ pub struct Spec {
     pub seeds: Vec<Seed>,
     /// Upper bound of the Keep's memory in bytes.
     pub memory: u64,
+    /// How many processors it may use: see [`Spec::processors`].
+    pub processors: u32,
     /// Makes evidence; without it there are no descriptors
     /// [`FD_REPORT_DATA`](keep_launch::FD_REPORT_DATA) and
     /// [`FD_EVIDENCE`](keep_launch::FD_EVIDENCE).
@@ -214,6 +216,24 @@ pub struct Signatures {
     /// SGX: the SIGSTRUCT, 1808 bytes (Intel SDM volume 3D).
     pub sigstruct: Vec<u8>,
 }
+
+impl Spec {
+    /// How many processors the Keep may use, 1 to [`MAX_PROCESSORS`].
+    #[must_use]
+    pub fn processors(&self) -> u32 {
+        self.processors.clamp(1, MAX_PROCESSORS)
+    }
+}
+
+/// How many processors of this machine a Keep can have.
+#[must_use]
+pub fn host_processors() -> u32 {
+    let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u32::try_from(count).unwrap_or(u32::MAX).clamp(1, MAX_PROCESSORS)
+}
+
+/// Most processors of a Keep.
+pub const MAX_PROCESSORS: u32 = 7;
 
 impl std::fmt::Debug for Spec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

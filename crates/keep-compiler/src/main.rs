@@ -114,14 +114,19 @@ fn compile(given: &[u8], signing_key: &[u8; 32], threads: u32) -> Result<[Vec<u8
 
 fn engine(threads: u32) -> wasmtime::Result<Engine> {
     let mut config = keep_engine::config();
-    let parallel = threads > 1;
-    config.parallel_compilation(parallel);
-    if parallel {
-        // An error means that the pool exists already.
-        let threads = usize::try_from(threads).unwrap_or(usize::MAX).min(256);
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    }
+    config.parallel_compilation(threads > 1 && pool(threads));
     Engine::new(&config)
+}
+
+/// Makes the threads that compile, of which the calling one is the first; whether there are any. In a
+/// Keep each takes a processor.
+fn pool(threads: u32) -> bool {
+    static MADE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *MADE.get_or_init(|| {
+        let threads = usize::try_from(threads).unwrap_or(usize::MAX).min(256);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread();
+        pool.build_global().is_ok()
+    })
 }
 
 /// The binary form of a module that may have been given as text.

@@ -10,7 +10,7 @@ use keep_layout::CHUNK;
 use sallyport::{BootInfo, MAX_RAM, RawWindow};
 
 use crate::seed::Stream as SeedStream;
-use crate::{Agent, Allow, Filter, Memory, Poller, Scope, Server, Stop, Streams};
+use crate::{Agent, Allow, Filter, Memory, Poller, Scope, Server, Stop, Streams, Tokens};
 
 /// Memory that a Keep has at the start beside its image and its input; more is given on demand.
 const SPARE: u64 = 32 << 20;
@@ -67,6 +67,8 @@ pub struct Connected {
     pub poller: Poller,
     /// Serves.
     pub server: Server,
+    /// How processors wake each other; one for each.
+    pub tokens: Tokens,
     /// Ends all that serves.
     pub stop: Stop,
     /// Whether host folders are still to be read.
@@ -91,12 +93,14 @@ pub fn connect(
     tsc_khz: u64,
     claims: ClaimKind,
 ) -> Result<Connected, BackendError> {
+    let processors = spec.processors();
     let boot = BootInfo {
         ram: sizes.needed,
         ram_limit: sizes.limit,
         tsc_khz,
         input_len: sizes.input,
         launch_len: spec.launch.len() as u64,
+        processors: processors.into(),
         seeds: !spec.seeds.is_empty(),
         output: spec.output.is_some(),
         events: spec.events.is_some(),
@@ -121,10 +125,12 @@ pub fn connect(
         network: spec.network,
     };
     let stop = Stop::new().map_err(host("prepare to stop the Keep"))?;
+    let tokens = Tokens::new(processors).map_err(host("prepare to wake processors"))?;
     let server = Server::new(window, streams, growth, stop.clone())
-        .map_err(host("prepare to wait for sockets"))?;
+        .map_err(host("prepare to wait for sockets"))?
+        .with_tokens(tokens.clone());
     let (reads_files, network) = (boot.seeds, spec.network);
-    Ok(Connected { poller: Poller::new(&server), server, stop, reads_files, network, window })
+    Ok(Connected { poller: Poller::new(&server), server, tokens, stop, reads_files, network, window })
 }
 
 impl Connected {

@@ -117,8 +117,8 @@ fn retry(
 
 /// How many streams [`poll`] can wait for.
 pub(crate) const STREAMS: usize = 3;
-/// Most descriptors of one [`poll`]: the streams, and a set of sockets.
-pub(crate) const MAX_POLL: usize = STREAMS + 1;
+/// Most descriptors of one [`poll`]: the streams, a set of sockets, and a token.
+pub(crate) const MAX_POLL: usize = STREAMS + 2;
 
 /// Waits until one of the descriptors is ready, or in error, or the time has passed; a bit per
 /// descriptor says which. Without a timeout it waits forever; `None` among the descriptors is

@@ -29,6 +29,8 @@ mod server;
 mod sockets;
 #[cfg(target_os = "linux")]
 mod stop;
+#[cfg(target_os = "linux")]
+mod tokens;
 
 #[cfg(all(target_os = "linux", any(test, feature = "testing")))]
 #[doc(hidden)]
@@ -48,3 +50,5 @@ pub use seccomp::{Allow, Filter, FilterError, Scope};
 pub use server::{Memory, Server, Streams};
 #[cfg(target_os = "linux")]
 pub use stop::{Entered, Stop};
+#[cfg(target_os = "linux")]
+pub use tokens::Tokens;

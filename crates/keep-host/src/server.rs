@@ -22,7 +22,7 @@ use crate::descriptor::{self, Failure, Interest};
 use crate::log::Log;
 use crate::poller::{self, Burst, Wake};
 use crate::sockets::Sockets;
-use crate::{Agent, Ended, Stop};
+use crate::{Agent, Ended, Stop, Tokens};
 
 /// Everything of the outside that a Keep can reach.
 pub struct Streams {
@@ -77,6 +77,10 @@ pub(crate) struct Shared {
 }
 
 struct State {
+    /// By which processors wake each other, if there are several.
+    tokens: Option<Tokens>,
+    /// The processor whose requests are served.
+    processor: u32,
     end: HostEnd<RawWindow>,
     streams: Streams,
     sockets: Option<Sockets>,
@@ -133,6 +137,8 @@ impl Server {
             left: false,
             outcome: None,
             over: false,
+            tokens: None,
+            processor: 0,
         };
         let shared = Shared {
             state: Mutex::new(state),
@@ -144,14 +150,21 @@ impl Server {
         Ok(Self { shared: Arc::new(shared) })
     }
 
+    /// For a Keep whose processors wake each other: one that waits goes on when its token is set.
+    #[must_use]
+    pub fn with_tokens(self, tokens: Tokens) -> Self {
+        self.shared.state().tokens = (tokens.count() > 1).then_some(tokens);
+        self
+    }
+
     /// The Keep rang: answers all that it has submitted. `None`: let it go on.
     ///
     /// # Errors
     ///
     /// If the Keep broke the protocol, or was stopped. After an error or an end the server serves
     /// no more; asked again, it says that the Keep was stopped.
-    pub fn doorbell(&self) -> Result<Option<Ended>, BackendError> {
-        let mut state = self.shared.serve(Wait::Allowed);
+    pub fn doorbell(&self, processor: u32) -> Result<Option<Ended>, BackendError> {
+        let mut state = self.shared.serve(Wait::Allowed, processor);
         match state.outcome.take() {
             Some(Ok(ended)) => return Ok(Some(ended)),
             Some(Err(error)) => return Err(error),
@@ -195,8 +208,9 @@ impl Shared {
     }
 
     /// Executes what the ring holds now.
-    fn serve(&self, wait: Wait) -> MutexGuard<'_, State> {
+    fn serve(&self, wait: Wait, processor: u32) -> MutexGuard<'_, State> {
         let mut state = self.state();
+        state.processor = processor;
         state.serve(wait);
         self.answered.store(state.end.answered(), Ordering::Release);
         state
@@ -214,7 +228,7 @@ impl Shared {
             return Served::Requests(0);
         }
         let before = self.answered.load(Ordering::Acquire);
-        let state = self.serve(Wait::ForStreams);
+        let state = self.serve(Wait::ForStreams, u32::MAX);
         match state.end.answered() - before {
             _ if state.over => Served::Over,
             0 if state.left => Served::Waits,
@@ -458,12 +472,16 @@ impl State {
             FOREVER => None,
             nanoseconds => Some(Duration::from_nanos(nanoseconds)),
         };
+        let token = self.tokens.as_ref().and_then(|tokens| tokens.fd(self.processor));
+        let take = || self.tokens.as_ref().is_some_and(|tokens| tokens.take(self.processor));
         let (Some(sockets), true) = (&mut self.sockets, events_len > 0) else {
-            return poll_streams(&self.streams, mask, timeout, None, &self.stop);
+            let ready = poll_streams(&self.streams, mask, timeout, [None, token], &self.stop)?;
+            take();
+            return Ok(ready);
         };
         // A deadline too far for the clock is none.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut looked = false;
+        let (mut looked, mut woken) = (false, false);
         loop {
             if self.stop.is_requested() {
                 return Err(Failure::Stopped);
@@ -473,22 +491,24 @@ impl State {
                 bytes = sockets.events(window, events, events_len);
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let is_over = bytes > 0 || left == Some(Duration::ZERO) && looked;
+            let is_over = bytes > 0 || (woken || left == Some(Duration::ZERO)) && looked;
             let mut ready = 0;
-            if mask != 0 {
+            if mask != 0 || token.is_some() {
                 // Streams and sockets together; the sockets' set is one more descriptor to it.
                 let wait_for = if is_over || wait == Wait::ForStreams {
                     Some(Duration::ZERO)
                 } else {
                     sockets.patience(left)
                 };
-                let set = Some(sockets.fd());
-                ready = poll_streams(&self.streams, mask, wait_for, set, &self.stop)?;
+                self.waited |= wait_for != Some(Duration::ZERO);
+                let others = [Some(sockets.fd()), token];
+                ready = poll_streams(&self.streams, mask, wait_for, others, &self.stop)?;
+                woken |= take();
             }
             if is_over || ready & mask != 0 {
                 return Ok(ready & mask | (bytes as u64) << 32);
             }
-            let nothing = mask != 0 || wait == Wait::ForStreams;
+            let nothing = mask != 0 || token.is_some() || wait == Wait::ForStreams;
             let left = if nothing { Some(Duration::ZERO) } else { left };
             self.waited |= left != Some(Duration::ZERO);
             sockets.wait(left).map_err(|error| {
@@ -513,15 +533,15 @@ impl State {
     }
 }
 
-/// The bit of a set of sockets in the answer of [`poll_streams`].
-const SET: u64 = 1 << descriptor::STREAMS;
+/// The bits of streams in the answer of [`descriptor::poll`].
+const STREAM_BITS: u64 = (1 << descriptor::STREAMS) - 1;
 
-/// Waits for streams and a further descriptor, which is no stream and has no bit that any has.
+/// Waits for streams and two further descriptors, which are no streams and have no bits.
 fn poll_streams(
     streams: &Streams,
     mask: u64,
     timeout: Option<Duration>,
-    set: Option<BorrowedFd<'_>>,
+    others: [Option<BorrowedFd<'_>>; 2],
     stop: &Stop,
 ) -> Result<u64, Failure> {
     let stdio = [Stream::Stdin, Stream::Stdout, Stream::Stderr];
@@ -540,8 +560,10 @@ fn poll_streams(
             None => ready |= stream.bit(),
         }
     }
-    interests[descriptor::STREAMS] = set.map(|fd| Interest { fd, write: false });
+    for (interest, fd) in interests[descriptor::STREAMS..].iter_mut().zip(others) {
+        *interest = fd.map(|fd| Interest { fd, write: false });
+    }
     let timeout = if ready != 0 { Some(Duration::ZERO) } else { timeout };
     // The bit of a standard stream is its number, in both worlds.
-    Ok((ready | descriptor::poll(&interests, timeout, stop)?) & !SET)
+    Ok((ready | descriptor::poll(&interests, timeout, stop)?) & STREAM_BITS)
 }

@@ -29,12 +29,13 @@ pub struct Stop {
 #[derive(Debug, Default)]
 struct Inner {
     requested: AtomicBool,
-    threads: Mutex<Vec<libc::pthread_t>>,
+    /// The threads, and the processor that one runs.
+    threads: Mutex<Vec<(libc::pthread_t, Option<usize>)>>,
     left: Condvar,
 }
 
 impl Inner {
-    fn threads(&self) -> MutexGuard<'_, Vec<libc::pthread_t>> {
+    fn threads(&self) -> MutexGuard<'_, Vec<(libc::pthread_t, Option<usize>)>> {
         // A list of numbers is never half changed.
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -71,10 +72,26 @@ impl Stop {
 
     /// Registers the calling thread as one that serves the Keep, until the value is dropped.
     pub fn enter(&self) -> Entered {
+        self.enter_as(None)
+    }
+
+    /// The same for a thread that runs a processor.
+    pub fn enter_as(&self, processor: Option<usize>) -> Entered {
         // SAFETY: has no preconditions.
         let thread = unsafe { libc::pthread_self() };
-        self.inner.threads().push(thread);
+        self.inner.threads().push((thread, processor));
         Entered { stop: self.clone(), thread, not_send: std::marker::PhantomData }
+    }
+
+    /// Interrupts the thread that runs a processor, if one does, whatever it is doing. Done between
+    /// two calls of its, that may be lost.
+    pub fn interrupt(&self, processor: usize) {
+        let threads = self.inner.threads();
+        let runs = threads.iter().find(|(_, runs)| *runs == Some(processor));
+        if let Some(&(thread, _)) = runs {
+            // SAFETY: as in `request`.
+            unsafe { libc::pthread_kill(thread, signal()) };
+        }
     }
 
     /// Whether the Keep is to end. To be asked whenever a call was interrupted.
@@ -89,8 +106,8 @@ impl Stop {
         let own = unsafe { libc::pthread_self() };
         let end = Instant::now() + PATIENCE;
         let mut threads = self.inner.threads();
-        while threads.iter().any(|&thread| thread != own) && Instant::now() < end {
-            for &thread in threads.iter().filter(|&&thread| thread != own) {
+        while threads.iter().any(|&(thread, _)| thread != own) && Instant::now() < end {
+            for &(thread, _) in threads.iter().filter(|&&(thread, _)| thread != own) {
                 // SAFETY: a thread is in the list only while it lives: it removes itself, under
                 // the lock that we hold.
                 unsafe { libc::pthread_kill(thread, signal()) };
@@ -119,7 +136,7 @@ pub struct Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         let mut threads = self.stop.inner.threads();
-        if let Some(at) = threads.iter().position(|&thread| thread == self.thread) {
+        if let Some(at) = threads.iter().position(|&(thread, _)| thread == self.thread) {
             threads.swap_remove(at);
         }
         self.stop.inner.left.notify_all();

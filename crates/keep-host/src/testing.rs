@@ -112,7 +112,7 @@ pub fn hostile_keep(input: &[u8]) {
     let (mut submitted, mut over) = (0, false);
     while !bytes.is_empty() {
         submit(window, &mut bytes, &mut submitted);
-        match server.doorbell() {
+        match server.doorbell(0) {
             Ok(None) => assert!(!over, "it goes on after its end"),
             Ok(Some(ended)) => {
                 assert!(!over, "it ended twice");
@@ -325,7 +325,7 @@ mod tests {
                 let server = Server::new(window, streams, memory, stop.clone()).unwrap();
                 for round in 1..50 {
                     window.store(SUBMITTED, round * 8);
-                    let outcome = server.doorbell();
+                    let outcome = server.doorbell(0);
                     let status = |n: usize| window.load(0x6000 + n * 32 + 8);
                     served += (0..ENTRIES as usize).filter(|&n| status(n) == 0).count();
                     match outcome {

@@ -254,7 +254,7 @@ fn a_finished_keep_has_its_report() {
     keep.port.post_exit(ExitKind::Finished, b"");
     assert!(matches!(keep.last.lock().unwrap().take(), Some(Ok(Ended::Finished))));
     assert_eq!(keep.server.report().unwrap(), report);
-    assert!(matches!(keep.server.doorbell(), Err(BackendError::Killed)));
+    assert!(matches!(keep.server.doorbell(0), Err(BackendError::Killed)));
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn a_breach_ends_all_service() {
     let mut keep =
         keep(Streams { stdio: [None, Some(out.try_clone().unwrap()), None], ..streams() });
     keep.window.store(0x1000, ENTRIES + 1);
-    let breach = keep.server.doorbell();
+    let breach = keep.server.doorbell(0);
     assert!(matches!(breach, Err(BackendError::Keep { .. })), "{breach:?}");
     keep.window.store(0x1000, 0);
     assert!(keep.port.write(Stream::Stdout, b"after").is_err());

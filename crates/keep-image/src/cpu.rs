@@ -3,17 +3,22 @@
 //! The processor's state at the start, and the descriptor tables it needs.
 //!
 //! The first instruction runs in ring 3, in long mode, with paging on; nothing is left for the
-//! Keep to set up in ring 0. The task state segment's bitmap lets ring 3 write to the two ports of
+//! Keep to set up in ring 0. The task state segment's bitmap lets ring 3 write to the ports of
 //! a Keep and to no other; the I/O privilege level stays 0. Supervisor-mode access and execution prevention stay
-//! off, because the stub's pages are user pages. There are no interrupts: the flag is off and
-//! nothing in a Keep turns it on.
+//! off, because the stub's pages are user pages. There is one interrupt, by which processors make each
+//! other forget cached address translations, and nothing in ring 3 can turn it off.
+//!
+//! A Keep has [`PROCESSORS`] processors, each with a task state segment of its own. All start with
+//! the same tables.
 
+use keep_layout::processor::{STRIDE, STUB_STACK_SIZE};
 use keep_layout::{
-    KernelHeader, PAGE, PORT_DOORBELL, PORT_FATAL, STUB_CODE, STUB_DATA, StartInfo, TABLES_PHYS,
-    TASK_STATE, USER_CODE, USER_DATA,
+    KernelHeader, PAGE, PORTS, PROCESSORS, STUB_CODE, STUB_DATA, StartInfo, TABLES_PHYS,
+    TASK_STATE, USER_CODE, USER_DATA, VECTOR_FLUSH,
 };
 
-/// Everything about the processor that is not zero, or as after a reset, at the start.
+/// Everything about the first processor that is not zero, or as after a reset, at the start. The others
+/// differ as [`Start::of`] says.
 ///
 /// Data segments are all like `ss`; `cs` and `ss` are flat segments of the privilege level in
 /// their selectors; general registers that are not named are zero.
@@ -25,7 +30,7 @@ pub struct Start {
     pub rsp: u64,
     /// Address of the [`StartInfo`].
     pub rdi: u64,
-    /// Flags: I/O privilege level 0, interrupts off.
+    /// Flags: I/O privilege level 0, interrupts on.
     pub rflags: u64,
     /// Code segment: ring 3, 64 bit.
     pub cs: u64,
@@ -62,11 +67,15 @@ pub struct Start {
     pub lstar: u64,
     /// Flags that `syscall` clears.
     pub fmask: u64,
+    /// Where GS begins: the processor's block.
+    pub gs_base: u64,
+    /// Instruction pointer of the other processors.
+    pub rip_next: u64,
 }
 
 impl Start {
     /// Its length in words.
-    pub const WORDS: usize = 21;
+    pub const WORDS: usize = 23;
 
     /// The words in the order in which they are declared, encoded and measured.
     pub fn to_words(&self) -> [u64; Self::WORDS] {
@@ -92,6 +101,8 @@ impl Start {
             self.star,
             self.lstar,
             self.fmask,
+            self.gs_base,
+            self.rip_next,
         ]
     }
 
@@ -119,6 +130,8 @@ impl Start {
             star,
             lstar,
             fmask,
+            gs_base,
+            rip_next,
         ] = *words;
         Self {
             rip,
@@ -142,6 +155,22 @@ impl Start {
             star,
             lstar,
             fmask,
+            gs_base,
+            rip_next,
+        }
+    }
+
+    /// The start of a processor by its number, below [`PROCESSORS`].
+    #[must_use]
+    pub fn of(&self, number: u64) -> Self {
+        if number == 0 {
+            return *self;
+        }
+        Self {
+            rip: self.rip_next,
+            tr_base: self.tr_base + number * TSS_STRIDE,
+            gs_base: self.gs_base + number * STRIDE,
+            ..*self
         }
     }
 
@@ -151,7 +180,8 @@ impl Start {
             rip: kernel.entry,
             rsp: 0,
             rdi: info,
-            rflags: 0x2,
+            // IF.
+            rflags: 0x202,
             cs: u64::from(USER_CODE),
             ss: u64::from(USER_DATA),
             tr: u64::from(TASK_STATE),
@@ -174,20 +204,30 @@ impl Start {
             lstar: kernel.lstar,
             // TF, IF, DF, NT, AC.
             fmask: 0x0004_4700,
+            gs_base: kernel.blocks,
+            rip_next: kernel.entry_next,
         }
     }
 }
 
 // What is where in the page.
-const GDT: u64 = 0x400;
+const GDT: u64 = 0x100;
 const GDT_SIZE: u64 = 10 * 8;
-const TSS: u64 = 0xa00;
+const IDT: u64 = 0x180;
+const IDT_SIZE: u64 = (VECTOR_FLUSH as u64 + 1) * 16;
+const TSS: u64 = 0x400;
 /// The task state segment proper, before its I/O permission bitmap.
 const TSS_HEAD: u64 = 104;
 /// The bitmap goes up to the Keep's ports; the processor wants a byte of ones behind it.
-const TSS_SIZE: u64 = TSS_HEAD + PORT_FATAL as u64 / 8 + 2;
-const IDT: u64 = 0x800;
-const IDT_SIZE: u64 = keep_layout::VECTORS as u64 * 16;
+const TSS_SIZE: u64 = TSS_HEAD + PORTS.end as u64 / 8 + 2;
+const TSS_STRIDE: u64 = TSS_SIZE.next_multiple_of(16);
+/// Which of the interrupt stacks [`VECTOR_FLUSH`] uses.
+const FLUSH_STACK: u64 = 1;
+
+const _: () = {
+    assert!(StartInfo::WORDS as u64 * 8 <= GDT && GDT + GDT_SIZE <= IDT && IDT + IDT_SIZE <= TSS);
+    assert!(TSS + PROCESSORS * TSS_STRIDE <= PAGE);
+};
 
 /// The page with start information, descriptor tables and task state segment; `info` is its
 /// address.
@@ -220,27 +260,36 @@ pub(crate) fn info_page(start_info: &StartInfo, kernel: &KernelHeader, info: u64
         put(GDT + u64::from(selector & !7), &u64::to_le_bytes(descriptor));
     }
 
-    put(TSS + 4, &kernel.stub_stack_top.to_le_bytes());
-    put(TSS + 102, &(TSS_HEAD as u16).to_le_bytes());
     // A port whose bit is zero is allowed.
     let mut bitmap = [0xff; (TSS_SIZE - TSS_HEAD) as usize];
-    for port in [PORT_DOORBELL, PORT_FATAL] {
+    for port in PORTS {
         bitmap[usize::from(port) / 8] &= !(1 << (port % 8));
     }
-    put(TSS + TSS_HEAD, &bitmap);
+    for number in 0..PROCESSORS {
+        let tss = TSS + number * TSS_STRIDE;
+        let stack = kernel.stub_stack_top + number * STUB_STACK_SIZE;
+        put(tss + 4, &stack.to_le_bytes());
+        put(tss + 36, &(stack - STUB_STACK_SIZE / 2).to_le_bytes());
+        put(tss + 102, &(TSS_HEAD as u16).to_le_bytes());
+        put(tss + TSS_HEAD, &bitmap);
+    }
 
-    for (vector, handler) in kernel.vectors.into_iter().enumerate() {
-        if handler == 0 {
-            continue;
-        }
-        // Ring 3 may raise the breakpoint and overflow exceptions by their instructions.
-        let access: u64 = if vector == 3 || vector == 4 { 0xee } else { 0x8e };
+    let mut gate = |vector: u64, handler: u64, access: u64, stack: u64| {
         let low = handler & 0xffff
             | u64::from(STUB_CODE) << 16
+            | stack << 32
             | access << 40
             | (handler >> 16 & 0xffff) << 48;
-        put(IDT + vector as u64 * 16, &low.to_le_bytes());
-        put(IDT + vector as u64 * 16 + 8, &(handler >> 32).to_le_bytes());
+        put(IDT + vector * 16, &low.to_le_bytes());
+        put(IDT + vector * 16 + 8, &(handler >> 32).to_le_bytes());
+    };
+    for (vector, handler) in kernel.vectors.into_iter().enumerate().filter(|(_, at)| *at != 0) {
+        // Ring 3 may raise the breakpoint and overflow exceptions by their instructions.
+        let access = if vector == 3 || vector == 4 { 0xee } else { 0x8e };
+        gate(vector as u64, handler, access, 0);
+    }
+    if kernel.flush != 0 {
+        gate(VECTOR_FLUSH.into(), kernel.flush, 0x8e, FLUSH_STACK);
     }
     page
 }

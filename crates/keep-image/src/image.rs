@@ -13,7 +13,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use keep_layout::{CHUNK, KERNEL_DATA, KERNEL_TEXT, KernelHeader, PAGE, StartInfo, TABLES_PHYS};
+use keep_layout::processor::{STRIDE, STUB_STACK_SIZE};
+use keep_layout::{
+    CHUNK, KERNEL_DATA, KERNEL_TEXT, KernelHeader, PAGE, PROCESSORS, StartInfo, TABLES_PHYS,
+};
 
 use crate::cpu::{self, Start};
 use crate::elf::Elf;
@@ -174,7 +177,7 @@ impl Image<'_> {
         &self.info
     }
 
-    /// The processor's state.
+    /// The first processor's state. It tells those of the others.
     pub fn start(&self) -> &Start {
         &self.start
     }
@@ -221,16 +224,30 @@ fn read_header(kernel: &Elf<'_>) -> Result<KernelHeader, BuildError> {
     let text = |address: u64| kernel.bytes(address..address.saturating_add(1)).is_some();
     let handlers = header.vectors.iter().chain([&header.enclave_entry]);
     let handlers = handlers.copied().filter(|handler| *handler != 0);
-    let entries = [header.entry, header.lstar, header.syscall_entry, header.cpuid_entry];
+    let entries = [
+        header.entry,
+        header.entry_next,
+        header.lstar,
+        header.syscall_entry,
+        header.cpuid_entry,
+        header.flush,
+    ];
     for address in entries.into_iter().chain(handlers) {
         if !text(address) {
             return Err(BuildError::header(format!("{address:#x} is not in the kernel's text")));
         }
     }
+    let data = |start: u64, stride: u64| {
+        let end = start.saturating_add(PROCESSORS * stride);
+        start.is_multiple_of(16)
+            && kernel.segments.iter().any(|s| s.writable && s.start <= start && end <= s.end)
+    };
     let stack = header.stub_stack_top;
-    let on_stack = |s: &crate::elf::Segment<'_>| s.writable && s.start < stack && stack <= s.end;
-    if !stack.is_multiple_of(16) || !kernel.segments.iter().any(on_stack) {
+    if !data(stack.saturating_sub(STUB_STACK_SIZE), STUB_STACK_SIZE) {
         return Err(BuildError::header(format!("no stack of the stub can end at {stack:#x}")));
+    }
+    if !data(header.blocks, STRIDE) {
+        return Err(BuildError::header(format!("no processors can be at {:#x}", header.blocks)));
     }
     Ok(header)
 }

@@ -226,7 +226,7 @@ fn the_processor_starts_in_ring_3() {
     let word = |virt| ram.word(ram.find(&leaves, virt).unwrap().1);
 
     assert_eq!((start.rip, start.rsp, start.lstar), (header.entry, 0, header.lstar));
-    assert_eq!(start.rflags >> 9 & 1, 0, "no interrupts");
+    assert_eq!(start.rflags >> 9 & 1, 1, "interrupts");
     assert_eq!((start.cs & 3, start.ss & 3), (3, 3));
     assert_eq!(start.cr0 >> 16 & 1, 1, "write protection");
     assert_eq!(start.cr4 >> 20 & 3, 0, "the stub runs from user pages");
@@ -248,7 +248,16 @@ fn the_processor_starts_in_ring_3() {
     let base = low >> 16 & 0xff_ffff | (low >> 56) << 24 | high << 32;
     assert_eq!((base, low & 0xffff, low >> 40 & 0xff), (start.tr_base, start.tr_limit, 0x8b));
     assert_eq!(u64::from(TASK_STATE) + 15, start.gdt_limit);
-    assert_eq!(word(start.tr_base + 4), header.stub_stack_top);
+    for number in 0..PROCESSORS {
+        let of = start.of(number);
+        let stack = header.stub_stack_top + number * STUB_STACK_SIZE;
+        assert_eq!(word(of.tr_base + 4), stack);
+        let other = word(of.tr_base + 36);
+        assert!(stack - STUB_STACK_SIZE < other && other < stack - 128, "{other:#x}");
+        assert_eq!(of.rip, if number == 0 { header.entry } else { header.entry_next });
+        assert_eq!(of.gs_base, header.blocks + number * STRIDE);
+        assert_eq!((of.idt_base, of.cr3), (start.idt_base, start.cr3));
+    }
     // Ring 3 reaches the Keep's ports: by its privilege level all, by the bitmap no others.
     let level = start.rflags >> 12 & 3;
     let bitmap = word(start.tr_base + 96) >> 48;
@@ -260,14 +269,18 @@ fn the_processor_starts_in_ring_3() {
             level == 3 || at < start.tr_limit && byte >> (port % 8) & 1 == 0
         })
         .collect();
-    let ports = [PORT_DOORBELL, PORT_FATAL];
+    let ports: Vec<u16> = PORTS.collect();
     assert!(if level == 3 { ports.iter().all(|port| open.contains(port)) } else { open == ports });
 
-    assert_eq!(start.idt_limit, 32 * 16 - 1);
-    for vector in 0..32 {
+    assert_eq!(start.idt_limit, 33 * 16 - 1);
+    for vector in 0..33 {
         let (low, high) =
             (word(start.idt_base + vector * 16), word(start.idt_base + vector * 16 + 8));
         let handler = low & 0xffff | (low >> 48) << 16 | high << 32;
+        if vector == u64::from(VECTOR_FLUSH) {
+            assert_eq!((handler, low >> 40 & 0xff, low >> 32 & 7), (header.flush, 0x8e, 1));
+            continue;
+        }
         assert_eq!(handler, header.vectors[vector as usize]);
         if handler != 0 {
             let level = if vector == 3 { 3 } else { 0 };
@@ -277,12 +290,15 @@ fn the_processor_starts_in_ring_3() {
         }
     }
     // What the processor reads by itself lies within the page.
-    let mut tables = [
+    let tables = [
         (start.rdi, StartInfo::WORDS as u64 * 8 - 1),
         (start.gdt_base, start.gdt_limit),
         (start.idt_base, start.idt_limit),
-        (start.tr_base, start.tr_limit),
     ];
+    let mut tables = [&tables[..], &(0..PROCESSORS)
+        .map(|number| (start.of(number).tr_base, start.tr_limit))
+        .collect::<Vec<_>>()]
+    .concat();
     tables.sort_unstable();
     assert!(tables.windows(2).all(|pair| pair[0].0 + pair[0].1 < pair[1].0));
     assert!(tables.iter().all(|(base, limit)| base + limit < start.rdi + PAGE));

@@ -71,7 +71,11 @@ fn kernels_that_do_not_fit_are_refused() {
         ("not in the kernel's text", with(&|h| h.enclave_entry = KERNEL_DATA)),
         ("no stack", with(&|h| h.stub_stack_top += 8)),
         ("no stack", with(&|h| h.stub_stack_top = KERNEL_DATA)),
-        ("no stack", with(&|h| h.stub_stack_top = KERNEL_DATA + 0x4000)),
+        ("no stack", with(&|h| h.stub_stack_top = KERNEL_DATA + 0x2000)),
+        ("no processors", with(&|h| h.blocks = KERNEL_DATA + 0x2a00)),
+        ("no processors", with(&|h| h.blocks = u64::MAX & !15)),
+        ("not in the kernel's text", with(&|h| h.entry_next = KERNEL_DATA)),
+        ("not in the kernel's text", with(&|h| h.flush = 0)),
     ] {
         assert!(message.contains(problem), "{problem}: {message}");
     }
@@ -85,7 +89,7 @@ fn encoded_images_are_checked() {
         bytes[at * 8..][..8].copy_from_slice(&word.to_le_bytes());
         Image::decode(&bytes).map(|_| ()).unwrap_err()
     };
-    let (info, count) = (2, 2 + 19 + 21 + 2);
+    let (info, count) = (2, 2 + 19 + 23 + 2);
     assert_eq!(with(0, 1), DecodeError::Magic);
     assert_eq!(with(1, 9), DecodeError::Version(9));
     assert_eq!(with(info + 2, 9), DecodeError::Info);

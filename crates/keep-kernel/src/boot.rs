@@ -17,6 +17,7 @@ use crate::files::{Files, Object};
 use crate::kernel::{Kernel, Pace, Platform};
 use crate::net::Net;
 use crate::signal::Signals;
+use crate::threads::Threads;
 use crate::user::UserMemory;
 
 /// Size of the program's stack in bytes. Only what is touched costs memory.
@@ -99,6 +100,7 @@ impl<P: Platform> Kernel<P> {
             clock: Clock::new(boot.tsc_khz),
             input: Content { phys: 0, len: 0, executable: true },
             sheets: 0,
+            threads: Threads::new(boot.processors as usize),
             boot,
         };
         kernel.provision(HEAP_AT_START);

@@ -2,8 +2,8 @@
 
 //! The kernel as one value: what it holds, and how a call and an exception reach it.
 //!
-//! A Keep has one virtual CPU, so there is one kernel, entered by one system call or one exception
-//! at a time. Nothing in here faults: user memory is made present before it is touched, and what
+//! There is one kernel, entered by one system call or one exception at a time, whichever processor
+//! they come from. Nothing in here faults: user memory is made present before it is touched, and what
 //! cannot be answered ends the Keep with a message instead of going on.
 
 use core::fmt::Write as _;
@@ -18,6 +18,7 @@ use crate::files::Files;
 use crate::frame::{Exception, Frame};
 use crate::net::Net;
 use crate::signal::{self, Signals, VectorArea};
+use crate::threads::{BLOCKED, Threads};
 use crate::user::UserMemory;
 
 /// The heap is topped up when it holds less than this many bytes at the start of a call; no call
@@ -45,6 +46,16 @@ pub trait Platform {
     /// evidence of them. A platform that cannot speak says the report data themselves; `None` if it
     /// should be able to, and is not.
     fn claim(report_data: &[u8; 64], into: &mut [u8; CLAIM_MAX]) -> Option<usize>;
+
+    /// The number of the processor that this runs on.
+    fn processor() -> usize;
+    /// Lets a processor go on, if it sleeps or when it next does. The first time that starts it.
+    fn wake(number: usize);
+    /// Whether another processor waits for the kernel.
+    fn is_wanted() -> bool;
+    /// Says that the processor is about to wait for the host with the kernel in hand, or has come
+    /// back: who wants the kernel then wakes it.
+    fn waits(begins: bool);
 
     /// Lends the one port to the host. Not to be called by `use_it` again.
     fn with_port<R>(use_it: impl FnOnce(&mut Port<Self::Window, Self::Doorbell>) -> R) -> R;
@@ -98,6 +109,8 @@ pub struct Kernel<P: Platform> {
     pub input: Object,
     /// How many memory files were made.
     pub sheets: u8,
+    /// The program's threads.
+    pub threads: Threads,
 }
 
 /// When the host is shown what the program has sent to sockets.
@@ -174,12 +187,18 @@ pub enum Resume {
     Return,
     /// With all registers as they are in the frame.
     Everything,
+    /// Not yet: the call is to be made again after so many nanoseconds, or when the processor is woken.
+    /// After no time at all that means when others have had their turn.
+    Later(u64),
+    /// Not at all: the thread has ended.
+    Never,
 }
 
 impl<P: Platform> Kernel<P> {
     /// Serves one system call.
     pub fn system_call(&mut self, frame: &mut Frame) -> Resume {
         self.provision(HEAP_RESERVE);
+        self.signals.select(P::processor());
         if self.pace.is_late(P::tsc()) {
             // Since the Keep is left anyway, it is also asked what has happened.
             self.exchange(0, 0);
@@ -188,9 +207,17 @@ impl<P: Platform> Kernel<P> {
             self.signal_return(frame);
             return Resume::Everything;
         }
+        if frame.rax == crate::calls::EXIT {
+            self.exit_thread(frame.rdi as i32);
+            return Resume::Never;
+        }
         #[cfg(feature = "trace")]
         let number = frame.rax;
         let result = self.dispatch(frame);
+        if result == Err(BLOCKED) {
+            return Resume::Later(self.threads.wait);
+        }
+        self.unblock();
         #[cfg(feature = "trace")]
         Self::trace(number, frame, &result);
         frame.rax = match result {
@@ -202,6 +229,7 @@ impl<P: Platform> Kernel<P> {
 
     /// Serves one exception of the program: resolves it, turns it into a signal, or ends the Keep.
     pub fn exception(&mut self, exception: &Exception, frame: &mut Frame) {
+        self.signals.select(P::processor());
         let (signal, code) = match exception.vector {
             0 => (signal::SIGFPE, 1),
             3 => (signal::SIGTRAP, 0x80),

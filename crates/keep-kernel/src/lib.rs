@@ -17,6 +17,7 @@
 //! | [`files`], [`epoll`] | descriptors, and sets of them to wait for |
 //! | [`net`] | what is known of sockets |
 //! | [`user`] | checked access to the program's memory |
+//! | [`threads`] | the program's threads |
 //! | [`signal`], [`frame`] | register frames and signal delivery |
 //! | [`clock`] | time that never runs backwards |
 //! | [`heap`] | the kernel's own memory |
@@ -38,4 +39,5 @@ pub mod heap;
 pub mod kernel;
 pub mod net;
 pub mod signal;
+pub mod threads;
 pub mod user;

@@ -7,6 +7,8 @@
 //! on. They are delivered with the stack frame that Linux builds on x86-64 (`struct rt_sigframe`),
 //! since handlers read and change the registers in it.
 
+use keep_layout::PROCESSORS;
+
 use crate::frame::{Exception, Frame};
 
 /// Illegal instruction.
@@ -185,16 +187,20 @@ const RFLAGS_FIXED: u64 = 0x2;
 #[derive(Debug)]
 pub struct Signals {
     actions: [Action; SIGNALS + 1],
-    stack: Stack,
-    mask: u64,
+    /// Alternate stack and mask of each thread.
+    own: [(Stack, u64); PROCESSORS as usize],
+    /// The thread that all of this is about.
+    current: usize,
 }
+
+const NO_STACK: Stack = Stack { sp: 0, flags: SS_DISABLE, padding: 0, size: 0 };
 
 impl Default for Signals {
     fn default() -> Self {
         Self {
             actions: [Action::default(); SIGNALS + 1],
-            stack: Stack { sp: 0, flags: SS_DISABLE, padding: 0, size: 0 },
-            mask: 0,
+            own: [(NO_STACK, 0); PROCESSORS as usize],
+            current: 0,
         }
     }
 }
@@ -224,19 +230,29 @@ impl Signals {
         }
     }
 
+    /// From now on this is about the thread with this number.
+    pub fn select(&mut self, number: usize) {
+        self.current = number;
+    }
+
+    /// A thread begins, with what its parent blocks and no stack.
+    pub fn begin(&mut self, number: usize, mask: u64) {
+        self.own[number] = (NO_STACK, mask);
+    }
+
     /// What is blocked. Kept for the program's eyes only: exceptions are never blocked.
     pub fn mask(&self) -> u64 {
-        self.mask
+        self.own[self.current].1
     }
 
     /// Changes what is blocked.
     pub fn set_mask(&mut self, mask: u64) {
-        self.mask = mask;
+        self.own[self.current].1 = mask;
     }
 
     /// The alternate stack, as a program running on `rsp` sees it.
     pub fn stack(&self, rsp: u64) -> Stack {
-        let mut stack = self.stack;
+        let mut stack = self.own[self.current].0;
         if self.is_on_stack(rsp) {
             stack.flags |= SS_ONSTACK;
         }
@@ -245,14 +261,13 @@ impl Signals {
 
     /// Changes the alternate stack.
     pub fn set_stack(&mut self, stack: Stack) {
-        self.stack = stack;
+        self.own[self.current].0 = stack;
     }
 
     /// Whether `rsp` lies on the alternate stack.
     pub fn is_on_stack(&self, rsp: u64) -> bool {
-        self.stack.flags & SS_DISABLE == 0
-            && rsp > self.stack.sp
-            && rsp - self.stack.sp <= self.stack.size
+        let stack = self.own[self.current].0;
+        stack.flags & SS_DISABLE == 0 && rsp > stack.sp && rsp - stack.sp <= stack.size
     }
 
     /// Plans the delivery of `signal` to a program that runs on stack `rsp`; `None` if the
@@ -262,11 +277,12 @@ impl Signals {
         if action.handler <= 1 || action.flags & SA_RESTORER == 0 {
             return None;
         }
+        let stack = self.own[self.current].0;
         let alternate = action.flags & SA_ONSTACK != 0
-            && self.stack.flags & SS_DISABLE == 0
+            && stack.flags & SS_DISABLE == 0
             && !self.is_on_stack(rsp);
         let top = if alternate {
-            self.stack.sp.checked_add(self.stack.size)?
+            stack.sp.checked_add(stack.size)?
         } else {
             rsp.checked_sub(128)?
         };
@@ -302,10 +318,10 @@ impl Signals {
                 code: exception.code,
                 vector: exception.vector,
                 cr2: exception.cr2,
-                oldmask: self.mask,
+                oldmask: self.mask(),
                 ..Context::from(&*frame)
             },
-            mask: self.mask,
+            mask: self.mask(),
             info,
             // x87: default control word; MXCSR is at bytes 24 to 27.
             control: [0x37f, 0, 0, u64::from(mxcsr) | 0xffff << 32],
@@ -313,9 +329,10 @@ impl Signals {
             xmm: frame.xmm,
             rest,
         };
-        self.mask |= action.mask;
+        let mask = &mut self.own[self.current].1;
+        *mask |= action.mask;
         if action.flags & SA_NODEFER == 0 {
-            self.mask |= 1 << (signal - 1);
+            *mask |= 1 << (signal - 1);
         }
         if action.flags & SA_RESETHAND != 0 {
             self.actions[signal as usize].handler = 0;
@@ -334,7 +351,7 @@ impl Signals {
     /// Takes back what a handler left on its stack.
     pub fn restore(&mut self, saved: &SignalFrame, frame: &mut Frame) {
         let context = &saved.context;
-        self.mask = saved.mask;
+        self.set_mask(saved.mask);
         *frame = Frame { xmm: saved.xmm, ..Frame::from(context) };
     }
 }

@@ -54,6 +54,8 @@ pub struct Deploy {
     pub compiler: Option<String>,
     /// Upper bound in bytes for each of the workload's linear memories, taken together.
     pub max_memory: u64,
+    /// Threads that may serve requests, if the workload is a component that handles some.
+    pub threads: u32,
 }
 
 /// Where a deployed workload comes from.
@@ -84,7 +86,7 @@ pub struct CompileService {
     pub network: Network,
     /// The address to listen at, `address:port`; port 0 lets the host choose.
     pub listen: String,
-    /// Threads that may compile; a Keep with one virtual CPU ignores more than one.
+    /// Threads that may compile. Without processors for them, one does.
     pub threads: u32,
 }
 

@@ -65,7 +65,7 @@ pub const MAX_EVIDENCE: usize = 1 << 20;
 pub const MAX_INPUT: u64 = 1 << 30;
 
 /// The first byte of each encoding: the version of this crate's format.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// What a program is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +85,7 @@ pub enum Launch {
 pub struct Compile {
     /// Seed of the Ed25519 key that authenticates the artifact (RFC 8032 §5.1.5).
     pub signing_key: [u8; 32],
-    /// Threads that may compile; a Keep with one virtual CPU ignores more than one.
+    /// Threads that may compile. Without processors for them, one does.
     pub threads: u32,
 }
 
@@ -108,6 +108,8 @@ pub struct Run {
     pub max_memory: u64,
     /// For a workload with sockets.
     pub sockets: Option<Sockets>,
+    /// Threads that may serve requests, if the workload is a component that handles some.
+    pub threads: u32,
 }
 
 /// What stands behind one of the workload's standard descriptors.
@@ -368,6 +370,7 @@ mod tests {
             preopens: vec![Preopen { path: "/0".into(), guest: "/data".into() }],
             max_memory: 4 << 30,
             sockets: None,
+            threads: 2,
         })
     }
 

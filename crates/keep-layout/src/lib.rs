@@ -28,6 +28,7 @@
 #![forbid(unsafe_code)]
 
 pub mod enclave;
+pub mod processor;
 pub mod snp;
 mod start;
 
@@ -85,8 +86,22 @@ pub const TASK_STATE: u16 = 0x40;
 /// Most processors of a Keep. The first state of each is in the image and measured, however many the
 /// host then lets run.
 pub const PROCESSORS: u64 = 7;
+/// The vector by which a processor is told to forget cached address translations.
+pub const VECTOR_FLUSH: u8 = VECTORS as u8;
 
 /// I/O port of the doorbell: "look at the submission ring".
 pub const PORT_DOORBELL: u16 = 0x510;
 /// I/O port on which the ring-0 stub reports an exception that it cannot hand to ring 3.
 pub const PORT_FATAL: u16 = 0x511;
+/// I/O port of waking: "let the processor with this number (8 bits) go on, if it has parked, or when it
+/// next parks or waits for the host". The first time that starts the processor.
+pub const PORT_WAKE: u16 = 0x512;
+/// I/O port of interrupting: "raise [`VECTOR_FLUSH`] on the processor with this number (8 bits)".
+pub const PORT_INTERRUPT: u16 = 0x513;
+/// I/O port of parking: "let me sleep until somebody wakes me, at most for so many microseconds"
+/// (32 bits; [`PARK_FOREVER`]: no limit).
+pub const PORT_PARK: u16 = 0x514;
+/// Parks without a limit.
+pub const PARK_FOREVER: u32 = u32::MAX;
+/// The ports of a Keep: all that ring 3 may write to.
+pub const PORTS: core::ops::Range<u16> = PORT_DOORBELL..PORT_PARK + 4;

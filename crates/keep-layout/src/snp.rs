@@ -13,7 +13,7 @@ pub const SECRETS_PHYS: u64 = CPUID_PHYS - PAGE;
 /// does not use; those of others follow.
 pub const GHCB_PHYS: u64 = SHARED_PHYS + 0x7000;
 /// How many processors have a GHCB there.
-pub const GHCBS: u64 = 7;
+pub const GHCBS: u64 = crate::PROCESSORS;
 /// A page for messages to the firmware.
 pub const REQUEST_PHYS: u64 = GHCB_PHYS + GHCBS * PAGE;
 /// A page for the firmware's answers.

@@ -32,11 +32,18 @@ pub struct KernelHeader {
     /// Where the program's rewritten `cpuid`s call to; returns by `ret`, with the answer in the
     /// registers of the instruction and all others as they were.
     pub cpuid_entry: u64,
-    /// The stack that the processor switches to when an exception leaves ring 3 (`RSP0`).
+    /// The stack that the first processor switches to when an exception leaves ring 3 (`RSP0`). Those of
+    /// others follow, see [`STUB_STACK_SIZE`](crate::processor::STUB_STACK_SIZE).
     pub stub_stack_top: u64,
     /// First instruction in an enclave (`TCS.OENTRY`), for the start and for whatever else enters one.
     /// Zero means that the kernel cannot live in an enclave.
     pub enclave_entry: u64,
+    /// First instruction of all processors but the first, run in ring 3; GS has the processor's block.
+    pub entry_next: u64,
+    /// Handler of [`VECTOR_FLUSH`](crate::VECTOR_FLUSH).
+    pub flush: u64,
+    /// Block of the first processor, see [`processor`](crate::processor).
+    pub blocks: u64,
     /// Handlers of the exceptions 0 to 31. Zero means that there is none.
     pub vectors: [u64; VECTORS],
 }
@@ -48,9 +55,9 @@ impl KernelHeader {
     /// `KEEPKRNL`, read as a little-endian word.
     pub const MAGIC: u64 = u64::from_le_bytes(*b"KEEPKRNL");
     /// Changes with the meaning of any field.
-    pub const VERSION: u64 = 3;
+    pub const VERSION: u64 = 4;
     /// Its length in words.
-    pub const WORDS: usize = 8 + VECTORS;
+    pub const WORDS: usize = 11 + VECTORS;
 
     /// Reads the header from the kernel's first words; magic and version are the caller's to check.
     pub fn from_words(words: &[u64; Self::WORDS]) -> Self {
@@ -63,6 +70,9 @@ impl KernelHeader {
             cpuid_entry,
             stub_stack_top,
             enclave_entry,
+            entry_next,
+            flush,
+            blocks,
             vectors @ ..,
         ] = *words;
         Self {
@@ -74,6 +84,9 @@ impl KernelHeader {
             cpuid_entry,
             stub_stack_top,
             enclave_entry,
+            entry_next,
+            flush,
+            blocks,
             vectors,
         }
     }

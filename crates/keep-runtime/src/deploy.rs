@@ -32,7 +32,7 @@ impl From<DeployError> for Refused {
 /// Fetches, checks and runs a workload.
 pub(crate) fn deploy(launch: Deploy) -> Result<Report, Refused> {
     let engine = run::engine()?;
-    let events = run::event_loop()?;
+    let events = run::event_loop(launch.threads)?;
     let loader = Loader { engine: &engine };
     let deployed = events.block_on(keep_deploy::deploy(&launch, &Descriptors, &loader))?;
     let world = World {

@@ -9,7 +9,7 @@ use keep_engine::program::{self, descriptor};
 use keep_engine::world::{self, Unsupported};
 use keep_launch::{FD_INPUT, Preopen, Refusal, Report, Run, Stdio};
 use keep_runtime::budget::Budget;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 use wasmtime::error::Context as _;
 use wasmtime::{
     Config, Engine, Error, InstanceAllocationStrategy, Linker, Module, PoolingAllocationConfig,
@@ -46,7 +46,7 @@ pub(crate) fn run(launch: Run) -> Result<Report, Refused> {
     let accepted =
         Accepted { keys: Keys::These(&launch.compiler_keys), module: launch.module_digest };
     let loaded = artifact::load(&engine, artifact::map(descriptor(FD_INPUT))?, &accepted)?;
-    let events = event_loop()?;
+    let events = event_loop(launch.threads)?;
     let Run { args, env, stdio, preopens, max_memory, sockets, .. } = launch;
     let network = match sockets {
         Some(sockets) => Some(events.block_on(deploy::network_for_run(sockets))?),
@@ -86,9 +86,18 @@ fn config() -> Config {
     config
 }
 
-/// The one event loop of the program, on its one thread.
-pub(crate) fn event_loop() -> Result<Runtime, Refused> {
-    tokio::runtime::Builder::new_current_thread()
+/// The one event loop of the program. Of `threads` threads the first one accepts connections, and the
+/// others serve them; of one, it does both.
+pub(crate) fn event_loop(threads: u32) -> Result<Runtime, Refused> {
+    let mut builder = match threads {
+        0 | 1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    let serving = usize::try_from(threads).unwrap_or(usize::MAX).saturating_sub(1).clamp(1, 256);
+    builder
+        .worker_threads(serving)
+        // Whatever blocks, blocks the thread that it is on: there is no processor for others.
+        .max_blocking_threads(1)
         .enable_all()
         .build()
         .map_err(|e| internal("cannot set up the event loop", e.into()))

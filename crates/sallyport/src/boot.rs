@@ -5,12 +5,12 @@
 //! None of it is measured, so none of it may matter for more than whether the Keep runs at all:
 //! sizes to make room by, and a clock rate.
 
-use keep_layout::{CHUNK, IMAGE_PHYS, SHARED_PHYS};
+use keep_layout::{CHUNK, IMAGE_PHYS, PROCESSORS, SHARED_PHYS};
 
 use crate::{Lie, Unchecked, Window};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"allyport");
-const VERSION: u64 = 3;
+const VERSION: u64 = 4;
 const FLAG_SEEDS: u64 = 1;
 const FLAG_OUTPUT: u64 = 2;
 const FLAG_EVENTS: u64 = 4;
@@ -40,6 +40,8 @@ pub struct BootInfo {
     pub input_len: u64,
     /// Bytes on the stream `launch`.
     pub launch_len: u64,
+    /// How many processors the Keep may use, at least one.
+    pub processors: u64,
     /// Whether the stream `seed` has an archive.
     pub seeds: bool,
     /// Whether the stream `output` exists.
@@ -74,12 +76,14 @@ impl BootInfo {
         let input_len = word(5, "length of the input").at_most(MAX_INPUT)?;
         let launch_len = word(6, "length of the launch message").at_most(MAX_LAUNCH)?;
         let flags = word(7, "flags").subset_of(FLAGS)?;
+        let processors = word(8, "number of processors").multiple_of(1, 1..=PROCESSORS)?;
         Ok(Self {
             ram,
             ram_limit,
             tsc_khz,
             input_len,
             launch_len,
+            processors,
             seeds: flags & FLAG_SEEDS != 0,
             output: flags & FLAG_OUTPUT != 0,
             events: flags & FLAG_EVENTS != 0,
@@ -107,6 +111,7 @@ impl BootInfo {
             self.input_len,
             self.launch_len,
             flags,
+            self.processors,
         ];
         for (n, word) in words.into_iter().enumerate() {
             window.store(n * 8, word);

@@ -23,7 +23,7 @@
 //! ```text
 //! 0x00000  header, written by the host before the Keep starts, read once by the Keep
 //!   +0x00    magic           0x74726f70796c6c61 ("allyport")
-//!   +0x08    version         3
+//!   +0x08    version         4
 //!   +0x10    ram             bytes of private memory at the start, a multiple of 2 MiB
 //!   +0x18    ram_limit       bytes of private memory that GROW may reach, likewise
 //!   +0x20    tsc_khz         frequency of the time stamp counter, 0: do not use it
@@ -31,6 +31,7 @@
 //!   +0x30    launch_len      bytes that can be read from the stream `launch`
 //!   +0x38    flags           there are: bit 0: seeds to read; 1: an output; 2: a reader of events;
 //!                            3: a source of evidence; 4: sockets
+//!   +0x40    processors      how many processors the Keep may use, 1 to 7
 //! 0x01000  heads of the rings
 //!   +0x000   submitted       how many requests the Keep has made, ever (Keep writes)
 //!   +0x040   host_awake      1 while a host thread watches `submitted`, else 0 (host writes)

@@ -11,6 +11,7 @@ use sallyport::*;
 
 fn boot() -> BootInfo {
     BootInfo {
+        processors: 1,
         ram: 8 << 20,
         ram_limit: 4 << 30,
         tsc_khz: 2_500_000,

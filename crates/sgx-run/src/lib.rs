@@ -41,8 +41,6 @@ mod call;
 pub mod pass;
 #[cfg(target_os = "linux")]
 pub mod serve;
-#[cfg(target_os = "linux")]
-mod tokens;
 pub mod wire;
 
 use core::time::Duration;

@@ -18,7 +18,6 @@ use keep_host::{Connected, Stop};
 use keep_launch::Report;
 use sallyport::RawWindow;
 
-use crate::tokens::Tokens;
 use crate::wire::{self, Word};
 
 /// How a Keep came to an end.
@@ -40,7 +39,6 @@ pub struct Serving {
     connected: Connected,
     /// By the processors' numbers.
     sockets: Vec<File>,
-    tokens: Tokens,
     target: Option<Target>,
     rang: Option<Mutex<Rang>>,
     /// Which processors were asked for.
@@ -62,15 +60,11 @@ enum Said {
 }
 
 impl Serving {
-    /// Of a Keep whose processors have these sockets.
-    ///
-    /// # Errors
-    ///
-    /// If the host has no means for processors to wait for each other.
-    pub fn new(connected: Connected, sockets: Vec<File>) -> io::Result<Self> {
-        let tokens = Tokens::new(sockets.len() as u32)?;
+    /// Of a Keep whose processors have these sockets, as many as it was connected for.
+    #[must_use]
+    pub fn new(connected: Connected, sockets: Vec<File>) -> Self {
         let started = sockets.iter().map(|_| AtomicBool::new(false)).collect();
-        Ok(Self { connected, sockets, tokens, target: None, rang: None, started })
+        Self { connected, sockets, target: None, rang: None, started }
     }
 
     /// With somebody who knows for whom reports are made.
@@ -162,7 +156,7 @@ impl Serving {
                 Ok(Word::Park(nanoseconds)) => {
                     let forever = nanoseconds == u64::MAX;
                     let timeout = (!forever).then(|| Duration::from_nanos(nanoseconds));
-                    self.tokens.park(number, timeout, stop);
+                    self.connected.tokens.park(number, timeout, stop);
                     0
                 }
                 Ok(Word::Wake(other)) => {
@@ -182,7 +176,7 @@ impl Serving {
 
     /// Serves the shared block; the Keep's report, if it has ended.
     fn doorbell(&self, number: u32) -> Result<Option<Report>, BackendError> {
-        let ended = self.connected.server.doorbell()?;
+        let ended = self.connected.server.doorbell(number)?;
         if let Some(rang) = &self.rang {
             let mut rang = rang.lock().unwrap_or_else(PoisonError::into_inner);
             rang(self.connected.window, number);
@@ -195,7 +189,7 @@ impl Serving {
     /// Wakes a processor, if it exists; the first time it is started too.
     fn wake(&self, number: u64, says: &Sender<Said>) {
         let Ok(number) = u32::try_from(number) else { return };
-        self.tokens.wake(number);
+        self.connected.tokens.wake(number);
         let first = |started: &AtomicBool| !started.swap(true, Ordering::Relaxed);
         if number != 0 && self.started.get(number as usize).is_some_and(first) {
             // If nobody listens, the Keep is over.

@@ -266,15 +266,15 @@ impl<'a, W: Window> Fields<'a, W> {
 pub struct Out {
     /// The port.
     pub port: u16,
-    /// What is written.
-    pub value: u8,
+    /// What is written, all 32 bits.
+    pub value: u32,
 }
 
 impl Event for Out {
     type Answer = ();
 
     fn fill<W: Window>(&self, page: &mut Fields<'_, W>, _: &SharedArea) -> Result {
-        page.event(code::IOIO, u64::from(self.port) << 16 | ONE_BYTE, 0);
+        page.event(code::IOIO, u64::from(self.port) << 16 | FOUR_BYTES, 0);
         page.set(field::RAX, self.value.into());
         Ok(())
     }
@@ -285,7 +285,7 @@ impl Event for Out {
 }
 
 /// The size in bits 4 to 6 of `SW_EXITINFO1` (APM, `EXITINFO1` of IOIO intercepts).
-const ONE_BYTE: u64 = 1 << 4;
+const FOUR_BYTES: u64 = 1 << 6;
 
 #[cfg(feature = "host")]
 /// How many bytes an I/O instruction moves.

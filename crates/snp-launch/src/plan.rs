@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 
 use keep_image::{Image, PageKind, Sink, Start};
-use keep_layout::{IMAGE_PHYS, PAGE, SHARED_PHYS, SHARED_SIZE, TABLES_PHYS, TABLES_SIZE};
+use keep_layout::{IMAGE_PHYS, PAGE, PROCESSORS, SHARED_PHYS, SHARED_SIZE, TABLES_PHYS, TABLES_SIZE};
 use snp_guest::vmsa::Vmsa;
 
 use crate::digest::{DigestError, LaunchDigest, Update};
@@ -19,8 +19,8 @@ pub use keep_layout::snp as layout;
 pub struct Options {
     /// The bit of a page table's entry that makes a page private.
     pub c_bit: u8,
-    /// How many processors are there when the launch finishes. KVM measures the state of each; a
-    /// Keep starts the others itself, so all states are the same.
+    /// How many processors are there when the launch finishes. KVM measures the state of each, also
+    /// of those that never run.
     pub processors: u32,
 }
 
@@ -31,7 +31,7 @@ impl Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { c_bit: Self::C_BIT, processors: 1 }
+        Self { c_bit: Self::C_BIT, processors: PROCESSORS as u32 }
     }
 }
 
@@ -43,7 +43,7 @@ pub enum PlanError {
     #[error("bit {0} of a page table's entry cannot be the C-bit of this image")]
     CBit(u8),
     /// There must be at least one processor, and not more than there are GHCBs for.
-    #[error("a Keep has 1 to {max} processors, not {0}", max = layout::GHCBS)]
+    #[error("a Keep has 1 to {max} processors, not {0}", max = PROCESSORS)]
     Processors(u32),
     /// The image's page tables leave no room for the pages of SEV-SNP.
     #[error("the image's page tables end at {0:#x}, beyond the pages of SEV-SNP")]
@@ -67,7 +67,7 @@ enum Content {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     parts: Vec<(u64, Content)>,
-    vmsa: Vmsa,
+    vmsas: Vec<Vmsa>,
 }
 
 impl Plan {
@@ -83,20 +83,22 @@ impl Plan {
         if !(above.ilog2() as u8 + 1..=51).contains(&c_bit) {
             return Err(PlanError::CBit(c_bit));
         }
-        if processors == 0 || u64::from(processors) > layout::GHCBS {
+        if processors == 0 || u64::from(processors) > PROCESSORS {
             return Err(PlanError::Processors(processors));
         }
         let mut builder = Builder { parts: Vec::new(), at: TABLES_PHYS, c_bit, wrong: None };
         let Ok(()) = image.load(&mut builder);
         let end = image.info().image_end;
         builder.finish(end)?;
-        let vmsa = vmsa_of(image.start(), c_bit);
-        let mut page = Box::new([0; PAGE as usize]);
-        vmsa.write(&mut page);
-        let states = (0..processors).map(|_| (0, Content::Vmsa(page.clone())));
+        let state = |number: u32| vmsa_of(&image.start().of(number.into()), c_bit);
+        let vmsas: Vec<Vmsa> = (0..processors).map(state).collect();
         let mut parts = builder.parts;
-        parts.extend(states);
-        Ok(Self { parts, vmsa })
+        parts.extend(vmsas.iter().map(|vmsa| {
+            let mut page = Box::new([0; PAGE as usize]);
+            vmsa.write(&mut page);
+            (0, Content::Vmsa(page))
+        }));
+        Ok(Self { parts, vmsas })
     }
 
     /// All parts: physical address and what is there. Parts of a kind that follow each other are
@@ -114,10 +116,10 @@ impl Plan {
         })
     }
 
-    /// The state of the processors.
+    /// The states of the processors, by their numbers.
     #[must_use]
-    pub fn vmsa(&self) -> &Vmsa {
-        &self.vmsa
+    pub fn vmsas(&self) -> &[Vmsa] {
+        &self.vmsas
     }
 
     /// The launch digest, as the firmware will compute it.

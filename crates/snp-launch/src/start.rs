@@ -22,7 +22,7 @@ const DATA: u16 = 0xc93;
 /// A busy task state segment.
 const TASK: u16 = 0x08b;
 
-/// The save area of the first processor, for an image whose page tables have that C-bit. More is not
+/// The save area of a processor (see [`Start::of`]), for an image whose page tables have that C-bit. More is not
 /// in it than in what the KVM backend sets without SEV-SNP.
 #[must_use]
 pub fn vmsa_of(start: &Start, c_bit: u8) -> Vmsa {
@@ -41,7 +41,7 @@ pub fn vmsa_of(start: &Start, c_bit: u8) -> Vmsa {
         ss: data,
         ds: data,
         fs: data,
-        gs: data,
+        gs: Segment { base: start.gs_base, ..data },
         gdtr: table(start.gdt_base, start.gdt_limit),
         idtr: table(start.idt_base, start.idt_limit),
         tr: Segment {

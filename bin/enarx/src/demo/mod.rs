@@ -266,6 +266,7 @@ impl<'a> Stage<'a> {
             steward: workload.steward,
             network: agent::network(&self.trust)?,
             memory: MEMORY,
+            processors: 1,
             timeout: None,
             stdio: [None, None, None],
             progress,

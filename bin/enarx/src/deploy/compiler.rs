@@ -183,6 +183,7 @@ fn launch(shared: &Shared) -> Result<SocketAddr, Failure> {
         stdio: [None, None, None],
         seeds: Vec::new(),
         memory: setup.memory.max(MEMORY),
+        processors: setup.backend.threads(),
         evidence: agent::source(&setup.backend, Program::Compiler, setup.root.as_ref()),
         // Its steps and certificates are its own affair.
         events: Some(Box::new(move |event| match event {

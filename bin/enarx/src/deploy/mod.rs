@@ -83,6 +83,7 @@ pub(crate) fn run(args: &DeployArgs) -> Result<Outcome, Failure> {
         steward,
         network,
         memory: args.memory,
+        processors: args.processors,
         timeout: args.timeout,
         stdio: streams()?,
         progress,
@@ -296,6 +297,7 @@ pub(crate) struct Deployment {
     pub(crate) steward: Option<String>,
     pub(crate) network: Network,
     pub(crate) memory: u64,
+    pub(crate) processors: u32,
     pub(crate) timeout: Option<Duration>,
     pub(crate) stdio: [Option<File>; 3],
     pub(crate) progress: Progress,
@@ -321,6 +323,7 @@ impl Deployment {
             network: self.network,
             compiler: compiler.as_ref().map(|compiler| compiler.address().to_string()),
             max_memory: self.memory,
+            threads: self.processors,
         });
         let launch = launch.encode();
         if launch.len() > keep_launch::MAX_LAUNCH {
@@ -336,6 +339,7 @@ impl Deployment {
             stdio: self.stdio,
             seeds: self.seeds,
             memory: self.memory,
+            processors: self.processors,
             evidence: self.evidence,
             events: Some(Box::new(move |event| {
                 // Once the workload runs, nothing is compiled any more.

@@ -116,6 +116,7 @@ impl Compiler<'_> {
             stdio: [None, None, None],
             seeds: Vec::new(),
             memory: self.memory.max(MEMORY),
+            processors: self.backend.threads(),
             evidence: None,
             events: None,
             network: None,

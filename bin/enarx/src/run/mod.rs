@@ -131,6 +131,7 @@ impl Runtime<'_> {
             stdio: self.plan.stdio,
             preopens: self.plan.preopens.clone(),
             max_memory: self.args.memory,
+            threads: self.args.processors,
             sockets: self.plan.sockets.clone(),
         });
         let launch = launch.encode();
@@ -147,6 +148,7 @@ impl Runtime<'_> {
             stdio: self.plan.streams()?,
             seeds: self.plan.seeds.clone(),
             memory: self.args.memory,
+            processors: self.args.processors,
             evidence: match network {
                 Some(_) if self.plan.has_steward => self.evidence()?,
                 _ => None,

@@ -229,6 +229,7 @@ pub(crate) fn try_start(
         ],
         seeds: Vec::new(),
         memory: 1 << 30,
+        processors: 1,
         evidence: None,
         events: None,
         network: None,

@@ -13,6 +13,8 @@ use std::time::Duration;
 mod memory;
 #[path = "reactor.rs"]
 mod reactor;
+#[path = "threads.rs"]
+mod threads;
 #[path = "vectors.rs"]
 mod vectors;
 
@@ -40,10 +42,11 @@ fn main() {
         ["vectors"] => vectors::all(),
         ["memory"] => memory::all(),
         ["raw"] => memory::raw(),
+        ["threads", what] => threads::one(what),
         _ => panic!("what is {launch:?}?"),
     }
     // One version byte, variant `Exited`, code 0.
-    descriptor(5).write_all(&[2, 1, 0]).expect("a report");
+    descriptor(5).write_all(&[3, 1, 0]).expect("a report");
 }
 
 /// One of the descriptors that a program is given.

@@ -504,6 +504,7 @@ pub(crate) fn spec() -> Spec {
         stdio: [None, None, None],
         seeds: Vec::new(),
         memory: 64 << 20,
+        processors: 1,
         evidence: None,
         events: None,
         network: None,

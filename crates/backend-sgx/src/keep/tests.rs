@@ -20,6 +20,7 @@ fn spec(signatures: Option<Signatures>) -> Spec {
         stdio: [None, None, None],
         seeds: Vec::new(),
         memory: 1 << 30,
+        processors: 1,
         evidence: None,
         events: None,
         network: None,

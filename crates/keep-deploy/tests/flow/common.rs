@@ -568,6 +568,7 @@ impl World {
             network: self.network(&[steward, drawbridge]),
             compiler: None,
             max_memory: 1 << 30,
+            threads: 1,
         }
     }
 }

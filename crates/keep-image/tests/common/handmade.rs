@@ -49,8 +49,11 @@ pub(crate) fn kernel_header() -> KernelHeader {
         lstar: code + 0x10,
         syscall_entry: code + 0x20,
         cpuid_entry: code + 0x28,
-        stub_stack_top: KERNEL_DATA + 0x3000,
+        stub_stack_top: KERNEL_DATA + 0x1400,
         enclave_entry: code + 0x50,
+        entry_next: code + 0x60,
+        flush: code + 0x70,
+        blocks: KERNEL_DATA + 0x400,
         vectors,
     }
 }
@@ -66,6 +69,9 @@ pub(crate) fn kernel(header: &KernelHeader) -> Vec<u8> {
         header.cpuid_entry,
         header.stub_stack_top,
         header.enclave_entry,
+        header.entry_next,
+        header.flush,
+        header.blocks,
     ]
     .iter()
     .chain(&header.vectors)

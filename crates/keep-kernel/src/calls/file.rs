@@ -3,6 +3,7 @@
 //! Calls on descriptors: read, write, seek, and what belongs to them.
 
 use keep_fs::{Errno, Kind, OpenFile, Stat, abi};
+use sallyport::{FOREVER, Stream};
 
 use super::AT_FDCWD;
 use crate::epoll::Epoll;
@@ -32,6 +33,11 @@ impl<P: Platform> Kernel<P> {
             Object::Stream(stream) if !stream.is_readable() => return Err(EBADF),
             Object::Stream(stream) => {
                 let stream = *stream;
+                // Nobody else could do anything while a read waits for the host.
+                while stream == Stream::Stdin
+                    && !self.threads.is_alone()
+                    && self.wait_for_host(stream.bit(), FOREVER)? == 0
+                {}
                 let bytes = self.space.bytes_mut(to, len)?;
                 match P::with_port(|port| port.read(stream, bytes)) {
                     Ok(Ok(done)) => done as u64,
@@ -138,6 +144,7 @@ impl<P: Platform> Kernel<P> {
                     return Err(EINVAL);
                 }
                 *count = count.checked_add(value).filter(|c| *c < u64::MAX).ok_or(EAGAIN)?;
+                self.stir();
                 8
             }
             Object::Epoll(_) => return Err(EINVAL),

@@ -14,6 +14,7 @@ mod process;
 mod sheet;
 mod socket;
 mod socket_options;
+mod thread;
 mod time;
 
 use keep_fs::Errno;
@@ -26,6 +27,8 @@ use crate::kernel::{Kernel, Platform};
 
 /// Number of `rt_sigreturn`, which sets all registers and so has no result.
 pub(crate) const RT_SIGRETURN: u64 = 15;
+/// Number of `exit`, which has none either.
+pub(crate) const EXIT: u64 = 60;
 
 /// "The current directory" as a directory descriptor.
 const AT_FDCWD: i32 = -100;
@@ -55,9 +58,9 @@ impl<P: Platform> Kernel<P> {
             19 if self.handle(fd).is_ok() => self.receive_parts(fd, b, c, 0),
             19 => self.vectored(fd, b, c, Self::read),
             20 => self.vectored(fd, b, c, Self::write),
-            24 => Ok(0), // sched_yield: there is nobody else
+            24 => Ok(0), // sched_yield: who runs takes nobody's processor
             28 => self.madvise(a, b, c as i32),
-            39 | 110 | 186 => Ok(1), // getpid, getppid, gettid
+            39 | 110 => Ok(1), // getpid, getppid
             41 => self.socket(a as i32, b as u32, c as i32),
             42 => self.connect(fd, b, c),
             43 => self.accept(fd, b, c, 0),
@@ -72,7 +75,7 @@ impl<P: Platform> Kernel<P> {
             52 => self.socket_name(fd, b, c, true),
             54 => self.set_socket_option(fd, b as i32, c as i32, d, e),
             55 => self.socket_option(fd, b as i32, c as i32, d, e),
-            60 | 231 => self.exit_program(a as i32),
+            56 => self.clone(frame),
             72 => self.fcntl(fd, b as i32, c),
             74 | 75 => self.fsync(fd),
             77 => self.ftruncate(fd, b as i64),
@@ -81,14 +84,16 @@ impl<P: Platform> Kernel<P> {
             131 => self.sigaltstack(a, b, frame.rsp),
             157 => self.prctl(a as i32, b),
             158 => self.arch_prctl(a as i32, b),
+            186 => Ok(P::processor() as u64 + 1), // gettid
             202 => self.futex(a, b as i32, c as u32, d),
             204 => self.sched_getaffinity(b, c),
             217 => self.getdents(fd, b, c),
-            218 => Ok(1), // set_tid_address
+            218 => self.set_tid_address(a),
             221 => self.fadvise(fd, b as i64, c as i64, d as i32),
             228 => self.clock_gettime(a as i32, b),
             229 => self.clock_getres(a as i32, b),
             230 => self.clock_nanosleep(a as i32, b as i32, c, d),
+            231 => self.exit_program(a as i32),
             232 => self.epoll_wait(fd, b, c as i32, i64::from(d as i32)),
             233 => self.epoll_ctl(fd, b as i32, c as i32, d),
             234 => self.kill(c as i32), // tgkill
@@ -101,7 +106,7 @@ impl<P: Platform> Kernel<P> {
             266 => self.symlinkat(a, b as i32, c),
             267 => self.readlink(fd, b, c, d),
             271 => self.ppoll(a, b, c),
-            273 => Ok(0), // set_robust_list: nobody dies while others live
+            273 => Ok(0), // set_robust_list: nobody dies with a lock in hand and others live on
             280 => self.utimensat(fd, b, c, d as u32),
             281 => self.epoll_wait(fd, b, c as i32, i64::from(d as i32)),
             288 => self.accept(fd, b, c, d as u32),

@@ -108,7 +108,7 @@ impl<P: Platform> Kernel<P> {
                 return Ok(0);
             }
             let wait = self.time_left(deadline, ready > 0);
-            answer = Some(self.wait_or_fail(ask, wait));
+            answer = Some(self.wait_or_fail(ask, wait)?);
         }
     }
 
@@ -187,7 +187,7 @@ impl<P: Platform> Kernel<P> {
             }
             let wait = self.time_left(deadline, false);
             let nothing = ask == 0 && wait == 0 && self.is_informed();
-            answer = Some(if nothing { 0 } else { self.wait_or_fail(ask, wait) });
+            answer = Some(if nothing { 0 } else { self.wait_or_fail(ask, wait)? });
         }
     }
 
@@ -223,7 +223,7 @@ impl<P: Platform> Kernel<P> {
     }
 
     /// How long there is to wait: not at all if something was found.
-    fn time_left(&mut self, deadline: Option<u64>, found: bool) -> u64 {
+    pub(super) fn time_left(&mut self, deadline: Option<u64>, found: bool) -> u64 {
         match deadline {
             _ if found => 0,
             Some(0) => 0,
@@ -237,8 +237,8 @@ impl<P: Platform> Kernel<P> {
     }
 
     /// Waits for the host, unless that would be for ever and for nothing.
-    fn wait_or_fail(&mut self, ask: u64, wait: u64) -> u64 {
-        if ask == 0 && wait == FOREVER && !self.net.is_used() {
+    fn wait_or_fail(&mut self, ask: u64, wait: u64) -> Result<u64, Errno> {
+        if ask == 0 && wait == FOREVER && !self.net.is_used() && self.threads.is_alone() {
             panic!("the program waits for something that cannot come");
         }
         self.wait_for_host(ask, wait)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! Calls about the process itself: there is one, with one thread.
+//! Calls about the process itself: there is one.
 
 use core::fmt::Write as _;
 
@@ -16,7 +16,7 @@ use crate::user::UserMemory;
 const RANDOM_MAX: u64 = 1 << 20;
 
 impl<P: Platform> Kernel<P> {
-    pub(super) fn exit_program(&mut self, status: i32) -> ! {
+    pub(crate) fn exit_program(&mut self, status: i32) -> ! {
         let mut message = Message::new();
         // A message cannot fail to be written: what does not fit is cut.
         let _ = write!(message, "status {status}");
@@ -72,7 +72,7 @@ impl<P: Platform> Kernel<P> {
         if len < 8 {
             return Err(EINVAL);
         }
-        self.space.store(to, &1_u64)?;
+        self.space.store(to, &((1_u64 << self.threads.limit()) - 1))?;
         Ok(8)
     }
 

@@ -16,6 +16,7 @@ use crate::errno::{
 use crate::files::Object;
 use crate::kernel::{Kernel, Platform};
 use crate::net::{Socket, State, Trouble};
+use crate::threads::BLOCKED;
 use crate::user::UserMemory;
 
 const AF_INET: u16 = 2;
@@ -126,6 +127,10 @@ impl<P: Platform> Kernel<P> {
 
     pub(super) fn connect(&mut self, fd: i32, at: u64, len: u64) -> Result<u64, Errno> {
         let (handle, waits) = self.handle(fd)?;
+        if self.threads.at(P::processor()).deadline.is_some() {
+            // It is made again, and has begun already.
+            return self.connected(handle);
+        }
         let address = self.address(handle, at, len)?;
         let socket = self.net.get_mut(handle);
         let flags = socket.flags;
@@ -153,7 +158,7 @@ impl<P: Platform> Kernel<P> {
     /// Waits for the end of an attempt to connect.
     fn connected(&mut self, handle: Handle) -> Result<u64, Errno> {
         self.wait_until(handle, 1, |socket, _| socket.state != State::Connecting)
-            .map_err(|_| EINPROGRESS)?;
+            .map_err(|error| if error == BLOCKED { error } else { EINPROGRESS })?;
         self.net.get_mut(handle).error.take().map_or(Ok(0), Err)
     }
 
@@ -214,7 +219,7 @@ impl<P: Platform> Kernel<P> {
             if left == 0 {
                 return Err(EAGAIN);
             }
-            self.exchange(0, left);
+            self.wait_for_host(0, left)?;
         }
     }
 
@@ -558,13 +563,16 @@ impl<P: Platform> Kernel<P> {
         self.pace.asks(P::tsc());
         let grants = self.net.grants();
         let net = &mut self.net;
+        let mut happened = false;
         let result = P::with_port(|port| {
             let (ready, mut events) = match port.exchange(mask, timeout, &grants)? {
                 Ok(answer) => answer,
                 // The program meets the error where it reads or writes.
                 Err(_) => return Ok(mask),
             };
+            happened = ready != 0;
             while let Some(event) = port.next_event(&mut events)? {
+                happened = true;
                 if let SocketEvent::Accepted { handle, .. } = event {
                     port.begin(handle);
                 }
@@ -572,6 +580,9 @@ impl<P: Platform> Kernel<P> {
             }
             Ok(ready)
         });
+        if happened {
+            self.stir();
+        }
         match result {
             Ok(ready) => ready,
             Err(Trouble::Lie(lie)) => panic!("the host lied about sockets: {lie}"),

@@ -5,7 +5,7 @@
 use keep_fs::Errno;
 use sallyport::FOREVER;
 
-use crate::errno::{EAGAIN, EFAULT, EINVAL, ETIMEDOUT};
+use crate::errno::EINVAL;
 use crate::kernel::{Kernel, Platform};
 use crate::user::UserMemory;
 
@@ -22,7 +22,7 @@ fn which(clock: i32) -> Result<Which, Errno> {
     match clock {
         0 | 5 | 11 => Ok(Which::Realtime), // REALTIME, REALTIME_COARSE, TAI
         // MONOTONIC, PROCESS_CPUTIME_ID, THREAD_CPUTIME_ID, MONOTONIC_RAW, MONOTONIC_COARSE,
-        // BOOTTIME: a Keep's one thread always runs.
+        // BOOTTIME: a Keep's threads always run.
         1..=4 | 6 | 7 => Ok(Which::Monotonic),
         _ => Err(EINVAL),
     }
@@ -70,80 +70,58 @@ impl<P: Platform> Kernel<P> {
             (Which::Realtime, true) => request.saturating_sub(self.realtime()),
             (Which::Monotonic, true) => request.saturating_sub(self.monotonic()),
         };
-        self.sleep(duration);
+        self.sleep(duration)?;
         Ok(0)
     }
 
     /// Sleeps at least that long, whatever the host says about it.
-    pub(super) fn sleep(&mut self, duration: u64) {
-        let end = self.monotonic().saturating_add(duration);
+    pub(super) fn sleep(&mut self, duration: u64) -> Result<(), Errno> {
+        let deadline = self.deadline(Some(duration));
         loop {
-            let left = end.saturating_sub(self.monotonic());
-            if left == 0 {
-                return;
-            }
-            self.wait_for_host(0, left);
+            match self.time_left(deadline, false) {
+                0 => return Ok(()),
+                left if self.threads.is_alone() => self.wait_for_host(0, left)?,
+                left => self.block(left)?,
+            };
         }
     }
 
     /// Asks the host to wait; answers which of the streams in `mask` are ready.
-    pub(super) fn wait_for_host(&mut self, mask: u64, timeout: u64) -> u64 {
-        if self.net.is_used() {
-            return self.exchange(mask, timeout);
-        }
-        match P::with_port(|port| port.poll(mask, timeout)) {
-            Ok(Ok(ready)) => ready,
-            // A host that cannot wait says so by letting all streams be ready, so that the
-            // program meets the error where it reads or writes.
-            Ok(Err(_)) => mask,
-            Err(lie) => panic!("the host lied about what is ready: {lie}"),
-        }
-    }
-
-    pub(super) fn futex(
-        &mut self,
-        address: u64,
-        operation: i32,
-        value: u32,
-        timeout: u64,
-    ) -> Result<u64, Errno> {
-        const FUTEX_WAIT: i32 = 0;
-        const FUTEX_WAKE: i32 = 1;
-        const FUTEX_WAIT_BITSET: i32 = 9;
-        const FUTEX_WAKE_BITSET: i32 = 10;
-        const FUTEX_CLOCK_REALTIME: i32 = 256;
-        match operation & 0x7f {
-            FUTEX_WAKE | FUTEX_WAKE_BITSET => Ok(0), // nobody waits
-            wait @ (FUTEX_WAIT | FUTEX_WAIT_BITSET) => {
-                if !address.is_multiple_of(4) {
-                    return Err(EINVAL);
+    pub(super) fn wait_for_host(&mut self, mask: u64, timeout: u64) -> Result<u64, Errno> {
+        self.may_wait(timeout)?;
+        P::waits(timeout != 0);
+        let ready = if self.net.is_used() {
+            self.exchange(mask, timeout)
+        } else {
+            match P::with_port(|port| port.poll(mask, timeout)) {
+                Ok(Ok(ready)) => {
+                    if ready != 0 {
+                        self.stir();
+                    }
+                    ready
                 }
-                if self.space.load::<u32>(address).map_err(|_| EFAULT)? != value {
-                    return Err(EAGAIN);
-                }
-                if timeout == 0 {
-                    panic!("the program waits for a thread, but it has only one");
-                }
-                let time = nanos(self.space.load(timeout)?)?;
-                // A WAIT's time is a duration, a WAIT_BITSET's a point in time.
-                let duration = match (wait, operation & FUTEX_CLOCK_REALTIME != 0) {
-                    (FUTEX_WAIT, _) => time,
-                    (_, true) => time.saturating_sub(self.realtime()),
-                    (_, false) => time.saturating_sub(self.monotonic()),
-                };
-                self.sleep(duration);
-                Err(ETIMEDOUT)
+                // A host that cannot wait says so by letting all streams be ready, so that the
+                // program meets the error where it reads or writes.
+                Ok(Err(_)) => mask,
+                Err(lie) => panic!("the host lied about what is ready: {lie}"),
             }
-            _ => Err(crate::errno::ENOSYS),
-        }
+        };
+        P::waits(false);
+        Ok(ready)
     }
 
-    /// When a call that was given `timeout` nanoseconds has to return; `None` for never.
+    /// When a call that was given `timeout` nanoseconds has to return; `None` for never. A call that
+    /// is made again has the time that it had.
     pub(super) fn deadline(&mut self, timeout: Option<u64>) -> Option<u64> {
-        match timeout {
+        if let Some(deadline) = self.threads.at(P::processor()).deadline {
+            return deadline;
+        }
+        let deadline = match timeout {
             None | Some(FOREVER) => None,
             Some(0) => Some(0),
             Some(nanos) => Some(self.monotonic().saturating_add(nanos)),
-        }
+        };
+        self.threads.at(P::processor()).deadline = Some(deadline);
+        deadline
     }
 }

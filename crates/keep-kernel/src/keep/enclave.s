@@ -4,7 +4,7 @@
 #
 # The host chooses when the enclave is entered, on which thread, and with which registers; only RAX, RBX,
 # RCX and the base of FS come from the processor. So what an entry means is found in the thread block,
-# which FS points to and which is measured, and nothing else is believed:
+# which FS and GS point to and which is measured, and nothing else is believed:
 #
 #   CSSA (RAX)  thread block     the entry is
 #   0           never entered    the start
@@ -15,7 +15,6 @@
 # An exit names an operation in RDI, with arguments in RSI, RDX and R8, and leaves no other register
 # with anything of the Keep's in it. See keep_layout::enclave for the map, sgx.rs for the operations.
 
-    .set    BLOCK, 0x1f0000008000       # keep_layout::enclave: THREADS + BLOCK
     # Words of the thread block; the first two are measured.
     .set    SELF, 0
     .set    START_INFO, 8
@@ -24,7 +23,8 @@
     .set    SAVED_FS, 32
     .set    HOST_SP, 40
     .set    HOST_BP, 48
-    .set    HOST_EXIT, 56               # 64 belongs to keep_enclave_fault
+    .set    HOST_EXIT, 56               # 64 belongs to keep_enclave_fault, the next to all platforms
+    .set    SAVED_STATE, 0x400
     .set    START_STACK, 0x2000
     .set    XFRM, 7                     # sgx_guest::attributes::KEEP_XFRM
     .set    EEXIT, 4
@@ -59,6 +59,8 @@ keep_enclave:
     xorl    %edx, %edx
     xrstor64 NO_STATE(%rip)
     movq    %fs:START_INFO, %rdi
+    testq   %rdi, %rdi                  # the first thread has one
+    jz      keep_entry_next
     call    keep_enclave_start
     movq    %rax, %rdi
     jmp     keep_entry
@@ -71,7 +73,7 @@ return:
     movq    %fs:SAVED_FS, %rcx
     movl    $XFRM, %eax
     xorl    %edx, %edx
-    xrstor64 SAVED_STATE(%rip)
+    xrstor64 %fs:SAVED_STATE
     wrfsbase %rcx
     movq    %rdi, %rax
     popq    %r15
@@ -121,17 +123,16 @@ keep_leave:
     pushq   %r15
     movq    %rcx, %r8
     movq    %rdx, %r10
-    movabsq $BLOCK, %r9
     rdfsbase %rax
-    movq    %rax, SAVED_FS(%r9)
+    movq    %rax, %gs:SAVED_FS
     movl    $XFRM, %eax
     xorl    %edx, %edx
-    xsave64 SAVED_STATE(%rip)
-    movq    %rsp, SAVED_SP(%r9)
-    movq    $2, STATE(%r9)
-    movq    HOST_SP(%r9), %rsp
-    movq    HOST_BP(%r9), %rbp
-    movq    HOST_EXIT(%r9), %rbx
+    xsave64 %gs:SAVED_STATE
+    movq    %rsp, %gs:SAVED_SP
+    movq    $2, %gs:STATE
+    movq    %gs:HOST_SP, %rsp
+    movq    %gs:HOST_BP, %rbp
+    movq    %gs:HOST_EXIT, %rbx
 
 leave:                                  # RDX in R10; RSP, RBP, RBX: the host's
     movl    $XFRM, %eax
@@ -170,8 +171,3 @@ NO_STATE:
     .skip   24, 0
     .long   0x1f80                      # MXCSR
     .skip   576 - 28, 0
-
-    .section .bss.stacks, "aw", @nobits
-    .balign 64
-SAVED_STATE:
-    .skip   832

@@ -53,13 +53,35 @@
     popq    %r15
     .endm
 
-# Start of the Keep. RDI: address of StartInfo.
+# Start of the Keep. RDI: address of StartInfo. Whatever an exception needs comes first.
     .globl  keep_entry
 keep_entry:
+    leaq    STUB_STACK_TOP(%rip), %rax
+    movq    %rax, %gs:STUB_STACK
+    leaq    EXCEPTION_STACK_TOP(%rip), %rax
+    movq    %rax, %gs:EXCEPTION_STACK
     leaq    KERNEL_STACK_TOP(%rip), %rsp
+    movq    %rsp, %gs:KERNEL_STACK
     xorl    %ebp, %ebp
     call    keep_start
     ud2
+
+# Start of another processor: in a virtual machine as soon as the host likes. It waits for its stacks.
+    .globl  keep_entry_next
+keep_entry_next:
+    pause
+    movq    %gs:KERNEL_STACK, %rsp
+    testq   %rsp, %rsp
+    jz      keep_entry_next
+    xorl    %ebp, %ebp
+    call    keep_start_next
+    ud2
+
+# Leaves the kernel with the state in the frame at RDI.
+    .globl  keep_resume
+keep_resume:
+    movq    %rdi, %rsp
+    jmp     resume
 
 # A system call that was rewritten to a call; the trampoline has stepped over the red zone.
 # On the stack: the return address. RCX and R11 are free.
@@ -67,7 +89,7 @@ keep_entry:
 keep_syscall:
     popq    %rcx
     movq    %rsp, %r11
-    leaq    KERNEL_STACK_TOP(%rip), %rsp
+    movq    %gs:KERNEL_STACK, %rsp
     pushfq                              # rflags
     pushq   %r11                        # rsp
     pushq   %rcx                        # rip
@@ -86,7 +108,7 @@ keep_syscall:
     .globl  keep_syscall_trap
 keep_syscall_trap:
     movq    %rsp, %r11
-    leaq    KERNEL_STACK_TOP(%rip), %rsp
+    movq    %gs:KERNEL_STACK, %rsp
     pushfq
     pushq   %r11
     pushq   %rcx
@@ -137,8 +159,14 @@ keep_cpuid:
     jmp     3b
 5:  testl   $1, CPUID_LAID(%rip)
     jnz     8f
-    cmpl    $CPUID_MAX, CPUID_COUNT(%rip)
-    jae     6f
+    lock btsl $0, CPUID_LOCK(%rip)      # who does not get it remembers nothing
+    jc      6f
+    movl    CPUID_COUNT(%rip), %edi
+    cmpl    $CPUID_MAX, %edi
+    jae     9f
+    imulq   $24, %rdi, %rdi
+    leaq    CPUID_CACHE(%rip), %rsi
+    addq    %rdi, %rsi
     movl    %eax, (%rsi)
     movl    %r8d, 4(%rsi)
     cpuid
@@ -147,7 +175,9 @@ keep_cpuid:
     movl    %ecx, 16(%rsi)
     movl    %edx, 20(%rsi)
     incl    CPUID_COUNT(%rip)
+    movl    $0, CPUID_LOCK(%rip)
     jmp     7f
+9:  movl    $0, CPUID_LOCK(%rip)
 6:  cpuid
 7:  popq    %r8
     popq    %rdi
@@ -217,16 +247,18 @@ keep_cpuid_withdraw:
     andl    %edi, CPUID_CACHE+16(%rip)
     ret
 
-# An exception, handed over by the stub. The state it saved is below STUB_STACK_TOP; RAX holds CR2.
+# An exception, handed over by the stub. The state it saved is below the top of its stack; RAX is free.
     .globl  keep_exception
 keep_exception:
-    pushq   STUB_STACK_TOP-24           # rflags
-    pushq   STUB_STACK_TOP-16           # rsp
-    pushq   STUB_STACK_TOP-40           # rip
-    movq    STUB_STACK_TOP-64, %rax
+    movq    %gs:STUB_STACK, %rax
+    pushq   -24(%rax)                   # rflags
+    pushq   -16(%rax)                   # rsp
+    pushq   -40(%rax)                   # rip
+    movq    -64(%rax), %rax
     SAVE_REGISTERS
     movq    %rsp, %rdi
-    leaq    STUB_STACK_TOP-72, %rsi
+    movq    %gs:STUB_STACK, %rsi
+    subq    $72, %rsi
     call    keep_handle_exception
 
 # Goes back to the state in the frame at RSP, all registers included.
@@ -236,12 +268,12 @@ resume:
     # goes on cannot wait there. An interrupt return would do, but an enclave has none.
     pushq   %rax
     movq    8(%rsp), %rax
-    movq    %rax, RESUME_AT(%rip)
+    movq    %rax, %gs:RESUME_AT
     popq    %rax
     pushq   16(%rsp)
     popfq
     movq    8(%rsp), %rsp
-    jmpq    *RESUME_AT(%rip)
+    jmpq    *%gs:RESUME_AT
 
 # Questions to the stub: see vector_13. The first leaves the Keep with the word in RDI in the GHCB's
 # register, the second reads that register.
@@ -299,16 +331,30 @@ CPUID_COUNT:
     .skip   4
 CPUID_LAID:
     .skip   4
-    .balign 8
-RESUME_AT:
-    .skip   8
+CPUID_LOCK:
+    .skip   4
     .balign 64
-    .skip   4096
+    .skip   1024
     .globl  STUB_STACK_TOP
-STUB_STACK_TOP:
+STUB_STACK_TOP:                         # of the first processor; 1024 bytes each
+    .skip   6 * 1024
     .skip   32768
     .globl  EXCEPTION_STACK_TOP
 EXCEPTION_STACK_TOP:
     .skip   131072
     .globl  KERNEL_STACK_TOP
 KERNEL_STACK_TOP:
+
+# What each processor of a virtual machine has for itself (keep_layout::processor); 256 bytes each.
+    .section .data.processors, "aw", @progbits
+    .balign 64
+    .globl  PROCESSORS_START
+PROCESSORS_START:
+    .set    n, 0
+    .rept   7
+    .quad   PROCESSORS_START + 256 * n
+    .skip   NUMBER - 8
+    .quad   n
+    .skip   256 - NUMBER - 8
+    .set    n, n + 1
+    .endr

@@ -12,17 +12,19 @@ extern crate alloc;
 
 mod memory;
 mod platform;
+mod processors;
 
 use core::arch::global_asm;
 use core::cell::UnsafeCell;
 use core::fmt::Write as _;
 use core::mem::MaybeUninit;
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use keep_kernel::frame::{Exception, Frame};
 use keep_kernel::heap::Heap;
 use keep_kernel::kernel::{Kernel, Message, Resume};
+use keep_layout::processor::BUSY;
 use keep_layout::{SHARED_VIRT, StartInfo};
 use sallyport::{ExitKind, Port, RawWindow};
 
@@ -41,8 +43,8 @@ const FIRST_HEAP: usize = 128 << 10;
 #[repr(align(4096))]
 struct Once<T>(UnsafeCell<MaybeUninit<T>>);
 
-// SAFETY: a Keep has one virtual CPU; each value is used by the kernel's entry points alone, of
-// which one runs at a time (the exception path checks that with `BUSY`).
+// SAFETY: each value is used by the kernel's entry points alone, of which one runs at a time: one
+// processor is in the kernel (`processors::enter`), and there only one at a time (`BUSY`).
 unsafe impl<T> Sync for Once<T> {}
 
 static KERNEL: Once<Kernel<Keep>> = Once(UnsafeCell::new(MaybeUninit::uninit()));
@@ -50,14 +52,13 @@ static KERNEL: Once<Kernel<Keep>> = Once(UnsafeCell::new(MaybeUninit::uninit()))
 static PORT: Once<Port<RawWindow, Bell>> = Once(UnsafeCell::new(MaybeUninit::uninit()));
 static HEAP_START: Once<[u8; FIRST_HEAP]> = Once(UnsafeCell::new(MaybeUninit::uninit()));
 
-/// Whether kernel code runs: an exception then is the kernel's own.
-static BUSY: AtomicBool = AtomicBool::new(true);
-/// Whether the kernel is already on its way out.
-static DYING: AtomicBool = AtomicBool::new(false);
+/// Whose last words the kernel's are: a processor's number and 1, or 0 while it lives.
+static DYING: AtomicU64 = AtomicU64::new(0);
 
 /// The first Rust code of a Keep.
 #[unsafe(no_mangle)]
 extern "C" fn keep_start(start: *const [u64; StartInfo::WORDS]) -> ! {
+    processors::own(BUSY).store(1, Relaxed);
     // SAFETY: the image builder put that many words there.
     let start = StartInfo::from_words(unsafe { &*start });
     // SAFETY: nobody else knows that memory, and it is aligned to a page.
@@ -65,12 +66,14 @@ extern "C" fn keep_start(start: *const [u64; StartInfo::WORDS]) -> ! {
     // SAFETY: nobody has seen the port before.
     unsafe { (*PORT.0.get()).write(Port::new(window(), Bell)) };
     platform::start(&start);
+    processors::enter();
     let kernel =
         Kernel::boot(start, |boot, config| platform::memory(&start, boot, config), window());
     // SAFETY: nobody else uses the kernel before the program is entered.
     let kernel = unsafe { (*KERNEL.0.get()).write(kernel) };
     let stack = kernel.first_stack();
-    BUSY.store(false, Ordering::Relaxed);
+    processors::leave();
+    processors::own(BUSY).store(0, Relaxed);
     // SAFETY: the program's entry and the stack that it expects there; nothing of this call is
     // needed again.
     unsafe {
@@ -86,13 +89,48 @@ extern "C" fn keep_start(start: *const [u64; StartInfo::WORDS]) -> ! {
     }
 }
 
+/// The first Rust code of all processors but the first.
+#[unsafe(no_mangle)]
+extern "C" fn keep_start_next() -> ! {
+    platform::start_next();
+    processors::enter();
+    idle()
+}
+
+/// Has a processor wait for threads to run, from inside of the kernel.
+fn idle() -> ! {
+    unsafe extern "C" {
+        fn keep_resume(frame: *const Frame) -> !;
+    }
+    loop {
+        if let Some((frame, tls)) = kernel().threads.at(processors::number()).begin.take() {
+            platform::set_thread_pointer(tls);
+            processors::leave();
+            processors::own(BUSY).store(0, Relaxed);
+            // SAFETY: the frame is on this stack, above all that is still needed of it, and the program
+            // wants a thread to begin like that.
+            unsafe { keep_resume(&raw const frame) }
+        }
+        processors::park(u64::MAX);
+    }
+}
+
 /// Called from `entry.s` with what a system call found. Non-zero: resume with all registers.
 #[unsafe(no_mangle)]
 extern "C" fn keep_handle_syscall(frame: &mut Frame) -> u32 {
-    BUSY.store(true, Ordering::Relaxed);
-    let resume = kernel().system_call(frame);
-    BUSY.store(false, Ordering::Relaxed);
-    u32::from(resume == Resume::Everything)
+    processors::own(BUSY).store(1, Relaxed);
+    processors::enter();
+    let everything = loop {
+        match kernel().system_call(frame) {
+            Resume::Return => break false,
+            Resume::Everything => break true,
+            Resume::Later(nanoseconds) => processors::park(nanoseconds),
+            Resume::Never => idle(),
+        }
+    };
+    processors::leave();
+    processors::own(BUSY).store(0, Relaxed);
+    u32::from(everything)
 }
 
 /// Called from `entry.s` with what an exception found.
@@ -103,16 +141,18 @@ extern "C" fn keep_handle_exception(frame: &mut Frame, exception: &Exception) {
         frame.rip = rip;
         return;
     }
-    if BUSY.swap(true, Ordering::Relaxed) || exception.cs & 3 == 0 {
+    if processors::own(BUSY).swap(1, Relaxed) != 0 || exception.cs & 3 == 0 {
         panic!(
             "exception {} (code {:#x}) in the kernel at {:#x}, address {:#x}, stack {:#x}",
             exception.vector, exception.code, exception.rip, exception.cr2, exception.rsp
         );
     }
+    processors::enter();
     if !platform::serve(&exception, frame) {
         kernel().exception(&exception, frame);
     }
-    BUSY.store(false, Ordering::Relaxed);
+    processors::leave();
+    processors::own(BUSY).store(0, Relaxed);
 }
 
 fn kernel() -> &'static mut Kernel<Keep> {
@@ -137,10 +177,18 @@ fn port() -> &'static mut Port<RawWindow, Bell> {
 /// Ends the Keep with a message that names the cause.
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    if DYING.swap(true, Ordering::Relaxed) {
-        platform::fatal();
+    let me = processors::number() as u64 + 1;
+    match DYING.compare_exchange(0, me, Relaxed, Relaxed) {
+        Ok(_) => {}
+        Err(other) if other == me => platform::fatal(),
+        Err(_) => loop {
+            core::hint::spin_loop();
+        },
     }
-    BUSY.store(true, Ordering::Relaxed);
+    processors::own(BUSY).store(1, Relaxed);
+    if !processors::is_owner() {
+        processors::enter();
+    }
     let mut text = Message::new();
     // A message cannot fail to be written: what does not fit is cut.
     let _ = write!(text, "{}", info.message());

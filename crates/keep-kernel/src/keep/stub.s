@@ -2,26 +2,39 @@
 #
 # The ring-0 stub: all code of the Keep that runs at the highest privilege.
 #
-# It knows two things: how to hand an exception to ring 3, and how to execute what ring 3 asks for
-# and may not execute itself: forget cached address translations, and three instructions of SEV-SNP.
+# It knows three things: how to hand an exception to ring 3, how to execute what ring 3 asks for
+# and may not execute itself (forget cached address translations, and three instructions of SEV-SNP), and how
+# to forget cached address translations because another processor wants it.
 # It is plain integer code, because some hypervisors interpret ring 0.
 #
-# Its stack is ordinary memory of ring 3, so ring 3 reads the saved state straight from it:
+# GS points to the processor's block (see keep_layout::processor). Its stack is ordinary memory of ring 3, so
+# ring 3 reads the saved state straight from it:
 #
-#   offset from STUB_STACK_TOP   -72  -64  -56     -48   -40  -32  -24     -16  -8
+#   offset from its top          -72  -64  -56     -48   -40  -32  -24     -16  -8
 #   what                         CR2  RAX  vector  code  RIP  CS   RFLAGS  RSP  SS
+
+    # keep_layout::processor.
+    .set    NUMBER, 72
+    .set    KERNEL_STACK, 80
+    .set    EXCEPTION_STACK, 88
+    .set    STUB_STACK, 96
+    .set    RESUME_AT, 104
+    .set    FLUSHED, 120
 
     .section .header, "ax", @progbits
     .globl  keep_header
 keep_header:
     .quad   0x4c4e524b5045454b          # "KEEPKRNL": see keep_layout::KernelHeader
-    .quad   3                           # version of this header
+    .quad   4                           # version of this header
     .quad   keep_entry
     .quad   stub_syscall
     .quad   keep_syscall
     .quad   keep_cpuid
     .quad   STUB_STACK_TOP
     .quad   keep_enclave
+    .quad   keep_entry_next
+    .quad   vector_flush
+    .quad   PROCESSORS_START
     .irp    v, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
     .quad   vector_\v
     .endr
@@ -70,13 +83,23 @@ vector_13:
     iretq
 4:  pushq   $13
 
+# Another processor has changed translations. The interrupt may come at any instruction of ring 3, so it has a
+# stack of its own.
+vector_flush:
+    pushq   %rax
+    movq    %cr3, %rax
+    movq    %rax, %cr3
+    popq    %rax
+    incq    %gs:FLUSHED
+    iretq
+
 to_ring3:
     pushq   %rax
     movq    %cr2, %rax
     pushq   %rax
     pushq   $0x2b                       # USER_DATA
-    pushq   $EXCEPTION_STACK_TOP
-    pushq   $2                          # flags: interrupts off
+    pushq   %gs:EXCEPTION_STACK
+    pushq   $0x202                      # flags: interrupts on
     pushq   $0x33                       # USER_CODE
     pushq   $keep_exception
     iretq
@@ -88,10 +111,10 @@ stub_syscall:
     testl   $3, %r11d
     jnz     keep_syscall_trap
     movq    %rsp, %r11
-    movq    $STUB_STACK_TOP, %rsp
+    movq    %gs:STUB_STACK, %rsp
     pushq   $0x2b
     pushq   %r11
-    pushq   $2
+    pushq   $0x202
     pushq   $0x33
     pushq   $keep_syscall_trap
     iretq

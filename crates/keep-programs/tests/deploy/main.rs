@@ -54,6 +54,7 @@ fn launch(
         stdio: [None, None, None],
         seeds: Vec::new(),
         memory: 4 << 30,
+        processors: 1,
         evidence: Some(Box::new(Source(Arc::clone(host)))),
         events: Some(Box::new(move |event| hears.event(event))),
         network: Some(NetworkLimits::all()),

@@ -171,6 +171,7 @@ impl Workload {
             preopens: Vec::new(),
             max_memory: 1 << 30,
             sockets: None,
+            threads: 1,
         };
         Self { artifact, launch, folder: None }
     }

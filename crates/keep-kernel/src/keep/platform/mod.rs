@@ -27,8 +27,8 @@ use keep_layout::{PORT_DOORBELL, PORT_FATAL, StartInfo};
 use keep_mm::{Config, Memory, Space};
 use sallyport::{BootInfo, Doorbell, Port, RawWindow};
 
-use crate::HEAP;
-pub(crate) use processor::way_out;
+use crate::{HEAP, processors};
+pub(crate) use processor::{set_thread_pointer, way_out};
 use sgx::Pages;
 pub(crate) use vm::DirectMap;
 use vm::c_bit;
@@ -49,6 +49,48 @@ pub(crate) fn start(info: &StartInfo) {
         }
     }
     processor::find_vectors();
+}
+
+/// Makes a further processor ready.
+pub(crate) fn start_next() {
+    if snp::get().is_some() {
+        snp::start_next();
+    }
+}
+
+/// Where the block of a processor is.
+pub(crate) fn block(number: usize) -> u64 {
+    unsafe extern "C" {
+        static PROCESSORS_START: u8;
+    }
+    if sgx::inside() {
+        return sgx::block(number);
+    }
+    core::ptr::addr_of!(PROCESSORS_START) as u64 + number as u64 * keep_layout::processor::STRIDE
+}
+
+/// Leaves the Keep for something that does not need the shared block: see [`keep_layout::PORT_PARK`].
+pub(crate) fn tell(port: u16, value: u32) {
+    match snp::get() {
+        _ if sgx::inside() => sgx::tell(port, value),
+        // SAFETY: leaves the Keep and comes back.
+        None => unsafe {
+            asm!("out dx, eax", in("dx") port, in("eax") value, options(nostack))
+        },
+        Some(_) => snp::tell(port, value),
+    }
+}
+
+/// Makes this processor forget where memory was.
+pub(crate) fn forget() {
+    unsafe extern "C" {
+        fn keep_flush();
+    }
+    // An enclave's processors do so whenever the host changes something, or the change fails.
+    if !sgx::inside() {
+        // SAFETY: the stub reloads CR3 and changes nothing else.
+        unsafe { keep_flush() }
+    }
 }
 
 /// Serves an exception that only the platform knows the meaning of; whether it was one.
@@ -98,6 +140,22 @@ impl Platform for Keep {
         }
         into[..report_data.len()].copy_from_slice(report_data);
         Some(report_data.len())
+    }
+
+    fn processor() -> usize {
+        processors::number()
+    }
+
+    fn wake(number: usize) {
+        processors::wake(number);
+    }
+
+    fn is_wanted() -> bool {
+        processors::is_wanted()
+    }
+
+    fn waits(begins: bool) {
+        processors::waits(begins);
     }
 
     fn with_port<R>(use_it: impl FnOnce(&mut Port<RawWindow, Bell>) -> R) -> R {
@@ -156,12 +214,8 @@ impl Doorbell for Bell {
     fn ring(&mut self) {
         match snp::get() {
             _ if sgx::inside() => sgx::ring(),
-            // SAFETY: leaves the Keep and comes back; the host may change the shared block
-            // meanwhile, which no Rust reference points into.
-            None => unsafe {
-                asm!("out dx, al", in("dx") PORT_DOORBELL, in("al") 0_u8, options(nostack))
-            },
-            Some(snp) => snp.ring(),
+            // The host may change the shared block meanwhile, which no Rust reference points into.
+            _ => tell(PORT_DOORBELL, 0),
         }
     }
 
@@ -175,10 +229,7 @@ pub(crate) fn fatal() -> ! {
     loop {
         match snp::get() {
             _ if sgx::inside() => sgx::fatal(),
-            // SAFETY: leaves the Keep; the host does not come back from it.
-            None => unsafe {
-                asm!("out dx, al", in("dx") PORT_FATAL, in("al") 0_u8, options(nostack))
-            },
+            None => tell(PORT_FATAL, 0),
             Some(_) => snp::terminate(snp_guest::msr::Terminate::GENERAL),
         }
     }

@@ -29,7 +29,7 @@ pub(super) fn random() -> Option<u64> {
     None
 }
 
-pub(super) fn set_thread_pointer(address: u64) {
+pub(crate) fn set_thread_pointer(address: u64) {
     // SAFETY: nothing in the kernel uses FS.
     unsafe { asm!("wrfsbase {0}", in(reg) address, options(nomem, nostack, preserves_flags)) }
 }

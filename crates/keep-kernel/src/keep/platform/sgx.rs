@@ -17,8 +17,11 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use keep_kernel::frame::{Exception, Frame};
 use keep_kernel::kernel::CLAIM_MAX;
-use keep_layout::enclave::{BLOCK, MMAP_END, SIZE, SSA, TARGET_INFO, THREADS};
-use keep_layout::{KERNEL_DATA, KERNEL_TEXT, PAGE, SHARED_SIZE, SHARED_VIRT, StartInfo};
+use keep_layout::enclave::{BLOCK, MMAP_END, SIZE, SLOT, SSA, TARGET_INFO, THREADS};
+use keep_layout::processor::{EXCEPTION_STACK, SELF, STUB_STACK};
+use keep_layout::{
+    KERNEL_DATA, KERNEL_TEXT, PAGE, PARK_FOREVER, PORT_PARK, SHARED_SIZE, SHARED_VIRT, StartInfo,
+};
 use keep_mm::{Config, Enclave, Flat, Memory, Prot, Shown};
 use sallyport::Window;
 use sgx_guest::attributes::{Attributes, KEEP_XFRM};
@@ -49,6 +52,10 @@ enum Operation {
     Remove = 5,
     /// It writes who shall be able to check a report to [`TARGET_INFO`].
     Target = 7,
+    /// It lets the processor sleep for so many nanoseconds, or until somebody wakes it.
+    Park = 8,
+    /// It lets a processor go on, or start.
+    Wake = 9,
 }
 
 const ELRANGE: Elrange = match Elrange::new(0, SIZE) {
@@ -72,8 +79,6 @@ unsafe extern "C" {
     fn keep_cpuid();
     fn keep_cpuid_end();
     static keep_entries_end: u8;
-    static EXCEPTION_STACK_TOP: u8;
-    static mut STUB_STACK_TOP: u8;
 }
 
 static INSIDE: AtomicBool = AtomicBool::new(false);
@@ -151,6 +156,21 @@ fn leave(operation: Operation, pages: Range<u64>, rights: u64) -> u64 {
 pub(super) fn ring() {
     // Whatever the host says to that, what counts is in the shared block.
     leave(Operation::Doorbell, 0..0, 0);
+}
+
+/// Where the block of a processor is.
+pub(super) fn block(number: usize) -> u64 {
+    THREADS + number as u64 * SLOT + BLOCK
+}
+
+/// Leaves the enclave for what a virtual machine writes to a port for.
+pub(super) fn tell(port: u16, value: u32) {
+    let (operation, value) = match (port, value) {
+        (PORT_PARK, PARK_FOREVER) => (Operation::Park, u64::MAX),
+        (PORT_PARK, micros) => (Operation::Park, u64::from(micros) * 1000),
+        _ => (Operation::Wake, value.into()),
+    };
+    leave(operation, value..value, 0);
 }
 
 /// Ends the Keep without another word.
@@ -279,9 +299,8 @@ impl Enclave for Pages {
     }
 }
 
-/// Where the processor has saved what it interrupted: the first of the thread's frames.
-const FRAME: u64 = THREADS + SSA;
-const GPRS: u64 = FRAME + PAGE - ssa::GPRS as u64;
+/// Where the processor has saved what it interrupted, from the thread's block on: in the first frame.
+const GPRS: u64 = SSA + PAGE - ssa::GPRS as u64;
 /// Where the thread block says that the kernel itself has failed.
 const LAST_WORDS: u64 = 64;
 const EXINFO: u64 = GPRS - ssa::EXINFO as u64;
@@ -290,7 +309,9 @@ const EXINFO: u64 = GPRS - ssa::EXINFO as u64;
 /// and the thread where to go on.
 #[unsafe(no_mangle)]
 extern "C" fn keep_enclave_fault() -> u64 {
-    let word = |at: usize| (GPRS + at as u64) as *mut u64;
+    let block = |offset: u64| crate::processors::own(offset).load(Ordering::Relaxed);
+    let slot = block(SELF) - BLOCK;
+    let word = |at: usize| (slot + GPRS + at as u64) as *mut u64;
     // SAFETY: the first frame belongs to the processor and to this function, which runs while it is
     // complete.
     let read = |at: usize| unsafe { word(at).read_volatile() };
@@ -312,17 +333,16 @@ extern "C" fn keep_enclave_fault() -> u64 {
     }
     // In entries and exits, registers and stacks are in between, and to go on anywhere could not be right.
     // Elsewhere the kernel says what happened, if that does not happen again.
-    // SAFETY: a word of the thread block that nothing else uses.
-    let last_words = unsafe { &*((THREADS + BLOCK + LAST_WORDS) as *const AtomicBool) };
+    let last_words = || crate::processors::own(LAST_WORDS).swap(1, Ordering::Relaxed) != 0;
     let in_entry = rip < addr_of!(keep_entries_end) as u64;
-    if is_kernel(rip) && (in_entry || last_words.swap(true, Ordering::Relaxed)) {
+    if is_kernel(rip) && (in_entry || last_words()) {
         write(offset::EXITINFO, info);
         return Operation::Fatal as u64;
     }
     let (mut cr2, mut code) = (0, 0);
     if matches!(exit.vector, vector::PF | vector::GP) {
         // SAFETY: as above; the processor writes it for these exceptions.
-        let more = ExInfo::from_bytes(unsafe { &*(EXINFO as *const [u8; ssa::EXINFO]) });
+        let more = ExInfo::from_bytes(unsafe { &*((slot + EXINFO) as *const [u8; ssa::EXINFO]) });
         (cr2, code) = (more.address, u64::from(more.error));
     }
     let exception = Exception {
@@ -338,9 +358,9 @@ extern "C" fn keep_enclave_fault() -> u64 {
         ss: info & u64::from(u32::MAX),
     };
     // SAFETY: the stack is the stub's, which an enclave does not have, and large enough.
-    unsafe { addr_of!(STUB_STACK_TOP).cast_mut().cast::<Exception>().sub(1).write(exception) };
+    unsafe { (block(STUB_STACK) as *mut Exception).sub(1).write(exception) };
     write(offset::RIP, at(keep_exception));
-    write(offset::RSP, addr_of!(EXCEPTION_STACK_TOP) as u64);
+    write(offset::RSP, block(EXCEPTION_STACK));
     write(offset::RFLAGS, 2);
     Operation::Resume as u64
 }

@@ -14,12 +14,12 @@ use keep_kernel::frame::{Exception, Frame};
 use keep_kernel::kernel::CLAIM_MAX;
 use keep_layout::snp::{ANSWER_PHYS, CPUID_PHYS, GHCB_PHYS, REQUEST_PHYS, SECRETS_PHYS};
 use keep_layout::{
-    DIRECT_VIRT, PAGE, PORT_DOORBELL, SHARED_PHYS, SHARED_SIZE, TABLES_PHYS, TABLES_VIRT,
+    DIRECT_VIRT, PAGE, SHARED_PHYS, SHARED_SIZE, TABLES_PHYS, TABLES_VIRT,
 };
 use sallyport::Window;
 use snp_guest::cpuid::Table;
 use snp_guest::firmware::{Courier, SharedPage};
-use snp_guest::ghcb::{Ghcb, GhcbError, Out, SharedArea};
+use snp_guest::ghcb::{Ghcb, Out, SharedArea};
 use snp_guest::message::{Channel, Kind, PAYLOAD};
 use snp_guest::msr::{AskFeatures, AskSevInfo, Call, MsrError, RegisterGhcb, Terminate};
 use snp_guest::pages::{Pages, Pvalidate};
@@ -37,15 +37,14 @@ const PATIENCE: u32 = 100_000;
 
 /// A Keep under SEV-SNP.
 pub(crate) struct Snp {
-    ghcb: Ghcb<Page>,
     pages: Pages,
     channel: Option<Channel>,
 }
 
 struct Place(UnsafeCell<Option<Snp>>);
 
-// SAFETY: a Keep has one virtual CPU, and the kernel's entry points run one at a time. What is in
-// here is used by the platform's functions alone, which do not call each other while they use it.
+// SAFETY: what is in here is used by the platform's functions alone, which do not call each other while
+// they use it, and in the kernel, where one processor is at a time.
 unsafe impl Sync for Place {}
 
 static SNP: Place = Place(UnsafeCell::new(None));
@@ -90,13 +89,13 @@ impl Window for Page {
 /// page tables, and the image ends at `image_end`.
 pub(crate) fn start(c_bit: u64, image_end: u64) {
     let bit = c_bit.trailing_zeros() as u8;
-    let ghcb = match introduce(bit) {
-        Ok(ghcb) => ghcb,
+    match introduce(bit) {
+        Ok(()) => {}
         Err(MsrError::Version(..)) => terminate(Terminate::VERSION),
         Err(MsrError::Features(_)) => terminate(Terminate::SNP),
         Err(_) => terminate(Terminate::GENERAL),
-    };
-    let snp = Snp { ghcb, pages: Pages::new(image_end), channel: None };
+    }
+    let snp = Snp { pages: Pages::new(image_end), channel: None };
     // SAFETY: nobody else has a reference yet.
     let snp = unsafe { (*SNP.0.get()).insert(snp) };
     // From here on the host can be told what is wrong.
@@ -121,13 +120,43 @@ fn window_of_tables(phys: u64) -> *mut [u8; PAGE as usize] {
 }
 
 /// Settles with the hypervisor how to speak.
-fn introduce(c_bit: u8) -> Result<Ghcb<Page>, MsrError> {
+fn introduce(c_bit: u8) -> Result<(), MsrError> {
     AskSevInfo.ask(exit)?.negotiate(c_bit)?;
     AskFeatures.ask(exit)?.require(FEATURES)?;
-    RegisterGhcb::new(GHCB_PHYS)?.ask(exit)?;
-    let wrong = |_: GhcbError| MsrError::Address(GHCB_PHYS);
-    let area = SharedArea::new(SHARED_PHYS, SHARED_SIZE).ok_or(MsrError::Address(SHARED_PHYS))?;
-    Ghcb::new(Page::at(GHCB_PHYS), GHCB_PHYS, area).map_err(wrong)
+    register()
+}
+
+/// Tells the hypervisor where this processor's GHCB is.
+fn register() -> Result<(), MsrError> {
+    RegisterGhcb::new(ghcb_at())?.ask(exit).map(|_| ())
+}
+
+/// Makes a further processor ready.
+pub(super) fn start_next() {
+    if register().is_err() {
+        terminate(Terminate::GENERAL);
+    }
+}
+
+/// Where this processor's GHCB is.
+fn ghcb_at() -> u64 {
+    GHCB_PHYS + crate::processors::number() as u64 * PAGE
+}
+
+/// This processor's GHCB.
+fn ghcb() -> Ghcb<Page> {
+    let area = SharedArea::new(SHARED_PHYS, SHARED_SIZE);
+    match area.map(|area| Ghcb::new(Page::at(ghcb_at()), ghcb_at(), area)) {
+        Some(Ok(ghcb)) => ghcb,
+        _ => unreachable!("the GHCBs are in the shared block"),
+    }
+}
+
+/// Writes to one of the Keep's ports.
+pub(super) fn tell(port: u16, value: u32) {
+    if let Err(lie) = ghcb().call(&Out { port, value }, call) {
+        panic!("the host lied about a port: {lie}");
+    }
 }
 
 /// Lays down what the program is told of the processor: what the firmware has checked.
@@ -145,18 +174,10 @@ fn believe(page: &[u8; PAGE as usize], c_bit: u8) -> Result<(), snp_guest::cpuid
 }
 
 impl Snp {
-    /// Rings the doorbell.
-    pub(super) fn ring(&mut self) {
-        let out = Out { port: PORT_DOORBELL, value: 0 };
-        if let Err(lie) = self.ghcb.call(&out, call) {
-            panic!("the host lied about its doorbell: {lie}");
-        }
-    }
-
     /// Makes memory the Keep's own.
     pub(super) fn acquire(&mut self, range: Range<u64>) {
         let validate = |phys, large| pvalidate(DIRECT_VIRT + phys, large);
-        if let Err(lie) = self.pages.acquire(range, &self.ghcb, call, validate) {
+        if let Err(lie) = self.pages.acquire(range, &ghcb(), call, validate) {
             panic!("the host lied about memory: {lie}");
         }
     }
@@ -166,7 +187,7 @@ impl Snp {
         let request = ReportRequest { report_data: *data, vmpl: 0 };
         let shared = |phys| SharedPage { window: Page::at(phys), address: phys };
         let (request_page, answer_page) = (shared(REQUEST_PHYS), shared(ANSWER_PHYS));
-        let courier = Courier { ghcb: &self.ghcb, request: request_page, answer: answer_page };
+        let courier = Courier { ghcb: &ghcb(), request: request_page, answer: answer_page };
         let (mut page, mut answer) = ([0; PAGE as usize], [0; PAYLOAD]);
         let mut patience = PATIENCE;
         let asked = (Kind::ReportRequest, REPORT_VERSION, &request.to_bytes()[..]);
@@ -224,7 +245,7 @@ fn exit(word: u64) -> u64 {
 /// Leaves the Keep with what is in the GHCB.
 fn call() {
     // SAFETY: as above.
-    unsafe { keep_vmgexit(GHCB_PHYS) }
+    unsafe { keep_vmgexit(ghcb_at()) }
 }
 
 /// Has the processor validate a page.
