@@ -171,8 +171,7 @@ pub(crate) fn launch(
     spec.evidence = spec.evidence.map(|source| quote::quoting(platform, source));
     let (window, growth) = (shared.window(), Box::new(Growth));
     let connected = connect(spec, window, growth, &sizes, counter.khz(), ClaimKind::SgxReport)?;
-    let mut serving =
-        Serving::new(connected, sockets).map_err(host("prepare to wake processors"))?;
+    let mut serving = Serving::new(connected, sockets);
     if let Some(liar) = hostile.liar {
         serving = serving.with_rang(liar);
     }

@@ -154,16 +154,14 @@ pub(crate) fn launch(
     let growth = Box::new(Full(sizes.limit));
     let connected = connect(spec, window, growth, &sizes, tsc_khz, ClaimKind::SgxReport)?;
     let targets = Mutex::new(Targets::start().map_err(host("start a thread"))?);
-    let serving = Serving::new(connected, sockets)
-        .map_err(host("prepare to wake processors"))?
-        .with_target(Box::new(move |window| {
-            let targets = targets.lock().unwrap_or_else(PoisonError::into_inner);
-            let target = targets.get();
-            if let Some(target) = &target {
-                window.write(sgx_run::TARGET, &**target);
-            }
-            if target.is_some() { 0 } else { libc::ENXIO as u64 }
-        }));
+    let serving = Serving::new(connected, sockets).with_target(Box::new(move |window| {
+        let targets = targets.lock().unwrap_or_else(PoisonError::into_inner);
+        let target = targets.get();
+        if let Some(target) = &target {
+            window.write(sgx_run::TARGET, &**target);
+        }
+        if target.is_some() { 0 } else { libc::ENXIO as u64 }
+    }));
     let killer = Box::new(serving.stop());
     let keep = SgxKeep { serving, control, child, _block: block };
     Ok(Launched { keep: Box::new(keep), killer })

@@ -293,12 +293,14 @@ fn install_handler() -> io::Result<()> {
 /// Where `siginfo_t` has the number of the call: after three words and the address of the call.
 const SIGINFO_CALL: usize = 24;
 
-/// What glibc opens once in the life of a process, when it gives memory of a thread's heap back for the
-/// first time. It takes a refusal well, and asks at no time of our choice.
+/// What glibc opens once in the life of a process: the first when it gives memory of a thread's heap
+/// back for the first time, the others when a new thread needs a heap and there are many. It takes a
+/// refusal well, and asks at no time of our choice.
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
-const ALLOCATOR: &core::ffi::CStr = c"/proc/sys/vm/overcommit_memory";
+const ALLOCATOR: [&core::ffi::CStr; 3] =
+    [c"/proc/sys/vm/overcommit_memory", c"/sys/devices/system/cpu/online", c"/proc/stat"];
 
-/// Refuses the allocator its file without ending the process; whether it was the allocator.
+/// Refuses the allocator its files without ending the process; whether it was the allocator.
 ///
 /// # Safety
 ///
@@ -313,7 +315,7 @@ unsafe fn refuse_allocator(call: i32, context: *mut libc::c_void) -> bool {
     unsafe {
         let registers = &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs;
         let path = registers[libc::REG_RSI as usize] as *const libc::c_char;
-        if libc::strcmp(path, ALLOCATOR.as_ptr()) != 0 {
+        if ALLOCATOR.iter().all(|name| libc::strcmp(path, name.as_ptr()) != 0) {
             return false;
         }
         registers[libc::REG_RAX as usize] = -i64::from(libc::EACCES);

@@ -26,14 +26,17 @@
 //! | [`BLOCK`] | 1 | thread block; FS and GS point to it when the enclave is entered | R+W |
 //! | 9 | 7 | nothing | - |
 //!
-//! Three words of a thread block are measured content, and the others are the kernel's:
+//! Three words of a thread block are measured content, and the others are the kernel's (see also
+//! [`processor`](crate::processor)):
 //!
 //! | word | content |
 //! |---|---|
 //! | 0 | its own address, by which the kernel finds out that the enclave is where it was linked for |
 //! | 1 | the address of the [`StartInfo`](crate::StartInfo) for the first thread, 0 for all others |
-//! | [`NUMBER`] | the thread's number |
+//! | 9 ([`NUMBER`]) | the thread's number |
 
+#[cfg(doc)]
+use crate::processor::NUMBER;
 use crate::{PAGE, PROCESSORS, SHARED_VIRT};
 
 /// End of an enclave's addresses, which begin at 0.
@@ -53,8 +56,6 @@ pub const FRAMES: u64 = 2;
 pub const STACK: u64 = 4 * PAGE;
 /// Where the stack ends and the thread block begins in a slot.
 pub const BLOCK: u64 = 8 * PAGE;
-/// Word of a thread block that holds the thread's number.
-pub const NUMBER: usize = 9;
 /// Where the host writes who shall be able to check a report (`TARGETINFO`), in the shared block.
 pub const TARGET_INFO: u64 = 0x3000;
 

@@ -10,7 +10,6 @@ use sallyport::testing::MemoryWindow;
 use sallyport::*;
 
 fn boot() -> BootInfo {
-        processors: 1,
     BootInfo {
         processors: 1,
         ram: 8 << 20,

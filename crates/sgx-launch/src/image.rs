@@ -58,8 +58,9 @@
 //! is about a thousand pages and 5.3 MB of SHA-256.
 
 use keep_image::{Image, PageKind};
-use keep_layout::enclave::{BLOCK, FRAMES, NUMBER, SSA, STACK};
+use keep_layout::enclave::{BLOCK, FRAMES, SSA, STACK};
 pub use keep_layout::enclave::{MMAP_END, SIZE, SLOT, THREADS};
+use keep_layout::processor::{NUMBER, SELF};
 use keep_layout::{KERNEL_TEXT, MMAP_START, PROCESSORS, PROGRAM_START, SHARED_SIZE, SHARED_VIRT};
 use sgx_guest::attributes::{KEEP_MISC, KEEP_XFRM};
 use sgx_guest::page::{PAGE, Rights, SecInfo, Tcs};
@@ -107,8 +108,8 @@ pub fn block(start_info: u64, number: u64) -> [u8; PAGE as usize] {
     let mut page = [0; PAGE as usize];
     let address = BASE.saturating_add(thread(0, number).fs);
     let start_info = if number == 0 { start_info } else { 0 };
-    for (at, value) in [(0, address), (1, start_info), (NUMBER, number)] {
-        if let Some(word) = page.as_chunks_mut::<8>().0.get_mut(at) {
+    for (at, value) in [(SELF, address), (8, start_info), (NUMBER, number)] {
+        if let Some(word) = page.as_chunks_mut::<8>().0.get_mut(at as usize / 8) {
             *word = value.to_le_bytes();
         }
     }

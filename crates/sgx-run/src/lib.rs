@@ -22,7 +22,8 @@
 //! A Keep has up to seven processors (`keep_layout::PROCESSORS`), and in an enclave each is a thread of the process
 //! that the enclave lives in: one [`run`] for each, with a `TCS` of its own. They sleep and wake each other by
 //! PARK and WAKE. Each has a token: WAKE sets it, PARK waits until it is set and takes it, and a doorbell that has to
-//! wait ends early for it. So a WAKE that comes before its PARK is not lost. The first WAKE of a processor starts it.
+//! wait ends early for it. So a WAKE that comes before its PARK is not lost. The first WAKE of a processor starts it as
+//! well.
 //!
 //! The process is not trusted with anything, since the enclave can write to all of it. So whatever a thread leaves
 //! for, beside changes of pages, it asks the host agent for, over a socket of its own:

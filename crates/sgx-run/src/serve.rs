@@ -8,9 +8,9 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use keep_backend::BackendError;
@@ -41,7 +41,8 @@ pub struct Serving {
     sockets: Vec<File>,
     target: Option<Target>,
     rang: Option<Mutex<Rang>>,
-    threads: Mutex<Threads>,
+    /// Which processors were asked for.
+    started: Vec<AtomicBool>,
 }
 
 impl std::fmt::Debug for Serving {
@@ -50,25 +51,20 @@ impl std::fmt::Debug for Serving {
     }
 }
 
-/// Which processors were started.
-#[derive(Debug, Default)]
-struct Threads {
-    started: Vec<bool>,
-    handles: Vec<JoinHandle<()>>,
-    /// Hears of the first end; none if no more are to be started.
-    ends: Option<SyncSender<End>>,
+/// What a thread that serves a processor says to the one that starts them.
+enum Said {
+    /// The processor with this number is to be started.
+    Start(u32),
+    /// The Keep has come to an end.
+    Over(Result<End, BackendError>),
 }
 
 impl Serving {
-    /// Of a Keep whose processors have these sockets.
-    ///
-    /// # Errors
-    ///
-    /// If the host has no means for processors to wait for each other.
-    pub fn new(connected: Connected, sockets: Vec<File>) -> io::Result<Self> {
-        let started = vec![false; sockets.len()];
-        let threads = Mutex::new(Threads { started, ..Threads::default() });
-        Ok(Self { connected, sockets, target: None, rang: None, threads })
+    /// Of a Keep whose processors have these sockets, as many as it was connected for.
+    #[must_use]
+    pub fn new(connected: Connected, sockets: Vec<File>) -> Self {
+        let started = sockets.iter().map(|_| AtomicBool::new(false)).collect();
+        Self { connected, sockets, target: None, rang: None, started }
     }
 
     /// With somebody who knows for whom reports are made.
@@ -96,71 +92,47 @@ impl Serving {
     ///
     /// # Errors
     ///
-    /// If the first thread cannot be started.
+    /// If a thread cannot be started, or confined.
     pub fn run(self) -> Result<End, BackendError> {
-        let (ends, end) = sync_channel(self.sockets.len().max(1));
-        let serving = Arc::new(self);
-        serving.threads().ends = Some(ends);
-        serving.start(0)?;
-        let end = end.recv().unwrap_or(End::Lost);
-        serving.connected.stop.request();
-        let handles = {
-            let mut threads = serving.threads();
-            threads.ends = None;
-            std::mem::take(&mut threads.handles)
-        };
-        for handle in handles {
-            // A thread that panics says so before.
-            _ = handle.join();
-        }
-        Ok(end)
-    }
-
-    fn threads(&self) -> MutexGuard<'_, Threads> {
-        // Nothing in it is ever half changed.
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Starts the thread of a processor, if it was not: whether it does so now.
-    fn start(self: &Arc<Self>, number: u32) -> Result<bool, BackendError> {
-        let mut threads = self.threads();
-        let Some(ends) = threads.ends.clone() else { return Ok(false) };
-        match threads.started.get_mut(number as usize) {
-            Some(started) if !*started => *started = true,
-            _ => return Ok(false),
-        }
-        let serving = Arc::clone(self);
-        let thread = std::thread::Builder::new().name(format!("keep-{number}"));
-        let served = move || {
-            let end = catch_unwind(AssertUnwindSafe(|| serving.serve(number)));
-            let panicked = || {
-                let cause = "a thread that served it panicked".into();
-                End::Result(Err(BackendError::Keep { cause }))
+        let (says, said) = channel();
+        let serving = &self;
+        std::thread::scope(|scope| {
+            // A thread starts here because that takes more system calls than serving does.
+            let start = |number: u32| {
+                let says: Sender<Said> = says.clone();
+                let serve = move || {
+                    let end = catch_unwind(AssertUnwindSafe(|| serving.serve(number, &says)));
+                    let end = end.unwrap_or_else(|_| {
+                        let cause = "a thread that served it panicked".into();
+                        Err(BackendError::Keep { cause })
+                    });
+                    // After the first end nobody listens any more.
+                    _ = says.send(Said::Over(end));
+                };
+                let thread = std::thread::Builder::new().name(format!("keep-{number}"));
+                let started = thread.spawn_scoped(scope, serve).map(drop);
+                started
+                    .map_err(|source| BackendError::Host { what: "start a thread".into(), source })
             };
-            // There is room for one of each; somebody else's may have come first, and nobody listens.
-            _ = ends.try_send(end.unwrap_or_else(|_| panicked()));
-        };
-        let handle = thread
-            .spawn(served)
-            .map_err(|source| BackendError::Host { what: "start a thread".into(), source })?;
-        threads.handles.push(handle);
-        Ok(true)
+            let mut started = start(0);
+            let end = loop {
+                match started.and_then(|()| Ok(said.recv().unwrap_or(Said::Over(Ok(End::Lost))))) {
+                    Ok(Said::Start(number)) => started = start(number),
+                    Ok(Said::Over(end)) => break end,
+                    Err(error) => break Err(error),
+                }
+            };
+            // The first end is that of all.
+            serving.connected.stop.request();
+            end
+        })
     }
 
-    fn serve(self: &Arc<Self>, number: u32) -> End {
-        match self.turns(number) {
-            Ok(end) => end,
-            Err(error) => End::Result(Err(error)),
-        }
-    }
-
-    fn turns(self: &Arc<Self>, number: u32) -> Result<End, BackendError> {
+    /// Serves a processor until the Keep ends.
+    fn serve(&self, number: u32, says: &Sender<Said>) -> Result<End, BackendError> {
         let stop = &self.connected.stop;
         let _entered = stop.enter();
-        if number == 0 {
-            // The others are started from confined threads, and so they are.
-            self.connected.confine(Vec::new(), Vec::new())?;
-        }
+        self.connected.confine(Vec::new(), Vec::new())?;
         let Some(socket) = self.sockets.get(number as usize) else { return Ok(End::Lost) };
         let mut result = 0;
         loop {
@@ -188,7 +160,7 @@ impl Serving {
                     0
                 }
                 Ok(Word::Wake(other)) => {
-                    self.wake(other)?;
+                    self.wake(other, says);
                     0
                 }
                 Ok(Word::Target) => match &self.target {
@@ -214,13 +186,15 @@ impl Serving {
         self.connected.server.report().map(Some)
     }
 
-    /// Wakes a processor or starts it, if it exists.
-    fn wake(self: &Arc<Self>, number: u64) -> Result<(), BackendError> {
-        let Ok(number) = u32::try_from(number) else { return Ok(()) };
-        if (number as usize) < self.sockets.len() && !self.start(number)? {
-            self.connected.tokens.wake(number);
+    /// Wakes a processor, if it exists; the first time it is started too.
+    fn wake(&self, number: u64, says: &Sender<Said>) {
+        let Ok(number) = u32::try_from(number) else { return };
+        self.connected.tokens.wake(number);
+        let first = |started: &AtomicBool| !started.swap(true, Ordering::Relaxed);
+        if number != 0 && self.started.get(number as usize).is_some_and(first) {
+            // If nobody listens, the Keep is over.
+            _ = says.send(Said::Start(number));
         }
-        Ok(())
     }
 }
 

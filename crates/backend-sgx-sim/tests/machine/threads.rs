@@ -2,10 +2,12 @@
 
 //! Several threads of an enclave: at the same time, waiting for each other, in each other's way, ending each other.
 
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use backend_sgx_sim::Trick;
-use keep_backend::BackendError;
+use keep_backend::{BackendError, Launched};
+use keep_launch::Report;
 use sgx_guest::enclu::{Enclu, ErrorCode};
 use sgx_guest::exception::vector;
 use sgx_guest::page::{Rights, SecInfo};
@@ -19,11 +21,29 @@ const WORD: u64 = DATA + 0x3000;
 const FLAG: u64 = DATA + 0x3800;
 const FOREVER: u64 = u64::MAX;
 
+/// Longest time that any of it takes, by far.
+const LIMIT: Duration = Duration::from_secs(100);
+
+/// Runs a Keep, and ends it if it hangs.
+fn within(launched: Launched) -> Result<Report, BackendError> {
+    let Launched { keep, killer } = launched;
+    let (over, is_over) = channel::<()>();
+    let watch = std::thread::spawn(move || {
+        if is_over.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
+            killer.kill();
+        }
+    });
+    let result = keep.serve();
+    drop(over);
+    watch.join().unwrap();
+    result
+}
+
 /// What came of the steps of two processors, and how it ended.
 fn end(tricks: &[Trick], first: Vec<Step>, second: Vec<Step>) -> (Vec<Came>, Vec<Came>, String) {
     let processors = vec![(THREAD, first), (THREAD + SLOT, second)];
     let (launched, all) = launch_each(&sim(), tricks, processors);
-    let cause = match launched.keep.serve() {
+    let cause = match within(launched) {
         Err(BackendError::Keep { cause }) => cause,
         other => panic!("{other:?}"),
     };
@@ -90,18 +110,22 @@ fn a_wake_is_not_lost() {
             Step::wake(1),
             Step::Until(FLAG, 2),
         ],
-        vec![Step::Store(FLAG, 1), Step::wake(0), Step::park(FOREVER), Step::Store(FLAG, 2)],
+        vec![
+            // What has started it is a wake too.
+            Step::park(FOREVER),
+            Step::Store(FLAG, 1),
+            Step::wake(0),
+            Step::park(FOREVER),
+            Step::Store(FLAG, 2),
+        ],
     );
     assert_eq!(first[5].value(), 1, "{first:?}");
     // Many times, in both directions.
-    let rounds = |own: u64, other: u64| -> Vec<Step> {
-        (0..200).flat_map(|_| [Step::park(FOREVER), Step::wake(other), Step::Load(own)]).collect()
-    };
-    let mut starts = vec![Step::wake(1), Step::wake(1)];
-    starts.extend(rounds(DATA, 1));
-    let (first, second) = both(&[], starts, rounds(DATA, 0));
-    assert_eq!(first.len(), 602);
-    assert!(second.len() >= 597, "{}", second.len());
+    let rounds =
+        |count, other| (0..count).flat_map(move |_| [Step::park(FOREVER), Step::wake(other)]);
+    let first = std::iter::once(Step::wake(1)).chain(rounds(200, 1)).collect();
+    let (_, second) = both(&[], first, rounds(300, 0).collect());
+    assert!((399..=402).contains(&second.len()), "{}", second.len());
 }
 
 #[test]
@@ -116,7 +140,7 @@ fn a_thread_is_entered_once() {
         (THREAD, Vec::new()),
     ];
     let (launched, _) = launch_each(&sim(), &[], processors);
-    match launched.keep.serve() {
+    match within(launched) {
         Err(BackendError::Keep { cause }) => {
             assert!(cause.contains("cannot be entered (exception 13)"), "{cause}");
         }
