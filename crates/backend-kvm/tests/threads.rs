@@ -10,11 +10,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use common::{Place, Running};
-
-fn on_all(test: impl Fn(Place)) {
-    common::on_all(|place| if place != Place::SgxSim { test(place) });
-}
+use common::{Place, Running, on_all};
 use keep_backend::NetworkLimits;
 use keep_launch::Report;
 
