@@ -326,7 +326,7 @@ fn evidence() {
         events.write_all(&frame).expect("an event");
     };
     // Version, variant `Warning`, a string of two bytes.
-    launch_event(&[2, 3, 2, b'h', b'i']);
+    launch_event(&[3, 3, 2, b'h', b'i']);
     for byte in [7_u8, 9] {
         ask.write_all(&[byte; 64]).expect("asked");
         let mut len = [0; 4];
