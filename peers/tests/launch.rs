@@ -217,7 +217,7 @@ fn sev_snp_measure_has_each_field_of_a_save_area_where_we_have_it() {
     work.line("fields");
     let bytes = image::simple();
     let plan = Plan::new(&Image::decode(&bytes).unwrap(), Options::default()).unwrap();
-    let start = *plan.vmsa();
+    let start = plan.vmsas()[0];
     let segments = [
         ("es", &start.es),
         ("cs", &start.cs),

@@ -189,7 +189,7 @@ fn run(
         spec.network = Some(NetworkLimits::all());
         match place {
             Place::SgxSim => {
-                let liar = Box::new(move |window, _| liar(window));
+                let liar = Box::new(move |window: RawWindow, _: u32| (*liar)(window));
                 let hostile = Hostile { liar: Some(liar), ..Hostile::default() };
                 sgx_sim().launch_hostile(image, spec, hostile).unwrap()
             }

@@ -99,9 +99,22 @@ fn the_first_processor_starts_where_the_image_says() {
         x87_fcw: 0x37f,
         ..Vmsa::default()
     };
-    assert_eq!(*plan.vmsa(), expected);
-    let Some((0, Update::Vmsa(page))) = plan.parts().last() else { panic!("no save area") };
-    assert_eq!(Vmsa::read(page), Some(expected));
+    assert_eq!(plan.vmsas()[0], expected);
+    // All others, by their numbers.
+    let pages: Vec<_> = plan.parts().filter_map(|(address, update)| match update {
+        Update::Vmsa(page) => Some((address, page)),
+        _ => None,
+    });
+    assert_eq!(pages.len(), 7);
+    for (number, (address, page)) in (0..).zip(pages) {
+        let mut of = expected.clone();
+        if number > 0 {
+            of.rip = NEXT;
+            of.gs.base += number * 256;
+            of.tr.base += number * 272;
+        }
+        assert_eq!((address, Vmsa::read(page)), (0, Some(of)));
+    }
 }
 
 #[test]
