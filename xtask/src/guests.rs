@@ -16,8 +16,10 @@ const PACKAGES: [&str; 6] =
     ["rustc-web", "rust-web-src", "wasi-libc", "clang-19", "lld-19", "libclang-rt-19-dev-wasm32"];
 
 /// Programs that also become components.
-const COMPONENTS: [&str; 11] =
-    ["cat", "clocks", "env", "exit", "fetch", "files", "hello", "proxy", "streams", "tcp", "trap"];
+const COMPONENTS: [&str; 12] = [
+    "cat", "clocks", "env", "exit", "fetch", "files", "hello", "proxy", "seal", "streams", "tcp",
+    "trap",
+];
 
 /// Lets tokio build its sockets for WASI.
 const TOKIO: &str = "--cfg tokio_unstable";

@@ -6,6 +6,8 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 mod common;
+#[path = "common/guests.rs"]
+mod guests;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -73,8 +75,12 @@ struct Workload {
 
 impl Workload {
     fn new(wat: &str, config: &str) -> Self {
+        Self::of(&wat::parse_str(wat).unwrap(), config)
+    }
+
+    fn of(wasm: &[u8], config: &str) -> Self {
         let folder = Scratch::new();
-        folder.file("main.wasm", wat::parse_str(wat).unwrap());
+        folder.file("main.wasm", wasm);
         folder.file("Enarx.toml", config);
         let digest = Package::from_path(folder.path()).unwrap().digest();
         Self { folder, digest }
@@ -347,6 +353,32 @@ common::on_every_backend! {
         let second = key(home.path(), &other);
         assert_ne!(second, first, "of another workload");
         assert_eq!(key(home.path(), &other), second);
+    }
+}
+
+/// A component finds its key as a module does.
+#[test]
+fn a_component_has_a_key_too() {
+    let names = ["seal.wasm", "seal.component.wasm"];
+    let [Some(module), Some(component)] = names.map(guests::guest) else { return };
+    let home = Scratch::new();
+    let out = enarx_in(home.path()).args(["dev", "init"]).output().unwrap();
+    assert!(out.status.success(), "{}", show(&out));
+    for backend in common::backends() {
+        let keys = [&module, &component].map(|path| {
+            let config = format!("{CONFIG}[sealing]\nthrowaway = {}\n", !backend.ends_with("-sim"));
+            let workload = Workload::of(&fs::read(path).unwrap(), &config);
+            let workload = workload.compiled(home.path(), backend);
+            let mut said = ["first", "second"].map(|_| {
+                let args = ["--backend", backend, workload.path(), "--digest", &workload.digest];
+                let out = deploy(home.path(), &args);
+                assert_eq!(out.status.code(), Some(0), "{backend}: {}", show(&out));
+                text(&out.stdout)
+            });
+            assert_eq!(said[0] == said[1], backend.ends_with("-sim"), "{backend}: {said:?}");
+            std::mem::take(&mut said[0])
+        });
+        assert_ne!(keys[0], keys[1], "{backend}: workloads of different digests");
     }
 }
 

@@ -49,7 +49,7 @@ pub fn sealing_key(
 /// HKDF without a salt, to as many bytes as a digest has.
 fn hkdf(input: &mut [u8; 32], info: &[&[u8]]) -> Zeroizing<[u8; 32]> {
     let mut extract = Hmac::<Sha256>::new([0; 32]);
-    extract.update(&*input);
+    extract.update(input.as_slice());
     input.zeroize();
     let key = bytes(extract.finish().as_ref());
     let mut expand = Hmac::<Sha256>::new(&key[..]);

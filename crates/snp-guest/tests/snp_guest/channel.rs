@@ -5,7 +5,9 @@
 use proptest::prelude::*;
 use snp_guest::host::{Firmware, FirmwareError, key_answer, report_answer, secrets_page};
 use snp_guest::message::{Channel, ChannelError, Header, Kind, PAYLOAD, open, seal};
-use snp_guest::request::{KeyRequest, ReportRequest, RequestError, Root};
+use snp_guest::request::{
+    KEY_VERSION, KeyRequest, ReportRequest, RequestError, Root, SEALING_REQUEST,
+};
 use snp_guest::secrets::{SecretsError, take_key};
 use zeroize::Zeroizing;
 
@@ -212,6 +214,8 @@ fn derived_keys_are_bound_to_measurement_and_policy() {
     let bytes = plain.to_bytes();
     assert_eq!(plain.length(), 0x20);
     assert_eq!(bytes[8..16], [0b1001, 0, 0, 0, 0, 0, 0, 0]);
+    // What a Keep sends is this very request.
+    assert_eq!((&bytes[..0x20], plain.version()), (&SEALING_REQUEST[..], KEY_VERSION));
     let all = KeyRequest::new(Root::Migration)
         .ids()
         .svn(0x0102_0304)

@@ -162,6 +162,14 @@ impl Workload {
     }
 }
 
+/// What became of a workload.
+struct Played {
+    ended: Ended,
+    happened: Vec<(Duration, Happening)>,
+    /// The workload's.
+    digest: String,
+}
+
 /// What a deployment came to.
 struct Deployed {
     claims: CertificateClaims,
@@ -282,13 +290,13 @@ impl Trial<'_> {
         result
     }
 
-    /// Runs a workload to its end: how that was, what happened, and the workload's digest.
+    /// Runs a workload to its end.
     fn play_out(
         &self,
         place: &Place<'_>,
         workload: Workload,
         signatures: Option<keep_backend::Signatures>,
-    ) -> Result<(Ended, Vec<(Duration, Happening)>, String), Failure> {
+    ) -> Result<Played, Failure> {
         let Place { services, folder, root } = *place;
         let wasm = wat::parse_str(workload.module).context("the workload is not valid")?;
         let own = tempfile::Builder::new()
@@ -328,7 +336,7 @@ impl Trial<'_> {
         let ended = deployment.run(self.watch, |_| {})?;
         let happened =
             std::mem::take(&mut *happened.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok((ended, happened, digest))
+        Ok(Played { ended, happened, digest })
     }
 
     fn deploy_with(
@@ -338,7 +346,7 @@ impl Trial<'_> {
         workload: Workload,
         signatures: Option<keep_backend::Signatures>,
     ) -> Result<Deployed, Failure> {
-        let (ended, happened, digest) = self.play_out(place, workload, signatures)?;
+        let Played { ended, happened, digest } = self.play_out(place, workload, signatures)?;
         ran(ended)?;
         let services = place.services;
         let chain = happened.iter().find_map(|(_, happening)| match happening {
@@ -401,7 +409,7 @@ impl Trial<'_> {
             config: format!("args = [\"{argument}\"]\n{}\n[sealing]\n", config(compiler, "stdout")),
             stdout: Some(said.try_clone().context("cannot make a temporary file")?),
         };
-        let (ended, ..) = self.play_out(place, workload, None)?;
+        let Played { ended, .. } = self.play_out(place, workload, None)?;
         if matches!(ended, Ended::Refused { reason: Refusal::Config, .. }) {
             return Ok(None);
         }

@@ -23,7 +23,9 @@ use snp_guest::ghcb::{Ghcb, Out, SharedArea};
 use snp_guest::message::{Channel, Kind, PAYLOAD};
 use snp_guest::msr::{AskFeatures, AskSevInfo, Call, MsrError, RegisterGhcb, Terminate};
 use snp_guest::pages::{Pages, Pvalidate};
-use snp_guest::request::{KeyRequest, REPORT_VERSION, ReportRequest, Root};
+use snp_guest::request::{
+    KEY_VERSION, REPORT_VERSION, ReportRequest, SEALING_REQUEST, take_derived,
+};
 use snp_guest::secrets::take_key;
 
 use super::processor;
@@ -199,11 +201,10 @@ impl Snp {
     /// is the VCEK, which is made for a version of the firmware: so `TCB_VERSION` need not be mixed in,
     /// and an update makes it another key. `GUEST_SVN` says what a signer likes.
     pub(super) fn sealing_key(&mut self, into: &mut [u8; 32]) -> Option<()> {
-        let request = KeyRequest::new(Root::Chip);
-        let asked = (Kind::KeyRequest, request.version(), &request.to_bytes()[..request.length()]);
+        let asked = (Kind::KeyRequest, KEY_VERSION, &SEALING_REQUEST[..]);
         let mut answer = [0; PAYLOAD];
         let len = self.ask(asked, &mut answer)?;
-        match request.take(&mut answer[..len]) {
+        match take_derived(&mut answer[..len]) {
             Ok(key) => *into = *key,
             Err(wrong) => panic!("the firmware's key: {wrong}"),
         }
