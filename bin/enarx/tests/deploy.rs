@@ -300,6 +300,70 @@ common::on_every_backend! {
     }
 }
 
+/// Prints what tells its key for sealing apart from others, and ends with 42.
+const SEALING: &str = include_str!("../src/platform/selftest/sealing.wat");
+
+common::on_every_backend! {
+    fn a_workload_that_seals_has_a_key_of_its_own_or_does_not_run(backend) {
+        let home = Scratch::new();
+        let out = enarx_in(home.path()).args(["dev", "init"]).output().unwrap();
+        assert!(out.status.success(), "{}", show(&out));
+        let run = |home: &Path, workload: &Workload| {
+            deploy(home, &["--backend", backend, workload.path(), "--digest", &workload.digest])
+        };
+        let key = |home: &Path, workload: &Workload| {
+            let out = run(home, workload);
+            assert_eq!(out.status.code(), Some(42), "{}", show(&out));
+            let said = text(&out.stdout);
+            assert_eq!(said.len(), 9, "{}", show(&out));
+            said
+        };
+        let workload = Workload::new(SEALING, &format!("{CONFIG}[sealing]\n"));
+        let workload = workload.compiled(home.path(), backend);
+        let throwaway = |workload: Workload| {
+            workload.folder.file("Enarx.toml", format!("{CONFIG}[sealing]\nthrowaway = true\n"));
+            workload.again()
+        };
+        if matches!(backend, "nil" | "kvm") {
+            let out = run(home.path(), &workload);
+            assert_eq!(out.status.code(), Some(121), "{}", show(&out));
+            assert_eq!(text(&out.stdout), "");
+            for part in ["[sealing]", "none that would be a secret", "help: ", "throwaway = true"] {
+                assert!(text(&out.stderr).contains(part), "{part} is missing: {}", show(&out));
+            }
+            let workload = throwaway(workload);
+            assert_ne!(key(home.path(), &workload), key(home.path(), &workload));
+            return;
+        }
+        let first = key(home.path(), &workload);
+        assert_eq!(key(home.path(), &workload), first, "at the next launch");
+        // Another machine is played for whom has another root.
+        let elsewhere = Scratch::new();
+        let out = enarx_in(elsewhere.path()).args(["dev", "init"]).output().unwrap();
+        assert!(out.status.success(), "{}", show(&out));
+        assert_ne!(key(elsewhere.path(), &workload), first, "on another machine");
+        // Where there is a key, nobody gets another one.
+        let other = throwaway(workload);
+        let second = key(home.path(), &other);
+        assert_ne!(second, first, "of another workload");
+        assert_eq!(key(home.path(), &other), second);
+    }
+}
+
+#[test]
+fn a_workload_that_is_not_deployed_has_no_key_for_sealing() {
+    let folder = Scratch::new();
+    let module = folder.file("seal.wat", SEALING);
+    let config = folder.file("Enarx.toml", format!("{CONFIG}[sealing]\n"));
+    let mut run = enarx();
+    let out = run.args(["run", "--backend", "nil", "--config"]).args([&config, &module]).output();
+    let out = out.unwrap();
+    assert_eq!(out.status.code(), Some(121), "{}", show(&out));
+    for part in ["Error: ", "[sealing]", "help: use `enarx deploy`"] {
+        assert!(text(&out.stderr).contains(part), "{part} is missing: {}", show(&out));
+    }
+}
+
 #[test]
 fn a_folder_that_cannot_be_compiled_stays_as_it_is() {
     let home = Scratch::new();

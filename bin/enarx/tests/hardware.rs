@@ -247,11 +247,12 @@ fn the_self_test_tries_what_works_and_reports_it() {
         let names: Vec<_> =
             tried["checks"].as_array().unwrap().iter().map(|check| &check["name"]).collect();
         let expected: &[&str] = match backend {
-            "nil" | "kvm" => &["measurement", "deployment", "evidence"],
+            "nil" | "kvm" => &["measurement", "deployment", "evidence", "sealing"],
             _ => &[
                 "measurement",
                 "deployment",
                 "evidence",
+                "sealing",
                 "signature",
                 "wrong signature",
                 "signed launch",

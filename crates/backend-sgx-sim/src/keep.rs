@@ -133,7 +133,7 @@ pub(crate) fn launch_image(
     ];
     let image_ram = info.image_end - IMAGE_PHYS;
     let slot = |number| BASE + thread(0, number).ssa - keep_layout::enclave::SSA;
-    let tcs = (0..u64::from(spec.processors())).map(slot).collect();
+    let tcs = (0..spec.processors().into()).map(slot).collect();
     launch(sim, Launch { plan, signature, mappings, tcs }, image_ram, spec, hostile)
 }
 
@@ -147,11 +147,15 @@ pub(crate) fn launch(
 ) -> Result<Launched, BackendError> {
     let sizes = Sizes::new(image_ram, &spec)?.at_once();
     let processors = launch.tcs.len();
-    spec.processors = processors as u32;
+    spec.processors = u32::try_from(processors).unwrap_or(u32::MAX);
+    let mut platform = sim.platform;
+    if let Some(secret) = spec.evidence.as_ref().and_then(|source| source.machine_secret()) {
+        platform.root = secret;
+    }
     let setup = Setup {
         plan: launch.plan,
         signature: &launch.signature,
-        platform: sim.platform,
+        platform,
         limit: sizes.limit / PAGE,
         shared: SHARED_VIRT,
         tcs: launch.tcs,
@@ -164,7 +168,7 @@ pub(crate) fn launch(
     let Started { mut process, control, sockets, shared } =
         started.map_err(host("start the machine of the Keep"))?;
     let control = ready(control, &mut process, spec.program)?;
-    spec.evidence = spec.evidence.map(|source| quote::quoting(sim.platform, source));
+    spec.evidence = spec.evidence.map(|source| quote::quoting(platform, source));
     let (window, growth) = (shared.window(), Box::new(Growth));
     let connected = connect(spec, window, growth, &sizes, counter.khz(), ClaimKind::SgxReport)?;
     let mut serving = Serving::new(connected, sockets);

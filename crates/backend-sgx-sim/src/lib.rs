@@ -103,7 +103,8 @@ mod backend {
         /// A platform whose machines are started by this program with these arguments: it calls
         /// [`machine`](crate::machine()) at once.
         ///
-        /// The platform's secret is drawn anew, so keys that enclaves get are for this value and its clones.
+        /// The platform's secret is drawn anew, so keys that enclaves get are for this value and its clones;
+        /// unless the source of a launch's evidence has one ([`keep_backend::EvidenceSource::machine_secret`]).
         pub fn new(program: impl Into<PathBuf>, arguments: &[&str]) -> Self {
             let start = Start {
                 program: program.into(),

@@ -38,4 +38,8 @@ impl EvidenceSource for Quoting {
     fn report_signer(&self) -> Option<ReportSigner> {
         self.source.report_signer()
     }
+
+    fn machine_secret(&self) -> Option<[u8; 32]> {
+        self.source.machine_secret()
+    }
 }

@@ -59,7 +59,7 @@ pub(crate) struct Firmware {
     secrets: Box<[u8; PAGE]>,
     /// A report without report data, VMPL and signature.
     report: [u8; REPORT],
-    /// What derived keys come from; nobody else has it, and it lasts as long as the guest.
+    /// What derived keys come from. If nobody keeps it, it lasts as long as the guest.
     chip: Zeroizing<[u8; 32]>,
     signer: Option<ReportSigner>,
 }
@@ -73,12 +73,13 @@ fn random<const N: usize>() -> io::Result<[u8; N]> {
 
 impl Firmware {
     /// After a launch with that digest. Reports are signed by `signer`; without one the field stays
-    /// empty, and nobody believes them.
+    /// empty, and nobody believes them. Keys are derived from `chip`, or from a secret of the moment.
     pub(crate) fn new(
         measurement: &[u8; 48],
         parameters: &Parameters,
         signers: Option<&IdSigners>,
         signer: Option<ReportSigner>,
+        chip: Option<[u8; 32]>,
     ) -> io::Result<Self> {
         let keys: [[u8; 32]; 4] = [random()?, random()?, random()?, random()?];
         let secrets = Box::new(secrets_page(&keys, SIGNATURE));
@@ -117,7 +118,7 @@ impl Firmware {
             channel: host::Firmware::new(Zeroizing::new(keys[0])),
             secrets,
             report,
-            chip: Zeroizing::new(random()?),
+            chip: Zeroizing::new(chip.map_or_else(random, Ok)?),
             signer,
         })
     }
@@ -163,24 +164,81 @@ fn reported(report: &[u8; REPORT], signer: Option<&ReportSigner>, payload: &[u8]
     report_answer(&report).to_vec()
 }
 
-/// The answer to `MSG_KEY_REQ`: bound to the chip, to what the request selects, and, since each guest of
-/// this stand-in has a chip of its own, to the guest.
+/// Bits of `GUEST_FIELD_SELECT` that stand for a field of the report, and the field.
+const SELECTED: [(u64, std::ops::Range<usize>); 4] = [
+    (1 << 0, field::POLICY..field::FAMILY_ID),
+    (1 << 1, field::IMAGE_ID..field::VMPL),
+    (1 << 2, field::FAMILY_ID..field::IMAGE_ID),
+    (1 << 3, field::MEASUREMENT..field::HOST_DATA),
+];
+
+/// The answer to `MSG_KEY_REQ`: bound to the chip and to what the request selects. That the versions which
+/// it names are none of the future is not looked at: a Keep names none.
 fn derived(chip: &[u8; 32], report: &[u8; REPORT], payload: &[u8]) -> Vec<u8> {
     if payload.len() < 0x20 || payload.len() > KeyRequest::SIZE {
         return refused(KeyRequest::ANSWER);
     }
-    let key = Sha256::new()
+    let select = payload.get(8..).and_then(|rest| rest.first_chunk()).copied();
+    let select = select.map_or(0, u64::from_le_bytes);
+    let mut key = Sha256::new()
         .chain_update(b"stand-in for MSG_KEY_REQ")
         .chain_update(chip)
-        .chain_update(payload)
-        .chain_update(&report[field::POLICY..field::VMPL])
-        .chain_update(&report[field::MEASUREMENT..field::HOST_DATA])
-        .finalize();
-    key_answer(&key.into()).to_vec()
+        .chain_update(payload);
+    for (bit, field) in SELECTED {
+        if select & bit != 0 {
+            key.update(&report[field]);
+        }
+    }
+    key_answer(&key.finalize().into()).to_vec()
 }
 
 fn refused(len: usize) -> Vec<u8> {
     let mut answer = vec![0; len];
     answer[..4].copy_from_slice(&INVALID_PARAM.to_le_bytes());
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use snp_guest::request::Root;
+
+    use super::*;
+
+    fn key(chip: u8, report: &[u8; REPORT], request: &KeyRequest) -> [u8; 32] {
+        let mut answer = derived(&[chip; 32], report, &request.to_bytes()[..request.length()]);
+        *request.take(&mut answer).unwrap()
+    }
+
+    #[test]
+    fn a_derived_key_is_bound_to_what_was_selected() {
+        let (request, report) = (KeyRequest::new(Root::Chip), [0; REPORT]);
+        let first = key(1, &report, &request);
+        assert_eq!(key(1, &report, &request), first);
+        assert_ne!(key(2, &report, &request), first, "another chip");
+        assert_ne!(key(1, &report, &KeyRequest::new(Root::Migration)), first, "another root");
+        for (at, is_bound) in [
+            (field::POLICY + 2, true),
+            (field::MEASUREMENT + 47, true),
+            (field::HOST_DATA, false),
+            (field::FAMILY_ID, false),
+            (field::IMAGE_ID, false),
+            (field::REPORT_DATA, false),
+            (field::REPORT_ID, false),
+        ] {
+            let mut other = report;
+            other[at] ^= 1;
+            assert_eq!(key(1, &other, &request) != first, is_bound, "{at:#x}");
+            let selects_ids = (field::FAMILY_ID..field::VMPL).contains(&at);
+            let with_ids = request.ids();
+            let changed = key(1, &other, &with_ids) != key(1, &report, &with_ids);
+            assert_eq!(changed, is_bound || selects_ids, "{at:#x}, with IDs");
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_for_a_key_is_refused() {
+        let request = KeyRequest::new(Root::Chip);
+        let mut answer = derived(&[1; 32], &[0; REPORT], &[0; 0x1f]);
+        assert!(request.take(&mut answer).is_err());
+    }
 }

@@ -86,7 +86,8 @@ fn build(
         problem: error.to_string(),
     })?;
     let signer = spec.evidence.as_ref().and_then(|evidence| evidence.report_signer());
-    let firmware = Firmware::new(&measurement, &parameters, signers.as_ref(), signer)
+    let chip = spec.evidence.as_ref().and_then(|evidence| evidence.machine_secret());
+    let firmware = Firmware::new(&measurement, &parameters, signers.as_ref(), signer, chip)
         .map_err(host("draw random numbers"))?;
 
     let shown = machine::shown_cpuid(&kvm);

@@ -99,6 +99,7 @@ impl Walk<'_, '_> {
                 "network" => config.network = self.network(value),
                 "http" => http = self.http(value),
                 "compiler" => config.compiler = self.compiler(value),
+                "sealing" => config.sealing = self.sealing(value),
                 unknown => {
                     let hint = top_level_hint(unknown);
                     self.report.fault(key.span(), format!("unknown key {}", quoted(unknown)), hint);
@@ -421,8 +422,8 @@ impl Walk<'_, '_> {
 }
 
 /// The keys of the file itself.
-pub(crate) const TOP_LEVEL: [&str; 7] =
-    ["steward", "args", "env", "files", "network", "http", "compiler"];
+pub(crate) const TOP_LEVEL: [&str; 8] =
+    ["steward", "args", "env", "files", "network", "http", "compiler", "sealing"];
 
 /// The keys that an entry of some kind may have.
 const ENTRY_KEYS: [&str; 16] =

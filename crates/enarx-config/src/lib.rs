@@ -40,8 +40,8 @@ use crate::peers::socket_keys;
 
 pub use diagnostic::{ConfigError, Diagnostic};
 pub use network::{
-    ClientAuth, CompilerPolicy, Connect, Http, Listen, NetworkPolicy, Peer, Prot, Root, Timeouts,
-    Trust,
+    ClientAuth, CompilerPolicy, Connect, Http, Listen, NetworkPolicy, Peer, Prot, Root, Sealing,
+    Timeouts, Trust,
 };
 pub use schema::schema;
 pub use values::{BadEnv, BadSteward, StewardUrl, check_env};
@@ -74,6 +74,8 @@ pub struct Config {
     pub http: Option<Http>,
     /// Who may have compiled the workload.
     pub compiler: CompilerPolicy,
+    /// For a workload that seals data.
+    pub sealing: Option<Sealing>,
 }
 
 impl Config {
@@ -152,6 +154,7 @@ impl Default for Config {
             network: NetworkPolicy::default(),
             http: None,
             compiler: CompilerPolicy::default(),
+            sealing: None,
         }
     }
 }

@@ -197,6 +197,26 @@ pub struct Http {
     pub listen: String,
 }
 
+/// The key with which a deployed workload seals what only it shall read again, see `docs/sealing.md`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealing {
+    /// The folder in which the workload finds it, as a file that is called [`Sealing::FILE`].
+    pub folder: String,
+    /// Whether a key that is drawn anew at each start will do where the platform has none.
+    pub throwaway: bool,
+}
+
+impl Sealing {
+    /// Name of the file with the 32 bytes of the key.
+    pub const FILE: &str = "key";
+}
+
+impl Default for Sealing {
+    fn default() -> Self {
+        Self { folder: "/sealing".to_owned(), throwaway: false }
+    }
+}
+
 /// Who may have compiled the workload of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompilerPolicy {

@@ -13,7 +13,8 @@ use toml::de::{DeTable, DeValue};
 use crate::check::{Value, Walk, closest, find};
 use crate::diagnostic::quoted;
 use crate::network::{
-    ClientAuth, CompilerPolicy, Http, Listen, NetworkPolicy, Peer, Prot, Root, Timeouts, Trust,
+    ClientAuth, CompilerPolicy, Http, Listen, NetworkPolicy, Peer, Prot, Root, Sealing, Timeouts,
+    Trust,
 };
 use crate::values;
 
@@ -30,6 +31,8 @@ pub(crate) const NETWORK_KEYS: [&str; 3] = ["allow_connect", "allow_listen", "na
 pub(crate) const HTTP_KEYS: [&str; 1] = ["listen"];
 /// The keys of the table `compiler`.
 pub(crate) const COMPILER_KEYS: [&str; 3] = ["measurements", "allow_development", "accept"];
+/// The keys of `[sealing]`.
+pub(crate) const SEALING_KEYS: [&str; 2] = ["folder", "throwaway"];
 
 /// The keys named, and those that everything has that becomes a socket.
 macro_rules! socket_keys {
@@ -376,6 +379,18 @@ impl Walk<'_, '_> {
         };
         let name = self.string(listen, "`listen`")?;
         Some((Http { listen: name.to_owned() }, listen.span()))
+    }
+
+    pub(crate) fn sealing(&mut self, value: &Value<'_>) -> Option<Sealing> {
+        let mut sealing = Sealing::default();
+        let table = self.section(value, "sealing", &SEALING_KEYS)?;
+        sealing.throwaway = self.flag(table, "throwaway");
+        if let Some(folder) = find(table, "folder") {
+            let text = self.string(folder, "`folder`")?;
+            self.checked(folder, values::check_folder(text))?;
+            text.clone_into(&mut sealing.folder);
+        }
+        Some(sealing)
     }
 
     pub(crate) fn compiler(&mut self, value: &Value<'_>) -> CompilerPolicy {

@@ -118,6 +118,26 @@ pub fn schema() -> Value {
                     },
                 },
             },
+            "sealing": {
+                "description": "Gives the program of a deployment a key that only it gets, on \
+                    this processor only: 32 bytes in the file `key`.",
+                "type": "object",
+                "additionalProperties": false,
+                "properties": {
+                    "folder": {
+                        "description": "The folder in which the program finds the file.",
+                        "type": "string",
+                        "pattern": "^/([^\\u0000]*[^/\\u0000])$",
+                        "default": "/sealing",
+                    },
+                    "throwaway": {
+                        "description": "Whether a key that is drawn anew at each start will do \
+                            where the platform has none, for trials.",
+                        "type": "boolean",
+                        "default": false,
+                    },
+                },
+            },
         },
     })
 }

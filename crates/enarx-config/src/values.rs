@@ -183,6 +183,19 @@ pub(crate) fn check_name(name: &str) -> Result<(), Fault> {
     }
 }
 
+/// Checks the name under which a program finds a folder.
+pub(crate) fn check_folder(path: &str) -> Result<(), Fault> {
+    if path.contains('\0') {
+        Err(("the name of a folder must not contain a NUL character", None))
+    } else if !path.starts_with('/') {
+        Err(("the name of a folder must begin with `/`", Some("write `folder = \"/sealing\"`")))
+    } else if path.ends_with('/') {
+        Err(("the name of a folder must not end with `/`", Some("write `folder = \"/sealing\"`")))
+    } else {
+        Ok(())
+    }
+}
+
 /// Checks a command-line argument.
 pub(crate) fn check_arg(arg: &str) -> Result<(), Fault> {
     if arg.contains('\0') {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use enarx_config::{
     ClientAuth, CompilerPolicy, Config, ConfigError, Connect, File, FileKind, Listen, LoadError,
-    MAX_SIZE, NetworkPolicy, Peer, Prot, Root, TEMPLATE, Timeouts, Trust,
+    MAX_SIZE, NetworkPolicy, Peer, Prot, Root, Sealing, TEMPLATE, Timeouts, Trust,
 };
 
 fn good(source: &str) -> Config {
@@ -348,6 +348,18 @@ fn bad_settings() {
     one("[network]\nallow_conect = []", 2, 1, "unknown key", "`allow_connect`?");
     one("[compiler]\naccept = ['me']", 2, 11, "no kind of compiler", "`attested`");
     one("networks = {}", 1, 1, "unknown key", "`network`?");
+    one("[sealing]\nfolder = 'key'", 2, 10, "must begin with `/`", "/sealing");
+    one("[sealing]\nfolder = '/key/'", 2, 10, "must not end with `/`", "/sealing");
+    one("[sealing]\nfolders = '/key'", 2, 1, "unknown key", "`folder`?");
+}
+
+#[test]
+fn a_key_for_sealing_is_asked_for_by_a_table() {
+    assert_eq!(good("").sealing, None);
+    let sealing = Sealing { folder: "/sealing".into(), throwaway: false };
+    assert_eq!(good("[sealing]").sealing, Some(sealing));
+    let sealing = Sealing { folder: "/run/s".into(), throwaway: true };
+    assert_eq!(good("[sealing]\nfolder = '/run/s'\nthrowaway = true").sealing, Some(sealing));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use core::time::Duration;
 
+use aws_lc_rs::hmac;
 use der::pem::LineEnding;
 use evidence_pki::{Certificate, PublicKey, Time};
 use zeroize::Zeroizing;
@@ -101,6 +102,20 @@ impl Root {
     #[must_use]
     pub fn certificate_der(&self) -> &[u8] {
         &self.certificate
+    }
+
+    /// The secret of the machine that a stand-in of this root's owner plays: keys for sealing are derived from
+    /// it, and last as long as the root does. Whoever has the root's key has it, and whoever runs a stand-in;
+    /// it protects nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`DevelopmentError::Library`].
+    pub fn machine_secret(&self) -> Result<[u8; 32], DevelopmentError> {
+        let failed = DevelopmentError::Library("derive a secret");
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.key_pem()?.as_bytes());
+        let secret = hmac::sign(&key, b"enarx stand-in machine v1");
+        secret.as_ref().try_into().map_err(|_| failed)
     }
 
     /// End of its validity, inclusive.

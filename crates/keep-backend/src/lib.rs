@@ -145,6 +145,12 @@ pub trait EvidenceSource: Send {
     fn report_signer(&self) -> Option<ReportSigner> {
         None
     }
+
+    /// The secret of the machine that a stand-in plays: keys for sealing come from it, so they are the
+    /// same as long as it is. Without one a stand-in draws one for each launch.
+    fn machine_secret(&self) -> Option<[u8; 32]> {
+        None
+    }
 }
 
 /// Signs a report that a stand-in's firmware composed (AMD 56860, `ATTESTATION_REPORT`), and writes into

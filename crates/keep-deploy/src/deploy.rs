@@ -21,6 +21,8 @@ pub struct Deployed<C> {
     pub config: Config,
     /// Its code.
     pub code: C,
+    /// Whether the code is part of the workload; else a compiler Keep made it.
+    pub own_code: bool,
     /// The network, with the Keep's certificate in it.
     pub net: Net,
     /// The certificate that is installed, for [`renew`](crate::renew).
@@ -85,6 +87,7 @@ pub async fn deploy<L: Loader>(
         }
         None => None,
     };
+    let own_code = own.is_some();
     let code = match own {
         Some(code) => code,
         None => {
@@ -111,7 +114,7 @@ pub async fn deploy<L: Loader>(
             loader.load(memory, module_digest).map_err(|not| DeployError::Artifact(not.message))?
         }
     };
-    Ok(Deployed { config, code, net, identity, who })
+    Ok(Deployed { config, code, own_code, net, identity, who })
 }
 
 /// Gets an identity and installs it; says so if nobody vouches for it.

@@ -12,8 +12,8 @@ use std::panic;
 use std::process;
 
 use keep_launch::{
-    Event, Evidence, FD_EVENTS, FD_EVIDENCE, FD_LAUNCH, FD_REPORT, FD_REPORT_DATA, Launch,
-    MAX_EVENT, MAX_EVIDENCE, MAX_LAUNCH, Refusal, Report,
+    CALL_SEALING_KEY, Event, Evidence, FD_EVENTS, FD_EVIDENCE, FD_LAUNCH, FD_REPORT,
+    FD_REPORT_DATA, Launch, MAX_EVENT, MAX_EVIDENCE, MAX_LAUNCH, Refusal, Report,
 };
 use rustix::io::Errno;
 
@@ -171,6 +171,23 @@ pub fn random() -> io::Result<[u8; 32]> {
         32 => Ok(bytes),
         _ => Err(io::ErrorKind::UnexpectedEof.into()),
     }
+}
+
+/// Asks the platform for the key that it gives to this program alone, and puts it into `key`; whether it has
+/// one. Nobody but this program can have asked it for the same.
+///
+/// # Errors
+///
+/// What the operating system reports.
+pub fn platform_key(key: &mut [u8; 32]) -> io::Result<bool> {
+    #[allow(unsafe_code, reason = "the call is none of Linux's")]
+    // SAFETY: our kernel writes 32 bytes to the address, and Linux knows no such call.
+    let done = unsafe { libc::syscall(CALL_SEALING_KEY, key.as_mut_ptr()) };
+    if done == 0 {
+        return Ok(true);
+    }
+    let error = io::Error::last_os_error();
+    if error.raw_os_error() == Some(libc::ENOSYS) { Ok(false) } else { Err(error) }
 }
 
 /// Writes the report and ends the program.

@@ -46,11 +46,17 @@ pub trait Platform {
     /// evidence of them. A platform that cannot speak says the report data themselves; `None` if it
     /// should be able to, and is not.
     fn claim(report_data: &[u8; 64], into: &mut [u8; CLAIM_MAX]) -> Option<usize>;
+    /// A key that only this platform can give, and only to this very image; `None` if it has none that
+    /// would be a secret.
+    fn sealing_key(into: &mut [u8; 32]) -> Option<()>;
 
     /// The number of the processor that this runs on.
     fn processor() -> usize;
-    /// Lets a processor go on, if it sleeps or when it next does. The first time that starts it.
+    /// Lets a processor go on, if it sleeps or when it next does.
     fn wake(number: usize);
+    /// The same for one that may not have been started yet, and then is. Its stacks are these
+    /// [`STACKS`](crate::threads::STACKS) bytes.
+    fn start(number: usize, stacks: u64);
     /// Whether another processor waits for the kernel.
     fn is_wanted() -> bool;
     /// Says that the processor is about to wait for the host with the kernel in hand, or has come

@@ -13,6 +13,9 @@ use keep_layout::PROCESSORS;
 
 use crate::frame::Frame;
 
+/// Bytes of the stacks of a processor. Those of the first are in the image.
+pub const STACKS: u64 = 128 << 10;
+
 /// What a call that has to wait returns; the program never sees it.
 pub const BLOCKED: Errno = Errno(512);
 
@@ -41,6 +44,8 @@ pub struct Threads {
     limit: usize,
     /// How many there are.
     pub count: usize,
+    /// Where the stacks of all processors but the first are, one after the other; 0 for nowhere yet.
+    pub stacks: u64,
     /// How long the call that is [`BLOCKED`] has to wait, in nanoseconds. 0: others go first.
     pub wait: u64,
     /// Who waits for the host on behalf of all who listen.
@@ -53,7 +58,7 @@ impl Threads {
         let mut list: [Thread; PROCESSORS as usize] = Default::default();
         list[0].lives = true;
         let limit = limit.min(list.len());
-        Self { list, limit, count: 1, wait: 0, waiter: None }
+        Self { list, limit, count: 1, stacks: 0, wait: 0, waiter: None }
     }
 
     /// How many there can be.

@@ -58,6 +58,14 @@ pub struct Deploy {
     pub threads: u32,
 }
 
+impl Deploy {
+    /// SHA-256 of the workload, if the digest is written as one.
+    #[must_use]
+    pub fn workload(&self) -> Option<[u8; 32]> {
+        crate::sha256(&self.digest)
+    }
+}
+
 /// Where a deployed workload comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Source {

@@ -19,6 +19,7 @@
 //! | [`FLUSHED`] | how often it was made to forget translations | no |
 //! | [`OUTSIDE`] | whether it uses no memory of the program's, and will forget translations before it does | no |
 //! | [`SEEN`] | how many changes of translations it has taken in | no |
+//! | [`PARDONED`] | a page of an enclave that another processor has brought in meanwhile | no |
 
 /// Bytes from one block to the next in a virtual machine.
 pub const STRIDE: u64 = 256;
@@ -42,6 +43,8 @@ pub const FLUSHED: u64 = 120;
 pub const OUTSIDE: u64 = 128;
 /// How many changes of translations it has taken in.
 pub const SEEN: u64 = 136;
+/// A page of an enclave that was there although the processor faulted on it, and how often in a row.
+pub const PARDONED: u64 = 144;
 
 /// Bytes from one processor's stack of the stub to the next one's. The lower half is for interrupts,
 /// which may come while the stub's last words on an exception are still being read from the upper one.

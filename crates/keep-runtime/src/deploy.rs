@@ -9,16 +9,17 @@ use std::sync::Arc;
 
 use enarx_config::{Config, File, Prot};
 use keep_deploy::{DeployError, Host as _, NotLoaded, Who};
-use keep_identity::Identity;
+use keep_identity::{CodeOrigin, Identity};
 use keep_launch::{Deploy, Event, Refusal, Report, Sockets, Stdio};
 use keep_net::{IdentityHandle, Net};
 use wasmtime::Engine;
+use wasmtime_wasi::FsPerms;
 
-use crate::Refused;
 use crate::artifact::{self, Accepted, Keys, Loaded, Sheet};
 use crate::host::Descriptors;
 use crate::network::Network;
 use crate::run::{self, World};
+use crate::{Refused, sealing};
 
 /// The workload's name for itself.
 const NAME: &str = "main.wasm";
@@ -35,11 +36,21 @@ pub(crate) fn deploy(launch: Deploy) -> Result<Report, Refused> {
     let events = run::event_loop(launch.threads)?;
     let loader = Loader { engine: &engine };
     let deployed = events.block_on(keep_deploy::deploy(&launch, &Descriptors, &loader))?;
+    let mut folders = Vec::new();
+    if let Some(sealing) = &deployed.config.sealing {
+        let origin = if deployed.own_code {
+            CodeOrigin::Workload
+        } else {
+            CodeOrigin::Compiler(&launch.network.steward_roots)
+        };
+        folders.push(sealing::folder(sealing, launch.workload(), origin)?);
+    }
     let world = World {
         args: [NAME.to_owned()].into_iter().chain(deployed.config.args.iter().cloned()).collect(),
         env: environment(&deployed.config),
         stdio: stdio(&deployed.config)?,
-        preopens: Vec::new(),
+        preopens: folders,
+        perms: FsPerms::ReadOnly,
         max_memory: launch.max_memory,
         network: Some(Network { config: Arc::new(deployed.config), net: deployed.net.clone() }),
     };
@@ -113,6 +124,9 @@ pub(crate) async fn network_for_run(sockets: Sockets) -> Result<Network, Refused
     let Sockets { config, files, network } = sockets;
     let config = Config::parse(&config, "Enarx.toml")
         .map_err(|error| Refused::new(Refusal::Config, error.to_string()))?;
+    if config.sealing.is_some() {
+        return Err(sealing::not_deployed());
+    }
     let net = Net::new(&network, IdentityHandle::new(), &files)
         .map_err(|error| Refused::from(DeployError::Network(error)))?;
     if needs_identity(&config) {

@@ -15,6 +15,7 @@ mod direct;
 mod host;
 mod network;
 mod run;
+mod sealing;
 mod sockets;
 mod state;
 mod stdio;

@@ -15,7 +15,7 @@ use wasmtime::{
     Config, Engine, Error, InstanceAllocationStrategy, Linker, Module, PoolingAllocationConfig,
     Store,
 };
-use wasmtime_wasi::I32Exit;
+use wasmtime_wasi::{FsPerms, I32Exit};
 
 use crate::artifact::{self, Accepted, Keys, Loaded, Text};
 use crate::direct::Direct;
@@ -34,6 +34,8 @@ pub(crate) struct World {
     pub(crate) stdio: [Stdio; 3],
     /// Directories.
     pub(crate) preopens: Vec<Preopen>,
+    /// What may be done in them.
+    pub(crate) perms: FsPerms,
     /// Bytes of all linear memories together.
     pub(crate) max_memory: u64,
     /// For a workload that has one.
@@ -52,7 +54,11 @@ pub(crate) fn run(launch: Run) -> Result<Report, Refused> {
         Some(sockets) => Some(events.block_on(deploy::network_for_run(sockets))?),
         None => None,
     };
-    execute(&events, loaded, World { args, env, stdio, preopens, max_memory, network })
+    execute(
+        &events,
+        loaded,
+        World { args, env, stdio, preopens, perms: FsPerms::ReadWrite, max_memory, network },
+    )
 }
 
 /// The engine that artifacts are loaded into.

@@ -6,7 +6,7 @@ use keep_engine::world::{PREVIEW0, PREVIEW1};
 use keep_launch::{Refusal, Stdio};
 use wasmtime::{Engine, Linker, Module};
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
-use wasmtime_wasi::{FsPerms, WasiCtxBuilder, p0};
+use wasmtime_wasi::{WasiCtxBuilder, p0};
 
 use crate::run::World;
 use crate::state::State;
@@ -54,18 +54,16 @@ pub(crate) fn context_after(world: &World, first: usize) -> Result<WasiP1Ctx, Re
         // Wasmtime numbers directories from 3 on. Where sockets have these numbers, its calls never see
         // what is in their places; a directory that the workload has anyway holds them.
         for _ in 3..first {
-            builder.preopened_dir(&preopen.path, "", FsPerms::ReadWrite).map_err(|error| {
+            builder.preopened_dir(&preopen.path, "", world.perms).map_err(|error| {
                 Refused::caused(Refusal::Launch, "cannot open a folder", &error)
             })?;
         }
     }
     for preopen in &world.preopens {
-        builder.preopened_dir(&preopen.path, &preopen.guest, FsPerms::ReadWrite).map_err(
-            |error| {
-                let what = format!("cannot open the folder for `{}`", preopen.guest);
-                Refused::caused(Refusal::Launch, &what, &error)
-            },
-        )?;
+        builder.preopened_dir(&preopen.path, &preopen.guest, world.perms).map_err(|error| {
+            let what = format!("cannot open the folder for `{}`", preopen.guest);
+            Refused::caused(Refusal::Launch, &what, &error)
+        })?;
     }
     Ok(builder.build_p1())
 }

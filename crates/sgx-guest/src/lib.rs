@@ -17,7 +17,8 @@
 //! | [`attributes`] | what an enclave is allowed, and **what a Keep must never be** |
 //! | [`page`] | types and rights of pages, `SECINFO`, `TCS` |
 //! | [`report`] | `TARGETINFO`, `REPORTDATA`, `REPORT` |
-//! | `key` | `KEYREQUEST`, and the key that seals a Keep's files |
+//! | [`seal`] | the key that a Keep seals with |
+//! | `key` | `KEYREQUEST`, all keys |
 //! | [`ssa`] | state save areas: `GPRSGX`, `EXITINFO`, `EXINFO` |
 //! | [`exception`] | what an exception means |
 //! | [`range`] | pointers: wholly inside or wholly outside |
@@ -41,6 +42,7 @@ mod host;
 pub mod page;
 pub mod range;
 pub mod report;
+pub mod seal;
 pub mod ssa;
 
 pub use bytes::{Align64, Align128, Align512, LayoutError};

@@ -41,6 +41,7 @@ mod call;
 pub mod pass;
 #[cfg(target_os = "linux")]
 pub mod serve;
+#[cfg(target_os = "linux")]
 pub mod wire;
 
 use core::time::Duration;

@@ -6,8 +6,7 @@
 //! bytes; who verifies reports has a parser for them. Here only that is looked at which tells
 //! whether it is the report that was asked for.
 
-#[cfg(feature = "host")]
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::bytes;
 
@@ -86,7 +85,6 @@ impl ReportRequest {
     }
 }
 
-#[cfg(feature = "host")]
 /// What a derived key is derived from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Root {
@@ -96,7 +94,6 @@ pub enum Root {
     Migration = 1,
 }
 
-#[cfg(feature = "host")]
 /// Asks for a derived key (`MSG_KEY_REQ`; firmware ABI, section 7.2).
 ///
 /// **Always bound to the launch measurement and to the policy**: another image, or the same one
@@ -112,19 +109,22 @@ pub struct KeyRequest {
     mitigations: Option<u64>,
 }
 
-#[cfg(feature = "host")]
 /// `GUEST_FIELD_SELECT`.
 mod mix {
     pub(super) const POLICY: u64 = 1 << 0;
+    #[cfg(feature = "host")]
     pub(super) const IMAGE_ID: u64 = 1 << 1;
+    #[cfg(feature = "host")]
     pub(super) const FAMILY_ID: u64 = 1 << 2;
     pub(super) const MEASUREMENT: u64 = 1 << 3;
+    #[cfg(feature = "host")]
     pub(super) const SVN: u64 = 1 << 4;
+    #[cfg(feature = "host")]
     pub(super) const TCB: u64 = 1 << 5;
+    #[cfg(feature = "host")]
     pub(super) const MITIGATIONS: u64 = 1 << 6;
 }
 
-#[cfg(feature = "host")]
 impl KeyRequest {
     /// Bytes of the request; the last eight are of version 2.
     pub const SIZE: usize = 0x28;
@@ -138,18 +138,21 @@ impl KeyRequest {
         Self { root, fields, svn: 0, tcb: [0; 8], mitigations: None }
     }
 
+    #[cfg(feature = "host")]
     /// Bound to `FAMILY_ID` and `IMAGE_ID` of the ID block, too.
     #[must_use]
     pub fn ids(self) -> Self {
         Self { fields: self.fields | mix::FAMILY_ID | mix::IMAGE_ID, ..self }
     }
 
+    #[cfg(feature = "host")]
     /// Bound to a `GUEST_SVN`, too; not above that of the launch.
     #[must_use]
     pub fn svn(self, svn: u32) -> Self {
         Self { fields: self.fields | mix::SVN, svn, ..self }
     }
 
+    #[cfg(feature = "host")]
     /// Bound to a `TCB_VERSION`, too; not above the committed one. Older firmware cannot derive the
     /// key of newer, newer that of older can: who seals data keeps the version with it.
     #[must_use]
@@ -157,6 +160,7 @@ impl KeyRequest {
         Self { fields: self.fields | mix::TCB, tcb, ..self }
     }
 
+    #[cfg(feature = "host")]
     /// Bound to mitigations that were on at the launch, too; needs firmware of ABI 1.58.
     #[must_use]
     pub fn mitigations(self, vector: u64) -> Self {
@@ -188,12 +192,18 @@ impl KeyRequest {
         if self.mitigations.is_some() { Self::SIZE } else { 0x20 }
     }
 
-    /// The key in an answer (`MSG_KEY_RSP`). Who has read it wipes the answer.
+    /// Takes the key out of an answer (`MSG_KEY_RSP`), of which nothing is left.
     ///
     /// # Errors
     ///
     /// [`RequestError`].
-    pub fn read(&self, payload: &[u8]) -> Result<Zeroizing<[u8; 32]>, RequestError> {
+    pub fn take(&self, payload: &mut [u8]) -> Result<Zeroizing<[u8; 32]>, RequestError> {
+        let key = Self::read(payload);
+        payload.zeroize();
+        key
+    }
+
+    pub(crate) fn read(payload: &[u8]) -> Result<Zeroizing<[u8; 32]>, RequestError> {
         let length = RequestError::Length(payload.len());
         let answer: &[u8; Self::ANSWER] = payload.first_chunk().ok_or(length)?;
         match bytes::u32(answer, 0) {

@@ -86,20 +86,25 @@ pub(crate) fn source(
 /// The source for a stand-in of that name; none if it is no stand-in.
 fn stand_in(name: &str, root: &Root) -> Option<Result<Box<dyn EvidenceSource>, DevelopmentError>> {
     match name {
-        "snp-sim" => Some(root.snp_stand_in(clock::now()).map(|attester| {
-            let source: Box<dyn EvidenceSource> = Box::new(SnpStandIn(Arc::new(attester)));
-            source
+        "snp-sim" => Some(root.snp_stand_in(clock::now()).and_then(|attester| {
+            let (attester, machine) = (Arc::new(attester), root.machine_secret()?);
+            let source: Box<dyn EvidenceSource> = Box::new(SnpStandIn { attester, machine });
+            Ok(source)
         })),
-        "sgx-sim" => Some(root.sgx_stand_in(clock::now()).map(|platform| {
-            let source: Box<dyn EvidenceSource> = Box::new(SgxStandIn(platform));
-            source
+        "sgx-sim" => Some(root.sgx_stand_in(clock::now()).and_then(|platform| {
+            let machine = root.machine_secret()?;
+            let source: Box<dyn EvidenceSource> = Box::new(SgxStandIn { platform, machine });
+            Ok(source)
         })),
         _ => None,
     }
 }
 
-/// Has the key of the secure processor that is played, and its certificate.
-struct SnpStandIn(Arc<Attester>);
+/// Has the key of the secure processor that is played, its certificate, and the secret of its machine.
+struct SnpStandIn {
+    attester: Arc<Attester>,
+    machine: [u8; 32],
+}
 
 impl EvidenceSource for SnpStandIn {
     fn evidence(&mut self, claim: &Claim) -> Evidence {
@@ -107,12 +112,12 @@ impl EvidenceSource for SnpStandIn {
         Evidence::Made {
             platform: Platform::Development,
             evidence: report.to_vec(),
-            endorsements: vec![(kind::VEK.to_owned(), self.0.vek_der().to_vec())],
+            endorsements: vec![(kind::VEK.to_owned(), self.attester.vek_der().to_vec())],
         }
     }
 
     fn report_signer(&self) -> Option<ReportSigner> {
-        let attester = Arc::clone(&self.0);
+        let attester = Arc::clone(&self.attester);
         Some(Arc::new(move |report| {
             // A report without a signature is one that nobody believes.
             if let Err(error) = attester.sign_report(report) {
@@ -120,23 +125,30 @@ impl EvidenceSource for SnpStandIn {
             }
         }))
     }
+
+    fn machine_secret(&self) -> Option<[u8; 32]> {
+        Some(self.machine)
+    }
 }
 
 /// Has what signs quotes, and what is said of the platform. Whether a report is one of that platform, the
 /// stand-in has looked at: only it knows the key of the report's MAC.
-struct SgxStandIn(SgxPlatform);
+struct SgxStandIn {
+    platform: SgxPlatform,
+    machine: [u8; 32],
+}
 
 impl EvidenceSource for SgxStandIn {
     fn evidence(&mut self, claim: &Claim) -> Evidence {
         let Claim::SgxReport(report) = claim else { return other_claim() };
         // Behind what is quoted are the identifier of the MAC's key and the MAC.
         let Some(body) = report.first_chunk() else { return other_claim() };
-        match self.0.quote(body) {
+        match self.platform.quote(body) {
             Ok(evidence) => Evidence::Made {
                 platform: Platform::DevelopmentSgx,
                 evidence,
                 endorsements: self
-                    .0
+                    .platform
                     .endorsements()
                     .iter()
                     .map(|(kind, value)| ((*kind).to_owned(), value.clone()))
@@ -144,6 +156,10 @@ impl EvidenceSource for SgxStandIn {
             },
             Err(error) => Evidence::Refused { message: error.to_string() },
         }
+    }
+
+    fn machine_secret(&self) -> Option<[u8; 32]> {
+        Some(self.machine)
     }
 }
 

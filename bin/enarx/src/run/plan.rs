@@ -42,6 +42,12 @@ impl Plan {
         let config = args.config.as_deref().map(config::load).transpose()?;
         let mut notes = Vec::new();
         let mut env = Vec::new();
+        if config.as_ref().is_some_and(|config| config.sealing.is_some()) {
+            let message = "`[sealing]` of the configuration asks for a key, which only a workload that is \
+                           deployed has";
+            return Err(Failure::msg(Code::Input, message)
+                .help("use `enarx deploy` with the folder or the package of the workload"));
+        }
         if let Some(config) = &config {
             notes.extend(config.notes().into_iter().map(str::to_owned));
             if config.steward.is_some() && !has_network(config) {

@@ -38,6 +38,7 @@ fn main() {
         ["nothing"] => nothing(),
         ["limits", address, count] => limits(address, count.parse().expect("a number")),
         ["evidence"] => evidence(),
+        ["sealing"] => sealing(),
         ["timeouts", address] => timeouts(address),
         ["vectors"] => vectors::all(),
         ["memory"] => memory::all(),
@@ -336,6 +337,30 @@ fn evidence() {
         assert!(seen, "the evidence is for other report data: {answer:?}");
     }
     launch_event(&[2, 3, 3, b'b', b'y', b'e']);
+}
+
+/// Asks twice for the platform's key, and prints it.
+fn sealing() {
+    unsafe extern "C" {
+        fn syscall(number: i64, ...) -> i64;
+    }
+    let ask = || {
+        let mut key = [0_u8; 32];
+        // SAFETY: the call writes that many bytes, or none.
+        let done = unsafe { syscall(0x5ea1, key.as_mut_ptr()) };
+        if done == 0 { Ok(key) } else { Err(std::io::Error::last_os_error().raw_os_error()) }
+    };
+    let first = ask();
+    assert_eq!(ask(), first);
+    match first {
+        Ok(key) => say(&format!("{key:02x?}")),
+        Err(code) => {
+            assert_eq!(code, Some(38), "ENOSYS");
+            say("none");
+        }
+    }
+    // SAFETY: as above; there is no memory at this address.
+    assert_eq!(unsafe { syscall(0x5ea1, 16_usize) }, -1);
 }
 
 /// Waiting ends when it is to.

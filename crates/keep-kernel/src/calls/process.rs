@@ -7,7 +7,7 @@ use core::fmt::Write as _;
 use keep_fs::Errno;
 use sallyport::ExitKind;
 
-use crate::errno::{EINVAL, EIO};
+use crate::errno::{EINVAL, EIO, ENOSYS};
 use crate::kernel::{Kernel, Message, Platform};
 use crate::signal::{Action, SS_DISABLE, Stack};
 use crate::user::UserMemory;
@@ -83,6 +83,12 @@ impl<P: Platform> Kernel<P> {
             part.copy_from_slice(&word[..part.len()]);
         }
         Ok(bytes.len() as u64)
+    }
+
+    /// The platform's key for sealing, straight into the program's memory.
+    pub(super) fn sealing_key(&mut self, to: u64) -> Result<u64, Errno> {
+        let into = self.space.bytes_mut(to, 32)?.first_chunk_mut().ok_or(EINVAL)?;
+        P::sealing_key(into).map(|()| 0).ok_or(ENOSYS)
     }
 
     pub(super) fn rt_sigaction(

@@ -7,7 +7,7 @@ use keep_fs::Errno;
 use crate::errno::{EAGAIN, EFAULT, EINVAL, ENOSYS, ETIMEDOUT};
 use crate::frame::Frame;
 use crate::kernel::{Kernel, Platform};
-use crate::threads::BLOCKED;
+use crate::threads::{BLOCKED, STACKS};
 use crate::user::UserMemory;
 
 impl<P: Platform> Kernel<P> {
@@ -28,6 +28,11 @@ impl<P: Platform> Kernel<P> {
         let child = Frame { rax: 0, rsp, ..frame.clone() };
         let clear = if flags & CHILD_CLEARTID != 0 { frame.r10 } else { 0 };
         let mask = self.signals.mask();
+        let limit = self.threads.limit() as u64;
+        if self.threads.stacks == 0 && limit > 1 {
+            let stacks = self.space.alloc((limit - 1) * STACKS).ok_or(EAGAIN)?;
+            self.threads.stacks = self.space.at(stacks) as u64;
+        }
         let number = self.threads.begin(child, tls, clear).ok_or(EAGAIN)?;
         self.signals.begin(number, mask);
         let id = number as u64 + 1;
@@ -35,7 +40,7 @@ impl<P: Platform> Kernel<P> {
             self.threads.end(number);
             return Err(EFAULT);
         }
-        P::wake(number);
+        P::start(number, self.threads.stacks + (number as u64 - 1) * STACKS);
         Ok(id)
     }
 

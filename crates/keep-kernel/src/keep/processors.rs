@@ -11,18 +11,16 @@
 //! each has said so; all others (`OUTSIDE`) look for themselves before they use it again.
 //! The host carries the interrupts, so it can delay all of this, and nothing else.
 
-use core::alloc::{GlobalAlloc, Layout};
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst, fence};
 
+use keep_kernel::threads::STACKS;
 use keep_layout::processor as at;
 use keep_layout::{PARK_FOREVER, PORT_INTERRUPT, PORT_PARK, PORT_WAKE};
 
-use crate::{HEAP, platform};
+use crate::platform;
 
-/// Bytes of the stacks of all processors but the first, whose are in the image.
-const STACKS: usize = 128 << 10;
-/// How much of that is for exceptions.
+/// How much of [`STACKS`] is for exceptions.
 const EXCEPTIONS: u64 = 32 << 10;
 /// How often to look for what another processor does before the host is given the time to let it.
 const PATIENCE: u32 = 4096;
@@ -127,15 +125,14 @@ pub(crate) fn park(nanoseconds: u64) {
     enter();
 }
 
-/// Lets a processor go on, or start.
+/// Lets a processor go on.
 pub(crate) fn wake(number: usize) {
+    platform::tell(PORT_WAKE, number as u32);
+}
+
+/// The same, or starts it; `stacks` are for it, [`STACKS`] bytes.
+pub(crate) fn start(number: usize, stacks: u64) {
     if word(number, at::KERNEL_STACK).load(SeqCst) == 0 {
-        // SAFETY: the size is not zero. Who starts a processor is in the kernel, and has topped the
-        // heap up.
-        let stacks = unsafe { HEAP.alloc(Layout::from_size_align_unchecked(STACKS, 4096)) } as u64;
-        if stacks == 0 {
-            panic!("there is no memory for the stacks of a processor");
-        }
         let stub = own(at::STUB_STACK).load(SeqCst);
         let between = (number as u64).wrapping_sub(self::number() as u64);
         let stub = stub.wrapping_add(between.wrapping_mul(at::STUB_STACK_SIZE));
@@ -144,9 +141,9 @@ pub(crate) fn wake(number: usize) {
         word(number, at::STUB_STACK).store(stub, SeqCst);
         word(number, at::EXCEPTION_STACK).store(stacks + EXCEPTIONS, SeqCst);
         STARTED.fetch_max(number as u32 + 1, SeqCst);
-        word(number, at::KERNEL_STACK).store(stacks + STACKS as u64, SeqCst);
+        word(number, at::KERNEL_STACK).store(stacks + STACKS, SeqCst);
     }
-    platform::tell(PORT_WAKE, number as u32);
+    wake(number);
 }
 
 /// Makes all processors of a virtual machine forget where memory was. This one has.

@@ -2,11 +2,10 @@
 
 //! Keys that an enclave asks its processor for (SDM, "KEYREQUEST" and `EGETKEY`).
 //!
-//! A Keep's files are sealed under a key that is **bound to MRENCLAVE**: another program, be it of the same
+//! A workload's data are sealed under a key that is **bound to MRENCLAVE**: another program, be it of the same
 //! signer, of a later version or under debug, gets another key. The workload's digest is part of it too, as
-//! `CONFIGID`, so that two workloads in the same Keep program cannot read each other's files.
-//!
-//! So far no file outlives its Keep, and so no Keep asks for a key.
+//! `CONFIGID`, so that two workloads in the same Keep program cannot read each other's data. A Keep makes its
+//! request by `seal`.
 
 use crate::attributes::{Attributes, flag};
 use crate::bytes::{LayoutError, get, is_zero, put};
@@ -111,7 +110,7 @@ impl KeyRequest {
 
     /// The sealing key of the enclave whose own report this is, at the versions that it runs with now.
     ///
-    /// It depends on MRENCLAVE, on MRSIGNER, on the workload (`CONFIGID`) and on every attribute; `key_id`
+    /// It depends on MRENCLAVE, on the workload (`CONFIGID`) and on every attribute, not on who signed; `key_id`
     /// tells several such keys apart. Who keeps `key_id`, `CPUSVN`, `ISVSVN` and `CONFIGSVN` beside the sealed
     /// bytes can ask for the same key after the processor got a new version: [`KeyRequest::again`].
     ///
@@ -123,7 +122,7 @@ impl KeyRequest {
         own.attributes.check_keep()?;
         Ok(Self {
             name: KeyName::Seal,
-            policy: policy::MRENCLAVE | policy::MRSIGNER | policy::CONFIGID,
+            policy: policy::MRENCLAVE | policy::CONFIGID,
             svn: own.svn,
             // A Keep has no CET, which is among the attributes; elsewhere the byte may be reserved.
             cet_mask: 0,

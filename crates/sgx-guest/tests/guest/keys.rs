@@ -81,16 +81,27 @@ fn only_the_target_can_check_a_report() {
 }
 
 #[test]
+fn a_keep_asks_for_the_sealing_key_and_no_other() {
+    let own = Report::new(body(), [10; 32], &[11; 16]);
+    for number in [0, 1, 0xff] {
+        let mut key_id = [0; 32];
+        key_id[0] = number;
+        let wanted = KeyRequest::sealing(&own.body, key_id).unwrap();
+        assert_eq!(sgx_guest::seal::request(&own.to_bytes(), number), wanted.to_bytes());
+    }
+}
+
+#[test]
 fn a_sealing_key_is_bound_to_the_measurement_and_the_workload() {
     let request = KeyRequest::sealing(&body(), [13; 32]).unwrap();
     assert_eq!(request.name, KeyName::Seal);
-    let bound = policy::MRENCLAVE | policy::MRSIGNER | policy::CONFIGID;
+    let bound = policy::MRENCLAVE | policy::CONFIGID;
     assert_eq!(request.policy, bound);
     assert_eq!(request.attribute_mask, Attributes::ALL);
     assert_eq!(request.misc_mask, u32::MAX);
     let bytes = request.to_bytes();
     let expected: Vec<u8> =
-        [&[4, 0, 0b1011, 0, 6, 0, 0, 0][..], &[1; 16], &[0xff; 16], &[13; 32], &[0xff; 4], &[7, 0]]
+        [&[4, 0, 0b1001, 0, 6, 0, 0, 0][..], &[1; 16], &[0xff; 16], &[13; 32], &[0xff; 4], &[7, 0]]
             .concat();
     assert_eq!(bytes[..78], expected);
     assert!(bytes[78..].iter().all(|byte| *byte == 0));

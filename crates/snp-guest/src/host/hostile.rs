@@ -16,7 +16,7 @@ use crate::msr::{
     AskFeatures, AskPreferred, AskSevInfo, Call as _, ChangePage, Owner, RegisterGhcb,
 };
 use crate::pages::{Pages, Pvalidate};
-use crate::request::{KeyRequest, ReportRequest, Root};
+use crate::request::{KeyRequest, ReportRequest};
 use crate::secrets::take_key;
 use crate::vmsa::Vmsa;
 
@@ -169,7 +169,7 @@ fn contents(page: &[u8; PAGE]) {
     let _ = take_key(&mut page.clone());
     let request = ReportRequest { report_data: [0; 64], vmpl: 0 };
     let _ = request.read(page);
-    let _ = KeyRequest::new(Root::Chip).read(page);
+    let _ = KeyRequest::read(page);
     // Nobody who has not the key makes an answer.
     let mut channel = Channel::new(Zeroizing::new([0x5c; 32]));
     let _ = channel.seal(Kind::ReportRequest, 1, &request.to_bytes(), &mut [0; PAGE]);

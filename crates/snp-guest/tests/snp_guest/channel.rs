@@ -109,7 +109,7 @@ fn reports_and_keys_come_through() {
         })
         .unwrap();
     let size = channel.open(&answer, &mut out).unwrap();
-    assert_eq!(*wanted.read(&out[..size]).unwrap(), [3; 32]);
+    assert_eq!(*wanted.take(&mut out[..size]).unwrap(), [3; 32]);
 }
 
 /// What a hypervisor may do to an answer; each ends the channel, and wipes the key.
@@ -224,11 +224,12 @@ fn derived_keys_are_bound_to_measurement_and_policy() {
     assert_eq!(bytes[0x10..0x18], [0, 0, 0, 0, 4, 3, 2, 1]);
     assert_eq!(bytes[0x18..0x20], [1, 2, 3, 4, 5, 6, 7, 8]);
     assert_eq!(bytes[0x20..], [0xab, 0, 0, 0, 0, 0, 0, 0]);
-    assert_eq!(plain.read(&key_answer(&[0; 32])), Err(RequestError::NoKey));
+    assert_eq!(plain.take(&mut key_answer(&[0; 32])), Err(RequestError::NoKey));
     let mut refused = key_answer(&[1; 32]);
     refused[0] = 0x27;
-    assert_eq!(plain.read(&refused), Err(RequestError::Refused(0x27)));
-    assert_eq!(plain.read(&refused[..63]), Err(RequestError::Length(63)));
+    assert_eq!(plain.take(&mut refused.clone()), Err(RequestError::Refused(0x27)));
+    assert_eq!(plain.take(&mut refused[..63]), Err(RequestError::Length(63)));
+    assert!(refused[..63].iter().all(|byte| *byte == 0), "the answer is wiped");
 }
 
 #[test]
@@ -297,7 +298,7 @@ proptest! {
     #[test]
     fn any_payload_is_read_without_a_panic(payload in prop::collection::vec(any::<u8>(), 0..1300)) {
         let _ = request().read(&payload);
-        let _ = KeyRequest::new(Root::Chip).read(&payload);
+        let _ = KeyRequest::new(Root::Chip).take(&mut payload.clone());
         let mut page = [0; 4096];
         page[..payload.len()].copy_from_slice(&payload);
         let _ = Header::read(&page);

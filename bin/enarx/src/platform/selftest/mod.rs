@@ -13,7 +13,9 @@
 
 mod report;
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,7 +29,7 @@ use drawbridge_types::file;
 use evidence_crypto::AwsLc;
 use evidence_development::Root;
 use keep_backend::{Backend, BackendError, Program, Seed, Spec, seed_name};
-use keep_launch::{Event, Launch, Report as Ended, Source};
+use keep_launch::{Event, Launch, Refusal, Report as Ended, Source};
 use steward_relying_party::{CertificateClaims, Demands};
 use steward_service::clock;
 use tokio::runtime::Runtime;
@@ -46,6 +48,8 @@ use report::{Check, Report, Tested};
 const MODULE: &str = "(module (import \"wasi_snapshot_preview1\" \"proc_exit\" (func $exit (param i32))) \
     (memory (export \"memory\") 1) (func (export \"_start\") (call $exit (i32.const 42))))";
 const CODE: i32 = 42;
+/// A workload that also tells its key for sealing apart from others.
+const SEALING: &str = include_str!("sealing.wat");
 /// Memory of each Keep.
 const MEMORY: u64 = 1 << 30;
 /// A deployment has so long.
@@ -55,7 +59,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 ///
 /// A small workload is deployed with a Steward of its own, on the loopback interface and in a temporary folder.
 /// What is confirmed: the launch, that the processor measures what `enarx measure` prints, that evidence is
-/// verified down to the vendor's root, that the workload runs, and, where launches can be signed, that a wrong
+/// verified down to the vendor's root, that the workload runs and has a key for sealing of its own, and, where launches can be signed, that a wrong
 /// signature is refused. On hardware the vendor's certificates have to be in the cache (`enarx platform snp
 /// update`, `enarx platform sgx cache-tcb`). The report holds no secrets and does not identify this machine.
 #[derive(Debug, Args)]
@@ -137,6 +141,27 @@ struct Trial<'a> {
     claims: Option<CertificateClaims>,
 }
 
+/// Services, the folder with their things, and the root of development evidence that they know.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    services: &'a Services,
+    folder: &'a Path,
+    root: &'a Arc<Root>,
+}
+
+/// What is deployed.
+struct Workload {
+    module: &'static str,
+    config: String,
+    stdout: Option<File>,
+}
+
+impl Workload {
+    fn new([compiler, _]: &[String; 2]) -> Self {
+        Self { module: MODULE, config: config(compiler, "null"), stdout: None }
+    }
+}
+
 /// What a deployment came to.
 struct Deployed {
     claims: CertificateClaims,
@@ -176,6 +201,7 @@ impl Trial<'_> {
             self.check("evidence", |trial| trial.judge(&claims));
             self.claims = Some(claims);
         }
+        self.check("sealing", |trial| trial.seal(&digests));
         if self.backend.takes_signatures() {
             let signed = self.check("signature", |trial| trial.sign())?;
             self.check("wrong signature", |trial| trial.refused(&signed));
@@ -220,6 +246,17 @@ impl Trial<'_> {
         digests: &[String; 2],
         signatures: Option<keep_backend::Signatures>,
     ) -> Result<Deployed, Failure> {
+        self.with_services(digests, |services| {
+            self.deploy_with(services, &digests[1], Workload::new(digests), signatures)
+        })
+    }
+
+    /// Does something with services of its own, which know these digests.
+    fn with_services<T>(
+        &self,
+        digests: &[String; 2],
+        does: impl FnOnce(&Place<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let folder = tempfile::Builder::new()
             .prefix("enarx-selftest-")
             .tempdir()
@@ -240,26 +277,27 @@ impl Trial<'_> {
             oidc_port: 0,
             user: "selftest",
         }))?;
-        let result = self.deploy_with(&services, folder.path(), &root, digests, signatures);
+        let result = does(&Place { services: &services, folder: folder.path(), root: &root });
         self.runtime.block_on(services.stop())?;
         result
     }
 
-    fn deploy_with(
+    /// Runs a workload to its end: how that was, what happened, and the workload's digest.
+    fn play_out(
         &self,
-        services: &Services,
-        folder: &std::path::Path,
-        root: &Arc<Root>,
-        [compiler, runtime]: &[String; 2],
+        place: &Place<'_>,
+        workload: Workload,
         signatures: Option<keep_backend::Signatures>,
-    ) -> Result<Deployed, Failure> {
-        let wasm = wat::parse_str(MODULE).context("the workload is not valid")?;
-        let workload = folder.join("workload");
-        std::fs::create_dir(&workload)
-            .and_then(|()| std::fs::write(workload.join(file::WASM), &wasm))
-            .and_then(|()| std::fs::write(workload.join(file::CONFIG), config(compiler)))
+    ) -> Result<(Ended, Vec<(Duration, Happening)>, String), Failure> {
+        let Place { services, folder, root } = *place;
+        let wasm = wat::parse_str(workload.module).context("the workload is not valid")?;
+        let own = tempfile::Builder::new()
+            .tempdir_in(folder)
+            .context("cannot make a temporary folder")?;
+        std::fs::write(own.path().join(file::WASM), &wasm)
+            .and_then(|()| std::fs::write(own.path().join(file::CONFIG), &workload.config))
             .context("cannot write the workload")?;
-        let digest = Package::from_path(&workload)?.digest();
+        let digest = Package::from_path(own.path())?.digest();
         let trust = TrustArgs {
             steward_ca: Some(services.steward_ca.clone()),
             ca_bundle: Some(services.ca_bundle.clone()),
@@ -277,25 +315,32 @@ impl Trial<'_> {
             slug: None,
             digest: digest.clone(),
             source: Source::Folder { path: seed_name(0) },
-            seeds: vec![Seed { host: workload, index: 0 }],
+            seeds: vec![Seed { host: own.path().to_owned(), index: 0 }],
             steward: Some(services.steward.clone()),
             network: agent::network(&trust)?,
             memory: MEMORY,
             processors: 1,
             timeout: Some(PATIENCE),
-            stdio: [None, None, None],
+            stdio: [None, workload.stdout, None],
             progress,
             signatures,
         };
-        match deployment.run(self.watch, |_| {})? {
-            Ended::Exited { code: CODE } => {}
-            Ended::Refused { reason, message } => {
-                return Err(agent::refused("selftest", reason, &message));
-            }
-            other => return Err(anyhow!("the workload ended otherwise: {other:?}").into()),
-        }
+        let ended = deployment.run(self.watch, |_| {})?;
         let happened =
             std::mem::take(&mut *happened.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok((ended, happened, digest))
+    }
+
+    fn deploy_with(
+        &self,
+        place: &Place<'_>,
+        runtime: &str,
+        workload: Workload,
+        signatures: Option<keep_backend::Signatures>,
+    ) -> Result<Deployed, Failure> {
+        let (ended, happened, digest) = self.play_out(place, workload, signatures)?;
+        ran(ended)?;
+        let services = place.services;
         let chain = happened.iter().find_map(|(_, happening)| match happening {
             Happening::Keep(Event::Certificate { chain, .. }) => Some(chain.clone()),
             _ => None,
@@ -316,6 +361,59 @@ impl Trial<'_> {
             _ => None,
         });
         Ok(Deployed { claims, steps: steps.collect() })
+    }
+
+    /// A workload's key for sealing: the same at the next launch, and another workload's is another one.
+    fn seal(&self, digests: &[String; 2]) -> Result<((), String), Failure> {
+        self.with_services(digests, |place| {
+            let first = self.sealing_key(place, digests, "one")?;
+            let Some(first) = first else {
+                return match self.backend.name() {
+                    "kvm" | "nil" => Ok(((), "the platform has no key, and says so".to_owned())),
+                    _ => Err(Failure::msg(Code::Failed, "the platform has no key for sealing")),
+                };
+            };
+            let again = self.sealing_key(place, digests, "one")?;
+            let other = self.sealing_key(place, digests, "two")?;
+            let said = [Some(&first), again.as_ref(), other.as_ref()];
+            let [_, again, other] = said.map(|key| key.map_or("none", String::as_str));
+            if again != first || other == first || other == "none" {
+                let message = format!(
+                    "a workload has the key {first}, at the next launch {again}, and another workload {other}"
+                );
+                return Err(Failure::msg(Code::Failed, message));
+            }
+            let detail = "the same for a workload that is launched again, another for another workload";
+            Ok(((), detail.to_owned()))
+        })
+    }
+
+    /// What tells the key of a workload apart, which has this argument; none if there is no key.
+    fn sealing_key(
+        &self,
+        place: &Place<'_>,
+        [compiler, _]: &[String; 2],
+        argument: &str,
+    ) -> Result<Option<String>, Failure> {
+        let mut said = tempfile::tempfile().context("cannot make a temporary file")?;
+        let workload = Workload {
+            module: SEALING,
+            config: format!("args = [\"{argument}\"]\n{}\n[sealing]\n", config(compiler, "stdout")),
+            stdout: Some(said.try_clone().context("cannot make a temporary file")?),
+        };
+        let (ended, ..) = self.play_out(place, workload, None)?;
+        if matches!(ended, Ended::Refused { reason: Refusal::Config, .. }) {
+            return Ok(None);
+        }
+        ran(ended)?;
+        let mut text = String::new();
+        said.rewind()
+            .and_then(|()| said.read_to_string(&mut text))
+            .context("cannot read what the workload wrote")?;
+        match text.trim() {
+            "" => Err(Failure::msg(Code::Failed, "the workload says nothing of its key")),
+            key => Ok(Some(key.to_owned())),
+        }
     }
 
     /// Whether it is the evidence of this platform.
@@ -388,10 +486,19 @@ impl Trial<'_> {
     }
 }
 
-/// The workload's configuration: no streams, and who may compile it.
-fn config(compiler: &str) -> String {
-    let file = |name| format!("{{ kind = \"null\", name = \"{name}\" }}");
-    let files = ["in", "out", "err"].map(file).join(", ");
+/// That the workload ran to its end.
+fn ran(ended: Ended) -> Result<(), Failure> {
+    match ended {
+        Ended::Exited { code: CODE } => Ok(()),
+        Ended::Refused { reason, message } => Err(agent::refused("selftest", reason, &message)),
+        other => Err(anyhow!("the workload ended otherwise: {other:?}").into()),
+    }
+}
+
+/// The workload's configuration: no streams but the output, if that is one, and who may compile it.
+fn config(compiler: &str, output: &str) -> String {
+    let file = |kind, name| format!("{{ kind = \"{kind}\", name = \"{name}\" }}");
+    let files = [file("null", "in"), file(output, "out"), file("null", "err")].join(", ");
     format!(
         "files = [{files}]\n\n[compiler]\nmeasurements = [\"{compiler}\"]\nallow_development = true\n"
     )
@@ -403,9 +510,11 @@ mod tests {
 
     #[test]
     fn the_workload_is_valid() {
-        assert!(wat::parse_str(MODULE).unwrap().starts_with(b"\0asm"));
+        for module in [MODULE, SEALING] {
+            assert!(wat::parse_str(module).unwrap().starts_with(b"\0asm"));
+        }
         for digest in ["ab".repeat(48), "cd".repeat(32)] {
-            let config = enarx_config::Config::parse(&config(&digest), "Enarx.toml");
+            let config = enarx_config::Config::parse(&config(&digest, "stdout"), "Enarx.toml");
             config.unwrap_or_else(|error| panic!("{error}"));
         }
     }

@@ -150,12 +150,24 @@ impl Platform for Keep {
         processors::wake(number);
     }
 
+    fn start(number: usize, stacks: u64) {
+        processors::start(number, stacks);
+    }
+
     fn is_wanted() -> bool {
         processors::is_wanted()
     }
 
     fn waits(begins: bool) {
         processors::waits(begins);
+    }
+
+    fn sealing_key(into: &mut [u8; 32]) -> Option<()> {
+        if sgx::inside() {
+            return Some(sgx::sealing_key(into));
+        }
+        // The host sees all of a plain virtual machine: no key would be a secret there.
+        snp::get()?.sealing_key(into)
     }
 
     fn with_port<R>(use_it: impl FnOnce(&mut Port<RawWindow, Bell>) -> R) -> R {

@@ -23,7 +23,7 @@ use snp_guest::ghcb::{Ghcb, Out, SharedArea};
 use snp_guest::message::{Channel, Kind, PAYLOAD};
 use snp_guest::msr::{AskFeatures, AskSevInfo, Call, MsrError, RegisterGhcb, Terminate};
 use snp_guest::pages::{Pages, Pvalidate};
-use snp_guest::request::{REPORT_VERSION, ReportRequest};
+use snp_guest::request::{KeyRequest, REPORT_VERSION, ReportRequest, Root};
 use snp_guest::secrets::take_key;
 
 use super::processor;
@@ -185,25 +185,47 @@ impl Snp {
     /// A report of the firmware's on this Keep.
     pub(super) fn report(&mut self, data: &[u8; 64], into: &mut [u8; CLAIM_MAX]) -> Option<usize> {
         let request = ReportRequest { report_data: *data, vmpl: 0 };
+        let asked = (Kind::ReportRequest, REPORT_VERSION, &request.to_bytes()[..]);
+        let mut answer = [0; PAYLOAD];
+        let len = self.ask(asked, &mut answer)?;
+        match request.read(&answer[..len]) {
+            Ok(report) => into.copy_from_slice(report),
+            Err(wrong) => panic!("the firmware's report: {wrong}"),
+        }
+        Some(into.len())
+    }
+
+    /// A key that the firmware derives from the chip's, the launch measurement and the policy. The chip's
+    /// is the VCEK, which is made for a version of the firmware: so `TCB_VERSION` need not be mixed in,
+    /// and an update makes it another key. `GUEST_SVN` says what a signer likes.
+    pub(super) fn sealing_key(&mut self, into: &mut [u8; 32]) -> Option<()> {
+        let request = KeyRequest::new(Root::Chip);
+        let asked = (Kind::KeyRequest, request.version(), &request.to_bytes()[..request.length()]);
+        let mut answer = [0; PAYLOAD];
+        let len = self.ask(asked, &mut answer)?;
+        match request.take(&mut answer[..len]) {
+            Ok(key) => *into = *key,
+            Err(wrong) => panic!("the firmware's key: {wrong}"),
+        }
+        Some(())
+    }
+
+    /// Asks the firmware; gives the length of its answer.
+    fn ask(&mut self, asked: (Kind, u8, &[u8]), answer: &mut [u8; PAYLOAD]) -> Option<usize> {
         let shared = |phys| SharedPage { window: Page::at(phys), address: phys };
         let (request_page, answer_page) = (shared(REQUEST_PHYS), shared(ANSWER_PHYS));
         let courier = Courier { ghcb: &ghcb(), request: request_page, answer: answer_page };
-        let (mut page, mut answer) = ([0; PAGE as usize], [0; PAYLOAD]);
+        let mut page = [0; PAGE as usize];
         let mut patience = PATIENCE;
-        let asked = (Kind::ReportRequest, REPORT_VERSION, &request.to_bytes()[..]);
         let wait = || {
             patience -= 1;
             patience > 0
         };
         let channel = self.channel.as_mut()?;
-        match courier.ask(channel, asked, &mut page, &mut answer, call, wait) {
-            Ok(len) => match request.read(&answer[..len]) {
-                Ok(report) => into.copy_from_slice(report),
-                Err(wrong) => panic!("the firmware's report: {wrong}"),
-            },
+        match courier.ask(channel, asked, &mut page, answer, call, wait) {
+            Ok(len) => Some(len),
             Err(wrong) => panic!("the way to the firmware: {wrong}"),
         }
-        Some(into.len())
     }
 }
 
