@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use backend_kvm::Kvm;
+use backend_kvm::{Kvm, Liar};
 use backend_sgx_sim::Hostile;
 use common::{Place, Running, guest, sgx_sim};
 use keep_backend::{Backend, BackendError, NetworkLimits};
@@ -163,7 +163,7 @@ fn run(
     let (mut rings, mut left) = (0, case.times);
     // How many are answered, and how many the Keep was shown.
     let (mut answered, mut shown) = (0, 0);
-    let mut liar = Box::new(move |window: RawWindow| {
+    let mut liar: Liar = Box::new(move |window: RawWindow| {
         // So slow that the server has no reason to answer without being rung for: it would do so behind
         // the liar's back.
         std::thread::sleep(Duration::from_micros(300));

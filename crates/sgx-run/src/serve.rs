@@ -116,7 +116,7 @@ impl Serving {
             };
             let mut started = start(0);
             let end = loop {
-                match started.and_then(|()| Ok(said.recv().unwrap_or(Said::Over(Ok(End::Lost))))) {
+                match started.map(|()| said.recv().unwrap_or(Said::Over(Ok(End::Lost)))) {
                     Ok(Said::Start(number)) => started = start(number),
                     Ok(Said::Over(end)) => break end,
                     Err(error) => break Err(error),
