@@ -5,7 +5,9 @@
 use std::convert::Infallible;
 
 use keep_image::{Image, PageKind, Sink, Start};
-use keep_layout::{IMAGE_PHYS, PAGE, PROCESSORS, SHARED_PHYS, SHARED_SIZE, TABLES_PHYS, TABLES_SIZE};
+use keep_layout::{
+    IMAGE_PHYS, PAGE, PROCESSORS, SHARED_PHYS, SHARED_SIZE, TABLES_PHYS, TABLES_SIZE,
+};
 use snp_guest::vmsa::Vmsa;
 
 use crate::digest::{DigestError, LaunchDigest, Update};

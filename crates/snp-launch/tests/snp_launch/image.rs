@@ -26,6 +26,10 @@ fn tables() -> Vec<u8> {
     words.into_iter().flat_map(u64::to_le_bytes).collect()
 }
 
+/// What the other processors start with: their blocks, and their first instruction.
+pub(crate) const BLOCKS: u64 = KERNEL_DATA + 0x40;
+pub(crate) const NEXT: u64 = 0x1478_0050;
+
 /// An image whose pages are the tables, the start information, and these.
 pub(crate) fn encode(pieces: Vec<Piece>, image_end: u64, tables_pages: u64) -> Vec<u8> {
     let info = StartInfo {
@@ -71,6 +75,8 @@ pub(crate) fn encode(pieces: Vec<Piece>, image_end: u64, tables_pages: u64) -> V
         u64::from(USER_CODE - 16) << 48 | u64::from(STUB_CODE) << 32,
         0x1478_0080,
         0x0004_4700,
+        BLOCKS,
+        NEXT,
     ];
     let mut page: Vec<u8> = info.to_words().into_iter().flat_map(u64::to_le_bytes).collect();
     page.resize(PAGE as usize, 0);

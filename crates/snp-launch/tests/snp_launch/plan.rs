@@ -7,7 +7,7 @@ use keep_layout::{IMAGE_PHYS, KERNEL_DATA, SHARED_PHYS, TABLES_PHYS};
 use proptest::prelude::*;
 use snp_launch::{LaunchDigest, Options, PageType, Plan, PlanError, Segment, Update, Vmsa, layout};
 
-use crate::image::{INFO_PHYS, encode, simple};
+use crate::image::{BLOCKS, INFO_PHYS, NEXT, encode, simple};
 
 fn plan(bytes: &[u8], options: Options) -> Result<Plan, PlanError> {
     Plan::new(&Image::decode(bytes).unwrap(), options)
@@ -75,7 +75,7 @@ fn the_first_processor_starts_where_the_image_says() {
         ss: data,
         ds: data,
         fs: data,
-        gs: data,
+        gs: Segment { base: BLOCKS, ..data },
         gdtr: Segment { limit: 0x4f, base: KERNEL_DATA + 0x400, ..Segment::default() },
         idtr: Segment { limit: 0x1ff, base: KERNEL_DATA + 0x800, ..Segment::default() },
         tr: Segment { selector: 0x40, attributes: 0x8b, limit: 0x10c, base: KERNEL_DATA + 0xa00 },
@@ -101,10 +101,13 @@ fn the_first_processor_starts_where_the_image_says() {
     };
     assert_eq!(plan.vmsas()[0], expected);
     // All others, by their numbers.
-    let pages: Vec<_> = plan.parts().filter_map(|(address, update)| match update {
-        Update::Vmsa(page) => Some((address, page)),
-        _ => None,
-    });
+    let pages: Vec<_> = plan
+        .parts()
+        .filter_map(|(address, update)| match update {
+            Update::Vmsa(page) => Some((address, page)),
+            _ => None,
+        })
+        .collect();
     assert_eq!(pages.len(), 7);
     for (number, (address, page)) in (0..).zip(pages) {
         let mut of = expected.clone();
