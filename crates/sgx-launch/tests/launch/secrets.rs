@@ -46,21 +46,22 @@ fn a_sealing_key_is_the_enclaves_own() {
     let sealing = request(&own);
     let sealed = key(&own, &sealing);
     assert_eq!(key(&own, &sealing), sealed);
-    let mut others = [own; 8];
+    let mut others = [own; 7];
     others[0].measurement = [9; 32];
     others[1].secs.config_id = [9; 64];
-    others[2].signer = [9; 32];
+    others[2].product = 9;
     others[3].secs.attributes.flags |= flag::DEBUG;
     others[4].secs.attributes.xfrm = 3;
     others[5].secs.misc_select = 0;
-    others[6].product = 9;
-    others[7].secs.attributes.flags |= flag::AEX_NOTIFY;
+    others[6].secs.attributes.flags |= flag::AEX_NOTIFY;
     // With the very same request.
     for other in others {
         let theirs = key(&other, &sealing);
         assert!(theirs.is_ok() && theirs != sealed, "{other:x?}");
     }
     assert_ne!(key(&own, &KeyRequest { key_id: [9; 32], ..sealing }), sealed);
+    // Who signed counts for nothing: that may be a key of the moment.
+    assert_eq!(key(&Identity { signer: [9; 32], ..own }, &sealing), sealed);
     // The base counts for nothing: the host chooses it.
     let moved = Identity { secs: Secs { base: 0x1_0000, ..own.secs }, ..own };
     assert_eq!(key(&moved, &sealing), sealed);
