@@ -20,11 +20,18 @@
 //! **It keeps nothing from anybody.** The host reads the process's memory as any other, the secrets are in it,
 //! and the signer's key is published. Its evidence chains to a development root.
 //!
+//! A logical processor is a thread of the machine, and each runs one thread of the enclave at a time. What they
+//! share, from the map of pages to the driver, they use in turn, under one lock; what an enclave does between two
+//! exceptions they run at the same time. So who comes first is as open as on hardware, but no two leaf functions are
+//! ever under way at once: where a processor would refuse one of them, here both happen, one after the other.
+//!
 //! # What is as on hardware
 //!
 //! Measurement, `EINIT`'s rules, reports and keys with all that they depend on, entry and exit, state save areas,
 //! `EXITINFO` and `EXINFO`, the map of pages with what has to be accepted, pages that the driver adds in the page
-//! fault, interrupts at any instruction, `syscall` and `cpuid` as undefined instructions.
+//! fault, interrupts at any instruction, `syscall` and `cpuid` as undefined instructions. A thread is entered by one
+//! processor at a time; a page that two threads accept is accepted by one of them; rights that are taken are taken
+//! from threads that are inside too, and cannot be accepted before those were interrupted.
 //!
 //! # What is not
 //!
@@ -37,6 +44,7 @@
 //! | `syscall` changes nothing | RCX and R11 are lost, as a system call loses them anyway |
 //! | `cpuid` is an undefined instruction | where the processor can make it an exception; else it is answered |
 //! | the host cannot touch the enclave's pages | nobody tries |
+//! | a page is closed to all while it is accepted with a copy | other threads can touch it |
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[cfg_attr(not(feature = "testing"), allow(unreachable_pub, reason = "tests reach more"))]
