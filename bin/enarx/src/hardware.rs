@@ -27,7 +27,7 @@ pub(crate) const NAMES: [&str; 2] = ["snp", "sgx"];
 /// What the launch digest of SEV-SNP depends on beside the image.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct SnpArgs {
-    /// How many virtual processors a Keep has on SEV-SNP, each of which is measured [default: 1]
+    /// How many virtual processors are measured on SEV-SNP [default: 7, as in each launch]
     #[arg(long, value_name = "NUMBER")]
     processors: Option<u32>,
 

@@ -34,6 +34,17 @@ fn proxy(backend: &str, scratch: &Scratch, rest: &str) -> Option<(u16, Keep)> {
     Some((port, Keep::start(&mut network::run(backend, &config, &module), 1)))
 }
 
+/// The same on several processors.
+fn proxy_on(backend: &str, scratch: &Scratch, processors: &str) -> Option<(u16, Keep)> {
+    let module = guests::guest("proxy.component.wasm")?;
+    let port = free_port();
+    let entry =
+        format!(r#", {{ kind = "listen", name = "web", addr = "127.0.0.1", port = {port} }}"#);
+    let config = config(scratch, &entry, "");
+    let mut command = network::run(backend, &config, &module);
+    Some((port, Keep::start(command.args(["--processors", processors]), 1)))
+}
+
 /// Runs a component to its end.
 fn run(
     backend: &str,
@@ -68,6 +79,23 @@ common::on_every_backend! {
             assert_eq!(answer(client).expect("an answer"), (200, b"hello, at last\n".to_vec()));
         }
         assert_eq!(get(&mut client, "/nothing").0, 404);
+    }
+
+    fn several_processors_serve_many_clients(backend) {
+        let scratch = Scratch::new();
+        let Some((port, _keep)) = proxy_on(backend, &scratch, "4") else { return };
+        let clients: Vec<_> = (0..6_u8).map(|number| thread::spawn(move || {
+            let mut client = tls(&client_config(), port).expect("a handshake");
+            for round in 0..10_u8 {
+                let sent = vec![number.wrapping_mul(37).wrapping_add(round); 20_000];
+                ask(&mut client, "POST", "/echo", &sent).expect("sent");
+                assert_eq!(answer(&mut client).expect("an answer"), (200, sent));
+            }
+        })).collect();
+        clients.into_iter().for_each(|client| client.join().expect("served"));
+        let mut client = tls(&client_config(), port).expect("a handshake");
+        assert_eq!(get(&mut client, "/trap").0, 500);
+        assert_eq!(get(&mut client, "/").0, 200);
     }
 
     fn bodies_of_any_size_pass(backend) {

@@ -2,9 +2,9 @@
 
 //! The kvm backend: a Keep as a virtual machine.
 //!
-//! The VMM is small because the machine is: one virtual CPU, private memory, one block shared with
-//! the host, two I/O ports. There are no devices, no interrupts and no firmware; the CPU starts in
-//! ring 3 with its page tables made. What the Keep wants from the outside it puts into the shared
+//! The VMM is small because the machine is: up to seven virtual CPUs, private memory, one block shared
+//! with the host, a few I/O ports. There are no devices and no firmware; a CPU starts in ring 3 with its page
+//! tables made, and its one interrupt tells it to forget cached address translations. What the Keep wants from the outside it puts into the shared
 //! block and rings a doorbell; `keep-host` serves it.
 //!
 //! | module | job |

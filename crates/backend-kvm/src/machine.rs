@@ -16,14 +16,14 @@ use keep_backend::{BackendError, Keep, Launched, Spec};
 pub use keep_host::{Connected, Sizes, connect};
 use keep_image::Image;
 use keep_launch::Report;
-use keep_layout::{IMAGE_PHYS, PARK_FOREVER, PORT_INTERRUPT, PORT_PARK, PORT_WAKE};
 #[cfg(doc)]
 use keep_layout::VECTOR_FLUSH;
+use keep_layout::{IMAGE_PHYS, PARK_FOREVER, PORT_INTERRUPT, PORT_PARK, PORT_WAKE};
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 #[cfg(feature = "testing")]
 use sallyport::RawWindow;
 
-pub use crate::cpu::{Cpu, INTERRUPT, at, raise, create as create_cpu, shown as shown_cpuid};
+pub use crate::cpu::{Cpu, INTERRUPT, at, create as create_cpu, raise, shown as shown_cpuid};
 pub use crate::keep::image;
 pub use crate::memory::{Growth, Mapping, Memory, Slots};
 
@@ -161,7 +161,9 @@ impl<P: Processor + 'static, M: Send + 'static> Keep for VmKeep<P, M> {
             let mut next = start(0);
             let result = loop {
                 let word = next.and_then(|()| {
-                    heard.recv().map_err(|_| BackendError::Keep { cause: "nobody serves it".into() })
+                    heard
+                        .recv()
+                        .map_err(|_| BackendError::Keep { cause: "nobody serves it".into() })
                 });
                 match word {
                     Ok(Word::Start(number)) => next = start(number),

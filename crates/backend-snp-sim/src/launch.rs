@@ -3,8 +3,8 @@
 //! The firmware's part of a launch, and all parts put together.
 
 use std::io;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use backend_kvm::machine::{self, Memory, Sizes, Slots, VmKeep, host};
 use keep_backend::{BackendError, ClaimKind, Launched, Measurement, Program, Spec};

@@ -194,7 +194,9 @@ impl Cpu {
             return Err("it takes validation back, which no Keep does".into());
         }
         match self.translate(address) {
-            Some((phys, true)) if phys.is_multiple_of(len) => hypervisor(&self.hypervisor).validate(phys, len),
+            Some((phys, true)) if phys.is_multiple_of(len) => {
+                hypervisor(&self.hypervisor).validate(phys, len)
+            }
             Some((_, true)) => Ok(Pvalidate { code: FAIL_INPUT, unchanged: false }),
             _ => Err(format!("it validates {address:#x}, which is no private memory")),
         }

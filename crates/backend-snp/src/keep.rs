@@ -105,7 +105,8 @@ pub(crate) fn launch(mut spec: Spec) -> Result<Launched, BackendError> {
         .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
         .map_err(|error| host("ask what processors of guests can")(error.into()))?;
     // All of them, for each is measured; how many are started is another matter.
-    let cpus = (0..).zip(plan.vmsas()).map(|(number, vmsa)| create_cpu(&vm, number, &supported, vmsa));
+    let cpus =
+        (0..).zip(plan.vmsas()).map(|(number, vmsa)| create_cpu(&vm, number, &supported, vmsa));
     let cpus = cpus.collect::<io::Result<Vec<_>>>().map_err(host("create a virtual processor"))?;
 
     let page = crate::cpuid::page(supported.as_slice(), probe::encryption_leaf())

@@ -130,7 +130,15 @@ pub fn connect(
         .map_err(host("prepare to wait for sockets"))?
         .with_tokens(tokens.clone());
     let (reads_files, network) = (boot.seeds, spec.network);
-    Ok(Connected { poller: Poller::new(&server), server, tokens, stop, reads_files, network, window })
+    Ok(Connected {
+        poller: Poller::new(&server),
+        server,
+        tokens,
+        stop,
+        reads_files,
+        network,
+        window,
+    })
 }
 
 impl Connected {

@@ -7,7 +7,7 @@
 //! | words | content |
 //! |---|---|
 //! | 1 | `KEEPIMAG` |
-//! | 1 | version, 1 |
+//! | 1 | version, 2 |
 //! | 19 | the start information, as it is in the image |
 //! | 21 | the processor's state |
 //! | 2 | `syscall`s rewritten, `syscall`s left |
@@ -28,7 +28,7 @@ use crate::image::{Image, PageKind, Run};
 use crate::rewrite::Syscalls;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"KEEPIMAG");
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 /// More runs than any two ELF files that the builder takes can give.
 const MAX_RUNS: u64 = 256;
 

@@ -17,7 +17,7 @@ fn the_chain_is_the_documented_one() {
     // By Python's hashlib, from the table in the documentation.
     assert_eq!(
         measurer.hex(),
-        "6b9f21e7d6508ac2aa6564ee713563e3cf4540d44c443c6d2ee8355762376f7219e396674a2d698ced2336da42a441ab"
+        "5ae0fd981d9d0dba9b2b98f5599d97dfff5d2f66473822eda8e34c1f6f9ae22acfa7a24a380f1710faf386c00a3ffd10"
     );
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use common::handmade::{kernel, kernel_header, program, program_segments};
 use keep_image::{Image, PageKind, Sink, Start};
+use keep_layout::processor::{STRIDE, STUB_STACK_SIZE};
 use keep_layout::*;
 
 /// Memory after a launch, by pages.
@@ -295,9 +296,12 @@ fn the_processor_starts_in_ring_3() {
         (start.gdt_base, start.gdt_limit),
         (start.idt_base, start.idt_limit),
     ];
-    let mut tables = [&tables[..], &(0..PROCESSORS)
-        .map(|number| (start.of(number).tr_base, start.tr_limit))
-        .collect::<Vec<_>>()]
+    let mut tables = [
+        &tables[..],
+        &(0..PROCESSORS)
+            .map(|number| (start.of(number).tr_base, start.tr_limit))
+            .collect::<Vec<_>>(),
+    ]
     .concat();
     tables.sort_unstable();
     assert!(tables.windows(2).all(|pair| pair[0].0 + pair[0].1 < pair[1].0));

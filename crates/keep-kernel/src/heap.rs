@@ -16,7 +16,7 @@ const SMALLEST: u32 = 4;
 const LARGEST: u32 = 21;
 const CLASSES: usize = (LARGEST - SMALLEST + 1) as usize;
 
-/// The heap of a kernel with one processor.
+/// The heap of a kernel that one processor is in at a time.
 #[derive(Debug)]
 pub struct Heap {
     state: UnsafeCell<State>,
@@ -35,7 +35,7 @@ struct Node {
     next: *mut Node,
 }
 
-// SAFETY: a Keep has one virtual CPU, and neither the exception path that runs in the middle of
+// SAFETY: only who is in the kernel allocates, which is one processor at a time; and neither the exception path that runs in the middle of
 // kernel code (it only ends the Keep) nor anything else re-enters the allocator.
 unsafe impl Sync for Heap {}
 

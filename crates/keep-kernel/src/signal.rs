@@ -281,11 +281,7 @@ impl Signals {
         let alternate = action.flags & SA_ONSTACK != 0
             && stack.flags & SS_DISABLE == 0
             && !self.is_on_stack(rsp);
-        let top = if alternate {
-            stack.sp.checked_add(stack.size)?
-        } else {
-            rsp.checked_sub(128)?
-        };
+        let top = if alternate { stack.sp.checked_add(stack.size)? } else { rsp.checked_sub(128)? };
         let vectors = top.checked_sub(VECTOR_AREA as u64)? & !63;
         // A function finds its stack 8 bytes off a multiple of 16 at its first instruction.
         let at = (vectors.checked_sub(FRAME_SIZE)? & !15).checked_sub(8)?;

@@ -115,7 +115,6 @@ impl Threads {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

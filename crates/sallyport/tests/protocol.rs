@@ -41,7 +41,8 @@ fn each_word_of_the_header_is_bounded() {
         (0x08, 0),
         (0x08, 1),
         (0x08, 2),
-        (0x08, 4),
+        (0x08, 3),
+        (0x08, 5),
         (0x10, 0),
         (0x10, (8 << 20) + 4096),
         (0x10, 8 << 30),
@@ -53,6 +54,8 @@ fn each_word_of_the_header_is_bounded() {
         (0x28, MAX_INPUT + 1),
         (0x30, MAX_LAUNCH + 1),
         (0x38, 32),
+        (0x40, 0),
+        (0x40, 8),
     ] {
         let window = MemoryWindow::default();
         boot().write(&window);

@@ -87,7 +87,7 @@ fn what_was_signed_gets_as_far_as_the_machine() {
 fn the_author_s_key_is_announced_if_there_is_one() {
     let signatures = signed(Policy::KEEP.bits(), |_, _| {});
     let (_, digest) =
-        plan(Program::Runtime, Options { c_bit: probe::c_bit(), processors: 1 }).unwrap();
+        plan(Program::Runtime, Options { c_bit: probe::c_bit(), ..Options::default() }).unwrap();
     let parameters = parameters([5; 32], Some(&signatures), &digest.value()).unwrap();
     let finish = request::finish_request(&parameters);
     assert_eq!((finish.id_block_en, finish.auth_key_en, finish.host_data), (1, 1, [5; 32]));

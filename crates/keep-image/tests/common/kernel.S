@@ -5,13 +5,16 @@
 
         .section .header, "a"
         .ascii  "KEEPKRNL"
-        .quad   3
+        .quad   4
         .quad   entry
         .quad   trap
         .quad   syscall_entry
         .quad   cpuid_entry
         .quad   stack_top
         .quad   0
+        .quad   entry
+        .quad   trap
+        .quad   blocks
         .rept   14
         .quad   trap
         .endr
@@ -85,4 +88,6 @@ calls:  .quad   0
         .balign 16
         .skip   8192
 stack_top:
+        .skip   8192
+blocks: .skip   2048
         .section .note.GNU-stack, "", @progbits

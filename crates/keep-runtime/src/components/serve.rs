@@ -3,8 +3,9 @@
 //! Serves a component of the world `wasi:http/proxy`.
 //!
 //! Like `wasmtime serve`: HTTP/1.1, and for each request a fresh instance, so that one request leaves
-//! nothing behind for the next. Requests run side by side in one event loop on one thread: a handler
-//! that waits lets the others go on, one that computes does not.
+//! nothing behind for the next. Requests run side by side in one event loop: a handler that waits lets
+//! the others go on, one that computes keeps its thread, which is the only one unless the Keep has more
+//! processors.
 //!
 //! Whatever happens to one request, the server lives: a trap becomes an answer with status 500 and a
 //! warning. The Keep ends when the host ends it.

@@ -44,7 +44,7 @@ fn an_event_is_what_the_specification_says_byte_for_byte() {
     with(&page)
         .call(&out, || {
             assert_eq!(page.load(0x390), 0x7b);
-            assert_eq!(page.load(0x398), 0x0510_0010);
+            assert_eq!(page.load(0x398), 0x0510_0040);
             assert_eq!(page.load(0x3a0), 0);
             assert_eq!(page.load(0x1f8), 0xab);
             // RAX is bit 63; code, two infos, the bitmap itself: 0x72 to 0x74, 0x7e, 0x7f.
@@ -59,7 +59,7 @@ fn an_event_is_what_the_specification_says_byte_for_byte() {
 #[test]
 fn both_sides_agree_on_events() {
     let (seen, result) = ask(&Out { port: 0x511, value: 0x45 }, GhcbAnswer::Done(0));
-    assert_eq!(seen, GhcbRequest::Out { port: 0x511, width: Width::One, value: 0x45 });
+    assert_eq!(seen, GhcbRequest::Out { port: 0x511, width: Width::Four, value: 0x45 });
     assert_eq!(result, Ok(()));
     let input = In { port: 0x60, width: Width::One };
     assert_eq!(ask(&input, GhcbAnswer::In(0x1ff)), (GhcbRequest::In(input), Ok(0xff)));

@@ -86,7 +86,7 @@ pub(crate) fn encode(pieces: Vec<Piece>, image_end: u64, tables_pages: u64) -> V
     pieces.extend([(TABLES_PHYS, 0, table), (INFO_PHYS, 2, page)]);
     pieces.sort_by_key(|(at, ..)| *at);
 
-    let mut words = vec![u64::from_le_bytes(*b"KEEPIMAG"), 1];
+    let mut words = vec![u64::from_le_bytes(*b"KEEPIMAG"), 2];
     words.extend(info.to_words());
     words.extend(start);
     words.extend([0, 0, pieces.len() as u64]);

@@ -39,15 +39,17 @@ fn an_image_becomes_the_pages_that_the_crate_says() {
             (INFO_PHYS + 0x1000, Zero, 0x7000),
             (INFO_PHYS + 0x8000, Normal, 0x1000),
             (INFO_PHYS + 0x9000, Zero, end - INFO_PHYS - 0x9000),
-            (0, Vmsa, 0x1000),
         ]
+        .into_iter()
+        .chain([(0, Vmsa, 0x1000); 7])
+        .collect::<Vec<_>>()
     );
     assert_eq!((layout::SECRETS_PHYS, layout::CPUID_PHYS), (0x3f_e000, 0x3f_f000));
     // Zero pages are none of what is hashed and encrypted.
     let size = plan.digest().unwrap().size();
-    assert_eq!((size.normal, size.vmsa, size.other), (6 * 0x1000, 0x1000, 0x2000));
+    assert_eq!((size.normal, size.vmsa, size.other), (6 * 0x1000, 7 * 0x1000, 0x2000));
     assert_eq!(size.zero, end - 6 * 0x1000 - 0x2000);
-    assert_eq!(size.measured(), 7 * 0x1000);
+    assert_eq!(size.measured(), 13 * 0x1000);
 }
 
 #[test]

@@ -74,9 +74,7 @@ pub(crate) fn tell(port: u16, value: u32) {
     match snp::get() {
         _ if sgx::inside() => sgx::tell(port, value),
         // SAFETY: leaves the Keep and comes back.
-        None => unsafe {
-            asm!("out dx, eax", in("dx") port, in("eax") value, options(nostack))
-        },
+        None => unsafe { asm!("out dx, eax", in("dx") port, in("eax") value, options(nostack)) },
         Some(_) => snp::tell(port, value),
     }
 }

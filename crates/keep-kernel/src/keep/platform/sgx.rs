@@ -441,7 +441,8 @@ impl View for Seen<'_> {
 /// Serves what only an enclave has to; whether that was it. Ends the Keep if the host is at fault.
 pub(super) fn serve(exception: &Exception, frame: &mut Frame) -> bool {
     let kernel = crate::kernel();
-    let alone = kernel.threads.is_alone();
+    // The other may have ended by now.
+    let alone = kernel.threads.stacks == 0;
     let Memory::Flat(memory) = &kernel.space else { return false };
     let access = keep_kernel::kernel::access(exception.code);
     let text = kernel.start.text_start..kernel.start.text_end;

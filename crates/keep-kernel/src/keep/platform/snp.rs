@@ -13,9 +13,7 @@ use core::ops::Range;
 use keep_kernel::frame::{Exception, Frame};
 use keep_kernel::kernel::CLAIM_MAX;
 use keep_layout::snp::{ANSWER_PHYS, CPUID_PHYS, GHCB_PHYS, REQUEST_PHYS, SECRETS_PHYS};
-use keep_layout::{
-    DIRECT_VIRT, PAGE, SHARED_PHYS, SHARED_SIZE, TABLES_PHYS, TABLES_VIRT,
-};
+use keep_layout::{DIRECT_VIRT, PAGE, SHARED_PHYS, SHARED_SIZE, TABLES_PHYS, TABLES_VIRT};
 use sallyport::Window;
 use snp_guest::cpuid::Table;
 use snp_guest::firmware::{Courier, SharedPage};
