@@ -73,7 +73,7 @@ fn kernels_that_do_not_fit_are_refused() {
         ("no stack", with(&|h| h.stub_stack_top = KERNEL_DATA)),
         ("no stack", with(&|h| h.stub_stack_top = KERNEL_DATA + 0x2000)),
         ("no processors", with(&|h| h.blocks = KERNEL_DATA + 0x2a00)),
-        ("no processors", with(&|h| h.blocks = u64::MAX & !15)),
+        ("no processors", with(&|h| h.blocks = !15)),
         ("not in the kernel's text", with(&|h| h.entry_next = KERNEL_DATA)),
         ("not in the kernel's text", with(&|h| h.flush = 0)),
     ] {

@@ -112,7 +112,7 @@ fn the_first_processor_starts_where_the_image_says() {
         .collect();
     assert_eq!(pages.len(), 7);
     for (number, (address, page)) in (0..).zip(pages) {
-        let mut of = expected.clone();
+        let mut of = expected;
         if number > 0 {
             of.rip = NEXT;
             of.gs.base += number * 256;
