@@ -16,7 +16,8 @@
 //! | [`STUB_STACK`] | where the stub's stack begins | no |
 //! | [`RESUME_AT`] | for the few instructions that go back to the program | no |
 //! | [`BUSY`] | whether the kernel runs on it | no |
-//! | [`FLUSHED`] | how often it was made to forget translations | no |
+//! | [`FLUSHED`] | the last change of translations that an interrupt has made it forget for | no |
+//! | [`WANTED`] | the last one that it is to be interrupted for | no |
 //! | [`OUTSIDE`] | whether it uses no memory of the program's, and will forget translations before it does | no |
 //! | [`SEEN`] | how many changes of translations it has taken in | no |
 //! | [`PARDONED`] | a page of an enclave that another processor has brought in meanwhile | no |
@@ -37,8 +38,10 @@ pub const STUB_STACK: u64 = 96;
 pub const RESUME_AT: u64 = 104;
 /// Whether the kernel runs.
 pub const BUSY: u64 = 112;
-/// Counts interrupts by [`VECTOR_FLUSH`](crate::VECTOR_FLUSH).
+/// What [`WANTED`] was when [`VECTOR_FLUSH`](crate::VECTOR_FLUSH) last came.
 pub const FLUSHED: u64 = 120;
+/// The number of the change that an interrupt is for.
+pub const WANTED: u64 = 152;
 /// Whether it uses no memory of the program's.
 pub const OUTSIDE: u64 = 128;
 /// How many changes of translations it has taken in.

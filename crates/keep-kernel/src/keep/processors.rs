@@ -88,7 +88,8 @@ pub(crate) fn enter() {
     OWNER.store(me + 1, SeqCst);
     own(at::OUTSIDE).store(0, SeqCst);
     let changes = CHANGES.load(SeqCst);
-    if own(at::SEEN).swap(changes, SeqCst) != changes {
+    let seen = own(at::SEEN).swap(changes, SeqCst);
+    if seen != changes && own(at::FLUSHED).load(SeqCst) != changes {
         platform::forget();
     }
 }
@@ -152,13 +153,14 @@ pub(crate) fn forget() {
     if others == 1 {
         return;
     }
-    own(at::SEEN).store(CHANGES.fetch_add(1, SeqCst) + 1, SeqCst);
+    let change = CHANGES.fetch_add(1, SeqCst) + 1;
+    own(at::SEEN).store(change, SeqCst);
     fence(SeqCst);
     for other in (0..others).filter(|other| *other != number()) {
-        let flushed = word(other, at::FLUSHED).load(SeqCst);
+        word(other, at::WANTED).store(change, SeqCst);
         let mut patience = 1;
         while word(other, at::OUTSIDE).load(SeqCst) == 0
-            && word(other, at::FLUSHED).load(SeqCst) == flushed
+            && word(other, at::FLUSHED).load(SeqCst) != change
         {
             patience -= 1;
             if patience == 0 {

@@ -20,6 +20,7 @@
     .set    STUB_STACK, 96
     .set    RESUME_AT, 104
     .set    FLUSHED, 120
+    .set    WANTED, 152
 
     .section .header, "ax", @progbits
     .globl  keep_header
@@ -84,13 +85,16 @@ vector_13:
 4:  pushq   $13
 
 # Another processor has changed translations. The interrupt may come at any instruction of ring 3, so it has a
-# stack of its own.
+# stack of its own. What is said to be done was asked for before it was done: a host may stop this in between.
 vector_flush:
     pushq   %rax
+    pushq   %rcx
+    movq    %gs:WANTED, %rcx
     movq    %cr3, %rax
     movq    %rax, %cr3
+    movq    %rcx, %gs:FLUSHED
+    popq    %rcx
     popq    %rax
-    incq    %gs:FLUSHED
     iretq
 
 to_ring3:
