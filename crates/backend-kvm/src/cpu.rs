@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::machine::{Exit, Processor};
 use keep_image::Start;
-use keep_layout::{PORT_DOORBELL, PORT_FATAL, PORTS, VECTOR_FLUSH};
+use keep_layout::{PORT_DOORBELL, PORT_FATAL, PORTS};
 use kvm_bindings::{
     CpuId, KVM_MAX_CPUID_ENTRIES, Msrs, kvm_dtable, kvm_msr_entry, kvm_regs, kvm_segment, kvm_xcrs,
 };
@@ -148,50 +148,38 @@ impl Processor for Cpu {
     }
 
     fn run(&mut self, interrupt: &AtomicBool) -> Exit {
-        match raise(&mut self.0, interrupt) {
+        match raise(&self.0, interrupt) {
             Ok(()) => run(&mut self.0),
             Err(error) => Exit::Dead(format!("the host cannot interrupt it: {error}")),
         }
     }
 }
 
-/// `KVM_RUN` and `KVM_GET_REGS` (`linux/kvm.h`).
-const IOCTLS: [u32; 2] = [0xae80, 0x8090_ae81];
+/// `KVM_RUN`, `KVM_GET_REGS` (`linux/kvm.h`), and the interrupt.
+const IOCTLS: [u32; 3] = [0xae80, 0x8090_ae81, NMI];
 
-/// `KVM_INTERRUPT` (`linux/kvm.h`).
-pub const INTERRUPT: u32 = 0x4004_ae86;
+/// `KVM_NMI` (`linux/kvm.h`).
+pub const NMI: u32 = 0xae9a;
 
-/// Raises [`VECTOR_FLUSH`] if that is wanted, or has the virtual CPU come back as soon as it can be
-/// interrupted.
+/// Interrupts the virtual CPU if that is wanted, by the interrupt that cannot be turned off: some hypervisors
+/// forget, when a guest returns from one, that others are to come.
 ///
 /// # Errors
 ///
 /// What the hypervisor says.
-pub fn raise(cpu: &mut VcpuFd, wanted: &AtomicBool) -> io::Result<()> {
-    let wants = wanted.load(Ordering::SeqCst);
-    let run = cpu.get_kvm_run();
-    run.request_interrupt_window = u8::from(wants);
-    if !wants || run.ready_for_interrupt_injection == 0 {
+pub fn raise(cpu: &VcpuFd, wanted: &AtomicBool) -> io::Result<()> {
+    if !wanted.swap(false, Ordering::SeqCst) {
         return Ok(());
     }
-    run.request_interrupt_window = 0;
-    wanted.store(false, Ordering::SeqCst);
-    let vector = u32::from(VECTOR_FLUSH);
-    // SAFETY: the call reads a `struct kvm_interrupt`, which is one such number.
-    let done = unsafe { libc::ioctl(cpu.as_raw_fd(), INTERRUPT.into(), &raw const vector) };
-    match io::Error::last_os_error() {
-        _ if done == 0 => Ok(()),
-        // One that was raised before still waits.
-        error if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
-        error => Err(error),
-    }
+    // SAFETY: the call has no argument.
+    let done = unsafe { libc::ioctl(cpu.as_raw_fd(), NMI.into()) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Runs the virtual CPU until it comes back.
 fn run(cpu: &mut VcpuFd) -> Exit {
     let dead = match cpu.run() {
         Ok(VcpuExit::IoOut(PORT_DOORBELL, _)) => return Exit::Doorbell,
-        Ok(VcpuExit::IrqWindowOpen) => return Exit::Interrupted,
         Ok(VcpuExit::IoOut(port, &[a, b, c, d])) if PORTS.contains(&port) && port != PORT_FATAL => {
             return Exit::Port(port, u32::from_le_bytes([a, b, c, d]));
         }

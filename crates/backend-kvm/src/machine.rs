@@ -16,14 +16,12 @@ use keep_backend::{BackendError, Keep, Launched, Spec};
 pub use keep_host::{Connected, Sizes, connect};
 use keep_image::Image;
 use keep_launch::Report;
-#[cfg(doc)]
-use keep_layout::VECTOR_FLUSH;
 use keep_layout::{IMAGE_PHYS, PARK_FOREVER, PORT_INTERRUPT, PORT_PARK, PORT_WAKE};
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 #[cfg(feature = "testing")]
 use sallyport::RawWindow;
 
-pub use crate::cpu::{Cpu, INTERRUPT, at, create as create_cpu, raise, shown as shown_cpuid};
+pub use crate::cpu::{Cpu, NMI, at, create as create_cpu, raise, shown as shown_cpuid};
 pub use crate::keep::image;
 pub use crate::memory::{Growth, Mapping, Memory, Slots};
 
@@ -93,8 +91,8 @@ pub trait Processor: Send {
         Vec::new()
     }
 
-    /// Runs it until the host is needed. If `interrupt` says so, [`VECTOR_FLUSH`] is raised first, as
-    /// soon as it can be, and the word taken back.
+    /// Runs it until the host is needed. If `interrupt` says so, it is interrupted first, as soon as it can
+    /// be, and the word taken back.
     fn run(&mut self, interrupt: &AtomicBool) -> Exit;
 }
 
@@ -217,7 +215,7 @@ impl Running {
         let Connected { stop, server, tokens, .. } = &self.connected;
         let own = &self.states[number];
         let _entered = stop.enter_as(Some(number));
-        let ioctls = [cpu.ioctls(), vec![SET_MEMORY, INTERRUPT]].concat();
+        let ioctls = [cpu.ioctls(), vec![SET_MEMORY]].concat();
         self.connected.confine(ioctls, cpu.syscalls())?;
         // It has no more processors than can be counted so.
         let me = number as u32;

@@ -10,7 +10,7 @@ use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use backend_kvm::machine::{Exit, Mapping, Processor, at, raise};
+use backend_kvm::machine::{Exit, Mapping, NMI, Processor, at, raise};
 use keep_backend::Datum;
 use keep_layout::{PAGE, TABLES_PHYS, TABLES_SIZE};
 use kvm_bindings::{
@@ -29,8 +29,8 @@ const PVALIDATE: [u8; 4] = [0xf2, 0x0f, 0x01, 0xff];
 const FAIL_INPUT: u32 = 1;
 
 /// `KVM_RUN`, `KVM_GET_REGS`, `KVM_SET_REGS`, `KVM_GET_VCPU_EVENTS`, `KVM_SET_VCPU_EVENTS`
-/// (`linux/kvm.h`).
-const IOCTLS: [u32; 5] = [0xae80, 0x8090_ae81, 0x4090_ae82, 0x8040_ae9f, 0x4040_aea0];
+/// (`linux/kvm.h`), and the interrupt.
+const IOCTLS: [u32; 6] = [0xae80, 0x8090_ae81, 0x4090_ae82, 0x8040_ae9f, 0x4040_aea0, NMI];
 
 /// What the stand-in needs beside what any virtual machine Keep does.
 pub(crate) fn probe() -> Vec<Datum> {
@@ -88,7 +88,7 @@ impl Processor for Cpu {
 
     fn run(&mut self, interrupt: &AtomicBool) -> Exit {
         loop {
-            if let Err(error) = raise(&mut self.cpu, interrupt) {
+            if let Err(error) = raise(&self.cpu, interrupt) {
                 return Exit::Dead(format!("the host cannot interrupt it: {error}"));
             }
             let step = match self.cpu.run() {
@@ -114,7 +114,6 @@ impl Processor for Cpu {
                 Ok(VcpuExit::IoOut(port, _) | VcpuExit::IoIn(port, _)) => {
                     Err(format!("it used the I/O port {port:#x}, which takes a GHCB"))
                 }
-                Ok(VcpuExit::IrqWindowOpen) => Ok(None),
                 Ok(VcpuExit::Shutdown) => Err("a triple fault: an exception could not be handed \
                                                to its kernel"
                     .to_owned()),

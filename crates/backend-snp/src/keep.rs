@@ -24,7 +24,7 @@ use snp_launch::{Options, Parameters, Plan, SignedId, Vmsa};
 use crate::cpuid::encryption;
 use crate::memory::{self, Mapping, Memory, Owners};
 use crate::probe;
-use crate::processor::{self, Exit, HC_MAP_GPA_RANGE};
+use crate::processor::{self, Exit, HC_MAP_GPA_RANGE, INTERRUPT};
 use crate::request::{self, Failure, Firmware, NOT_ASKED};
 
 /// The device of the security processor.
@@ -235,8 +235,8 @@ impl Firmware for Platform {
 }
 
 /// Requests that running the processor makes of the hypervisor (`linux/kvm.h`): `KVM_RUN`,
-/// `KVM_SET_USER_MEMORY_REGION2` and `KVM_SET_MEMORY_ATTRIBUTES`.
-const IOCTLS: [u32; 3] = [0xae80, 0x40a0_ae49, 0x4020_aed2];
+/// `KVM_SET_USER_MEMORY_REGION2`, `KVM_SET_MEMORY_ATTRIBUTES` and `KVM_INTERRUPT`.
+const IOCTLS: [u32; 4] = [0xae80, 0x40a0_ae49, 0x4020_aed2, INTERRUPT];
 
 /// A processor, and what the Keep asks for between its calls: pages that change hands.
 struct Cpu {
@@ -257,7 +257,7 @@ impl Processor for Cpu {
     }
 
     fn run(&mut self, interrupt: &AtomicBool) -> machine::Exit {
-        if let Err(error) = machine::raise(&mut self.cpu, interrupt) {
+        if let Err(error) = processor::raise(&mut self.cpu, interrupt) {
             return machine::Exit::Dead(format!("the host cannot interrupt it: {error}"));
         }
         match self.enter() {

@@ -8,8 +8,10 @@
 //! would be another measurement.
 
 use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use keep_layout::{PORT_DOORBELL, PORT_FATAL, PORTS};
+use keep_layout::{PORT_DOORBELL, PORT_FATAL, PORTS, VECTOR_FLUSH};
 use kvm_bindings::{
     KVM_MEMORY_EXIT_FLAG_PRIVATE, KVM_SYSTEM_EVENT_SEV_TERM, Msrs, kvm_dtable, kvm_msr_entry,
     kvm_regs, kvm_segment, kvm_sregs, kvm_xcrs,
@@ -118,6 +120,35 @@ fn terminated(word: u64) -> String {
         _ => format!("reason {code:#x} of set {set}"),
     };
     format!("its kernel does not go on under this host: {why}")
+}
+
+/// `KVM_INTERRUPT` (`linux/kvm.h`).
+pub(crate) const INTERRUPT: u32 = 0x4004_ae86;
+
+/// Raises [`VECTOR_FLUSH`] if that is wanted, or has the virtual processor come back as soon as it can be
+/// interrupted. An NMI would do too, but with SEV-ES the guest has to say when it has served one.
+///
+/// # Errors
+///
+/// What the hypervisor says.
+pub(crate) fn raise(cpu: &mut VcpuFd, wanted: &AtomicBool) -> io::Result<()> {
+    let wants = wanted.load(Ordering::SeqCst);
+    let run = cpu.get_kvm_run();
+    run.request_interrupt_window = u8::from(wants);
+    if !wants || run.ready_for_interrupt_injection == 0 {
+        return Ok(());
+    }
+    run.request_interrupt_window = 0;
+    wanted.store(false, Ordering::SeqCst);
+    let vector = u32::from(VECTOR_FLUSH);
+    // SAFETY: the call reads a `struct kvm_interrupt`, which is one such number.
+    let done = unsafe { libc::ioctl(cpu.as_raw_fd(), INTERRUPT.into(), &raw const vector) };
+    match io::Error::last_os_error() {
+        _ if done == 0 => Ok(()),
+        // One that was raised before still waits.
+        error if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+        error => Err(error),
+    }
 }
 
 /// Puts the virtual processor at the start of the image.

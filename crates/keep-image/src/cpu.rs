@@ -6,7 +6,8 @@
 //! Keep to set up in ring 0. The task state segment's bitmap lets ring 3 write to the ports of
 //! a Keep and to no other; the I/O privilege level stays 0. Supervisor-mode access and execution prevention stay
 //! off, because the stub's pages are user pages. There is one interrupt, by which processors make each
-//! other forget cached address translations, and nothing in ring 3 can turn it off.
+//! other forget cached address translations, and nothing in ring 3 can turn it off. It comes as a vector of
+//! its own or as the NMI, whichever suits the hypervisor.
 //!
 //! A Keep has [`PROCESSORS`] processors, each with a task state segment of its own. All start with
 //! the same tables.
@@ -221,8 +222,10 @@ const TSS_HEAD: u64 = 104;
 /// The bitmap goes up to the Keep's ports; the processor wants a byte of ones behind it.
 const TSS_SIZE: u64 = TSS_HEAD + PORTS.end as u64 / 8 + 2;
 const TSS_STRIDE: u64 = TSS_SIZE.next_multiple_of(16);
-/// Which of the interrupt stacks [`VECTOR_FLUSH`] uses.
+/// Which of the interrupt stacks [`VECTOR_FLUSH`] uses; the next one is for its other vector.
 const FLUSH_STACK: u64 = 1;
+/// The other vector: where a hypervisor loses the flag that allows interrupts, this one comes all the same.
+const NMI: u64 = 2;
 
 const _: () = {
     assert!(StartInfo::WORDS as u64 * 8 <= GDT && GDT + GDT_SIZE <= IDT && IDT + IDT_SIZE <= TSS);
@@ -270,6 +273,7 @@ pub(crate) fn info_page(start_info: &StartInfo, kernel: &KernelHeader, info: u64
         let stack = kernel.stub_stack_top + number * STUB_STACK_SIZE;
         put(tss + 4, &stack.to_le_bytes());
         put(tss + 36, &(stack - STUB_STACK_SIZE / 2).to_le_bytes());
+        put(tss + 44, &(stack - STUB_STACK_SIZE * 3 / 4).to_le_bytes());
         put(tss + 102, &(TSS_HEAD as u16).to_le_bytes());
         put(tss + TSS_HEAD, &bitmap);
     }
@@ -288,8 +292,7 @@ pub(crate) fn info_page(start_info: &StartInfo, kernel: &KernelHeader, info: u64
         let access = if vector == 3 || vector == 4 { 0xee } else { 0x8e };
         gate(vector as u64, handler, access, 0);
     }
-    if kernel.flush != 0 {
-        gate(VECTOR_FLUSH.into(), kernel.flush, 0x8e, FLUSH_STACK);
-    }
+    gate(VECTOR_FLUSH.into(), kernel.flush, 0x8e, FLUSH_STACK);
+    gate(NMI, kernel.flush, 0x8e, FLUSH_STACK + 1);
     page
 }

@@ -86,7 +86,7 @@ pub const TASK_STATE: u16 = 0x40;
 /// Most processors of a Keep. The first state of each is in the image and measured, however many the
 /// host then lets run.
 pub const PROCESSORS: u64 = 7;
-/// The vector by which a processor is told to forget cached address translations.
+/// The vector by which a processor is told to forget cached address translations; the NMI does so too.
 pub const VECTOR_FLUSH: u8 = VECTORS as u8;
 
 /// I/O port of the doorbell: "look at the submission ring".
@@ -96,7 +96,7 @@ pub const PORT_FATAL: u16 = 0x511;
 /// I/O port of waking: "let the processor with this number (8 bits) go on, if it has parked, or when it
 /// next parks or waits for the host". The first time that starts the processor.
 pub const PORT_WAKE: u16 = 0x512;
-/// I/O port of interrupting: "raise [`VECTOR_FLUSH`] on the processor with this number (8 bits)".
+/// I/O port of interrupting: "interrupt the processor with this number by [`VECTOR_FLUSH`] or the NMI".
 pub const PORT_INTERRUPT: u16 = 0x513;
 /// I/O port of parking: "let me sleep until somebody wakes me, at most for so many microseconds"
 /// (32 bits; [`PARK_FOREVER`]: no limit).

@@ -49,6 +49,6 @@ pub const SEEN: u64 = 136;
 /// A page of an enclave that was there although the processor faulted on it, and how often in a row.
 pub const PARDONED: u64 = 144;
 
-/// Bytes from one processor's stack of the stub to the next one's. The lower half is for interrupts,
+/// Bytes from one processor's stack of the stub to the next one's. The lower half is for interrupts, two kinds,
 /// which may come while the stub's last words on an exception are still being read from the upper one.
 pub const STUB_STACK_SIZE: u64 = 1024;

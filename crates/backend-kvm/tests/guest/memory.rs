@@ -65,7 +65,7 @@ fn load(at: *mut u8) -> Result<(), u64> {
     attempt!(at, "mov al, [rdi]")
 }
 
-fn store(at: *mut u8) -> Result<(), u64> {
+pub(crate) fn store(at: *mut u8) -> Result<(), u64> {
     attempt!(at, "mov byte ptr [rdi], 7")
 }
 
@@ -95,8 +95,13 @@ fn byte(at: *mut u8) -> u8 {
     unsafe { at.read_volatile() }
 }
 
-pub(crate) fn all() {
+/// Has faults noted from now on.
+pub(crate) fn note_faults() {
     crate::vectors::handle(11, note as *const ());
+}
+
+pub(crate) fn all() {
+    note_faults();
     rights();
     code();
 }

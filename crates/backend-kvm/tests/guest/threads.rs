@@ -40,7 +40,10 @@ pub(crate) fn one(what: &str) {
         "many" => many(),
         "locks" => locks(),
         "times" => times(),
-        "memory" => moves(),
+        "memory" => {
+            rights();
+            moves();
+        }
         "sockets" => sockets(),
         "stdin" => stdin(),
         "crash" => crash(),
@@ -164,6 +167,52 @@ fn times() {
         Condvar::new().wait_timeout(mutex.lock().expect("it"), Duration::from_millis(5)).expect("it");
     assert!(result.timed_out());
     drop(guard);
+}
+
+/// Rights that one thread takes, another has not any more, although it makes no call.
+fn rights() {
+    const LEN: usize = 1 << 20;
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    static ANSWER: AtomicUsize = AtomicUsize::new(0);
+    crate::memory::note_faults();
+    let other = thread::spawn(|| loop {
+        let at = ASKED.swap(0, Ordering::AcqRel);
+        match at {
+            0 => std::hint::spin_loop(),
+            1 => break,
+            at => {
+                let code = crate::memory::store(at as *mut u8).map_or_else(|code| code as usize, |()| 0);
+                ANSWER.store(code + 1, Ordering::Release);
+            }
+        }
+    });
+    let ask = |at: *mut u8| {
+        ASKED.store(at as usize, Ordering::Release);
+        loop {
+            match ANSWER.swap(0, Ordering::AcqRel) {
+                0 => std::hint::spin_loop(),
+                answer => break answer - 1,
+            }
+        }
+    };
+    for round in 0..100 {
+        let place = map(LEN);
+        let at = place.wrapping_add(round % 5 * 4096);
+        assert_eq!(ask(at), 0);
+        assert_eq!(ask(at), 0, "what it remembers");
+        protect(place, LEN, 1);
+        assert_eq!(ask(at), 2, "to be read only, round {round}");
+        protect(place, LEN, 3);
+        assert_eq!(ask(at), 0);
+        protect(place, LEN, 0);
+        assert_eq!(ask(at), 2, "nothing, round {round}");
+        protect(place, LEN, 3);
+        assert_eq!(ask(at), 0);
+        unmap(place, LEN);
+        assert_eq!(ask(at), 1, "gone, round {round}");
+    }
+    ASKED.store(1, Ordering::Release);
+    other.join().expect("its end");
 }
 
 /// Memory that one thread takes away, another does not see any more.

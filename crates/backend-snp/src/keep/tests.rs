@@ -101,7 +101,7 @@ fn requests_have_the_kernel_s_numbers() {
     };
     let slot = request(1, size_of::<kvm_userspace_memory_region2>(), 0x49);
     let attributes = request(1, size_of::<kvm_memory_attributes>(), 0xd2);
-    assert_eq!(IOCTLS, [request(0, 0, 0x80), slot, attributes]);
+    assert_eq!(IOCTLS, [request(0, 0, 0x80), slot, attributes, request(1, 4, 0x86)]);
 }
 
 #[test]
