@@ -180,9 +180,8 @@ const _: () = {
 
 /// Flags that a handler may change: the arithmetic ones, direction, alignment check.
 const RFLAGS_USER: u64 = 0x4_0cd5;
-/// The flags that are always set: reserved bit 1, and interrupts, which some hypervisors let ring 3 turn
-/// off although it may not.
-const RFLAGS_FIXED: u64 = 0x202;
+/// The flag that is always set: reserved bit 1.
+const RFLAGS_FIXED: u64 = 0x2;
 
 /// The signal state of the program.
 #[derive(Debug)]

@@ -95,7 +95,6 @@ vector_flush:
     movq    %rcx, %gs:FLUSHED
     popq    %rcx
     popq    %rax
-    orl     $0x200, 16(%rsp)            # some hypervisors have saved the flag as it is now
     iretq
 
 to_ring3:
