@@ -16,7 +16,7 @@ use std::process::Command;
 use crate::{Result, host};
 
 /// More lines than this in kernel, stub and what is special about a platform are an error, for each.
-const PLATFORM_LIMIT: usize = 9_000;
+const PLATFORM_LIMIT: usize = 9_500;
 
 /// The platforms, and the parts of the kernel that run there beside those that run everywhere.
 const PLATFORMS: [(&str, &[&str]); 3] =
