@@ -26,21 +26,16 @@ fn config(scratch: &Scratch, entries: &str, rest: &str) -> PathBuf {
 
 /// Starts the component that handles requests; its port and the Keep.
 fn proxy(backend: &str, scratch: &Scratch, rest: &str) -> Option<(u16, Keep)> {
+    proxy_on(backend, scratch, rest, "1")
+}
+
+/// The same on several processors.
+fn proxy_on(backend: &str, scratch: &Scratch, rest: &str, processors: &str) -> Option<(u16, Keep)> {
     let module = guests::guest("proxy.component.wasm")?;
     let port = free_port();
     let entry =
         format!(r#", {{ kind = "listen", name = "web", addr = "127.0.0.1", port = {port} }}"#);
     let config = config(scratch, &entry, rest);
-    Some((port, Keep::start(&mut network::run(backend, &config, &module), 1)))
-}
-
-/// The same on several processors.
-fn proxy_on(backend: &str, scratch: &Scratch, processors: &str) -> Option<(u16, Keep)> {
-    let module = guests::guest("proxy.component.wasm")?;
-    let port = free_port();
-    let entry =
-        format!(r#", {{ kind = "listen", name = "web", addr = "127.0.0.1", port = {port} }}"#);
-    let config = config(scratch, &entry, "");
     let mut command = network::run(backend, &config, &module);
     Some((port, Keep::start(command.args(["--processors", processors]), 1)))
 }
@@ -83,7 +78,7 @@ common::on_every_backend! {
 
     fn several_processors_serve_many_clients(backend) {
         let scratch = Scratch::new();
-        let Some((port, _keep)) = proxy_on(backend, &scratch, "4") else { return };
+        let Some((port, _keep)) = proxy_on(backend, &scratch, "", "4") else { return };
         let clients: Vec<_> = (0..6_u8).map(|number| thread::spawn(move || {
             let mut client = tls(&client_config(), port).expect("a handshake");
             for round in 0..10_u8 {

@@ -159,6 +159,8 @@ impl Connected {
     }
 }
 
+const _: () = assert!(keep_backend::MAX_PROCESSORS as u64 == keep_layout::PROCESSORS);
+
 fn host(what: &'static str) -> impl Fn(io::Error) -> BackendError {
     move |source| BackendError::Host { what: what.to_owned(), source }
 }
