@@ -16,11 +16,11 @@ use std::process::Command;
 use crate::{Result, host};
 
 /// More lines than this in kernel, stub and what is special about a platform are an error, for each.
-const PLATFORM_LIMIT: usize = 9_500;
+const PLATFORM_LIMIT: usize = 9_000;
 
 /// The platforms, and the parts of the kernel that run there beside those that run everywhere.
 const PLATFORMS: [(&str, &[&str]); 3] =
-    [("kvm", &["stub", "paging"]), ("snp", &["stub", "paging", "snp"]), ("sgx", &["sgx"])];
+    [("kvm", &["stub", "frames"]), ("snp", &["stub", "frames", "snp"]), ("sgx", &["sgx"])];
 
 /// How far an image may be from what is written before that counts as stale: a compiler of another
 /// version makes another image.
@@ -37,15 +37,9 @@ struct Part {
     except: &'static [&'static str],
 }
 
-/// What runs in virtual machines only: an enclave has no page tables.
-const PAGING: [&str; 6] = [
-    "keep-kernel/src/keep/platform/vm.rs",
-    "keep-mm/src/arenas.rs",
-    "keep-mm/src/calls.rs",
-    "keep-mm/src/frames.rs",
-    "keep-mm/src/space.rs",
-    "keep-mm/src/tables.rs",
-];
+/// What runs in virtual machines only: where an enclave accepts pages, they have frames.
+const FRAMES: [&str; 3] =
+    ["keep-kernel/src/keep/platform/vm.rs", "keep-mm/src/chunks.rs", "keep-mm/src/frames.rs"];
 /// What SEV-SNP adds to the kernel, beside a crate.
 const SNP: [&str; 2] = ["keep-kernel/src/keep/platform/snp.rs", "keep-layout/src/snp.rs"];
 /// What SGX adds to the kernel, beside a crate.
@@ -53,7 +47,7 @@ const SGX: [&str; 4] = [
     "keep-kernel/src/keep/enclave.s",
     "keep-kernel/src/keep/platform/sgx.rs",
     "keep-layout/src/enclave.rs",
-    "keep-mm/src/flat.rs",
+    "keep-mm/src/accepted.rs",
 ];
 
 const STUB: &str = "keep-kernel/src/keep/stub.s";
@@ -89,10 +83,10 @@ const PARTS: &[Part] = &[
         except: &[],
     },
     Part {
-        name: "paging",
-        what: "memory of virtual machines: page tables, frames",
+        name: "frames",
+        what: "memory of virtual machines: frames, whole chunks",
         crates: &[],
-        files: &PAGING,
+        files: &FRAMES,
         except: &[],
     },
     Part {
@@ -209,7 +203,7 @@ fn skip_item<'a>(attribute: &str, lines: &mut impl Iterator<Item = &'a str>) {
 /// Counts a part, file by file.
 fn measure(part: &Part, crates: &Path) -> Result<Count> {
     let mut sum = Count::default();
-    let special: Vec<&str> = PAGING.iter().chain(&SNP).chain(&SGX).copied().collect();
+    let special: Vec<&str> = FRAMES.iter().chain(&SNP).chain(&SGX).copied().collect();
     for file in part.files {
         let extension = file.rsplit('.').next().unwrap_or_default();
         sum.add(count(&std::fs::read_to_string(crates.join(file))?, extension));

@@ -9,7 +9,7 @@
 use keep_fs::seed::Decoder;
 use keep_fs::{Fs, Limits, Timespec};
 use keep_layout::{IMAGE_PHYS, MMAP_END, MMAP_START, StartInfo, TABLES_END};
-use keep_mm::{Backing, Config, Memory, Object as Content, Place, Prot, Region};
+use keep_mm::{Backing, Config, Object as Content, Pages, Place, Prot, Region, Space};
 use sallyport::{BootInfo, Stream, Window};
 
 use crate::clock::Clock;
@@ -54,7 +54,7 @@ impl<P: Platform> Kernel<P> {
     /// Brings the kernel up; the program can then be entered at [`Kernel::first_stack`].
     pub fn boot(
         start: StartInfo,
-        memory: impl FnOnce(&BootInfo, Config) -> Memory<P::Machine, P::Enclave>,
+        memory: impl FnOnce(&BootInfo, Config) -> Space<dyn Pages>,
         window: impl Window,
     ) -> Self {
         if start.magic != StartInfo::MAGIC || start.version != StartInfo::VERSION {
@@ -89,6 +89,7 @@ impl<P: Platform> Kernel<P> {
         let limits = Limits { bytes: boot.ram_limit, inodes: 1 << 20, file_size: i64::MAX as u64 };
         let fs = Fs::new(limits, Timespec::default());
         let mut kernel = Self {
+            platform: core::marker::PhantomData,
             start,
             space: memory(&boot, config),
             cwd: fs.root(),

@@ -7,10 +7,11 @@
 //! cannot be answered ends the Keep with a message instead of going on.
 
 use core::fmt::Write as _;
+use core::marker::PhantomData;
 
 use keep_fs::{Fs, InodeId, Timespec};
 use keep_layout::StartInfo;
-use keep_mm::{Access, Denial, Enclave, Fault, Machine, Memory, Object};
+use keep_mm::{Access, Denial, Fault, Object, Pages, Space};
 use sallyport::{BootInfo, ClockId, Doorbell, ExitKind, Port, Window};
 
 use crate::clock::{Clock, Reading};
@@ -30,10 +31,6 @@ pub const CLAIM_MAX: usize = 1184;
 
 /// What only the platform can do.
 pub trait Platform {
-    /// Page tables and private memory.
-    type Machine: Machine;
-    /// Pages of an enclave.
-    type Enclave: Enclave;
     /// The block shared with the host.
     type Window: Window;
     /// The way to call the host.
@@ -91,12 +88,14 @@ pub trait Platform {
 /// The kernel.
 #[derive(Debug)]
 pub struct Kernel<P: Platform> {
+    /// Where it runs.
+    pub platform: PhantomData<P>,
     /// What the image builder placed where.
     pub start: StartInfo,
     /// What the host said at the start, checked.
     pub boot: BootInfo,
     /// The address space.
-    pub space: Memory<P::Machine, P::Enclave>,
+    pub space: Space<dyn Pages>,
     /// The file system.
     pub fs: Fs,
     /// The descriptors.

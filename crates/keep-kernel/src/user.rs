@@ -4,7 +4,7 @@
 //!
 //! Kernel and program share one address space, so "user memory" is a matter of checking, not of
 //! mapping: an address that a call names has to lie in what the program itself has mapped, with
-//! the right to read or write. [`Memory::populate`] checks that and makes the pages present, so the
+//! the right to read or write. [`Space::populate`] checks that and makes the pages present, so the
 //! kernel never faults. While the kernel runs the program stands still, so the slices stay valid
 //! as long as the space is not changed, which the borrow of it prevents.
 
@@ -12,7 +12,7 @@ use core::mem::size_of;
 use core::slice::{from_raw_parts, from_raw_parts_mut};
 
 use keep_fs::Errno;
-use keep_mm::{Enclave, Machine, Memory};
+use keep_mm::{Pages, Space};
 
 use crate::errno::EFAULT;
 use crate::signal::{Action, SignalFrame, Stack, VectorArea};
@@ -97,7 +97,7 @@ pub trait UserMemory {
     fn path(&mut self, address: u64) -> Result<&[u8], Errno>;
 }
 
-impl<M: Machine, E: Enclave> UserMemory for Memory<M, E> {
+impl<P: Pages + ?Sized> UserMemory for Space<P> {
     fn bytes(&mut self, address: u64, len: u64) -> Result<&[u8], Errno> {
         if len == 0 {
             return Ok(&[]);

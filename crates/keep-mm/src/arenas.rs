@@ -19,10 +19,11 @@ use core::ops::Range;
 use keep_layout::{CHUNK, PAGE};
 
 use crate::areas::Area;
-use crate::bits::{Bits, PAGES};
+use crate::bits::Bits;
+use crate::pages::Pages;
 use crate::space::down;
 use crate::tables::Entry;
-use crate::{Errno, Machine, Space};
+use crate::{Errno, Space};
 
 /// Mappings of this size and larger have chunks of their own.
 pub(crate) const LARGE: u64 = 1 << 20;
@@ -44,18 +45,13 @@ impl Arenas {
         self.0.contains_key(&chunk)
     }
 
-    /// Forgets an arena without a leaf.
-    pub(crate) fn remove(&mut self, chunk: u64) {
-        self.0.remove(&chunk);
-    }
-
     pub(crate) fn overlapping(&self, range: &Range<u64>) -> Vec<u64> {
         let first = down(range.start, CHUNK);
         self.0.range(first..range.end.max(first)).map(|(&chunk, _)| chunk).collect()
     }
 }
 
-impl<M: Machine> Space<M> {
+impl<P: Pages + ?Sized> Space<P> {
     /// Finds and takes a place for a small mapping in an arena.
     pub(crate) fn arena_place(&mut self, len: u64) -> Option<u64> {
         let (pages, tiny) = ((len / PAGE) as usize, len < TINY);
@@ -84,19 +80,20 @@ impl<M: Machine> Space<M> {
     /// Makes ordinary memory of the arenas in a range.
     pub(crate) fn close_arenas(&mut self, range: &Range<u64>) -> Result<(), Errno> {
         for chunk in self.arenas.overlapping(range) {
-            let step = self.tables.walk(&self.machine, chunk);
+            let step = self.walk(chunk);
             if step.entry.is_large() {
                 self.split(step.at, step.entry)?;
             }
             let Some(arena) = self.arenas.0.remove(&chunk) else { continue };
-            if step.entry.is_large() {
-                for page in (0..PAGES).filter(|&page| !arena.used.get(page)) {
-                    let page = chunk + page as u64 * PAGE;
-                    let step = self.tables.walk(&self.machine, page);
-                    self.release(step.at, step.entry);
+            let mut address = chunk;
+            while address < chunk + CHUNK {
+                let step = self.walk(address);
+                if !arena.used.get(((address - chunk) / PAGE) as usize) {
+                    self.set(step.at, step.entry, Entry::EMPTY);
                 }
-                self.prune(chunk..chunk + CHUNK);
+                address = step.next(address);
             }
+            self.prune(chunk..chunk + CHUNK);
         }
         Ok(())
     }
@@ -106,7 +103,7 @@ impl<M: Machine> Space<M> {
         let empty = self.arenas.0.iter().filter(|(_, arena)| arena.used == Bits::NONE);
         let empty: Vec<u64> = empty.map(|(&chunk, _)| chunk).collect();
         for &chunk in &empty {
-            self.arenas.remove(chunk);
+            self.arenas.0.remove(&chunk);
             self.clear(chunk..chunk + CHUNK);
         }
         !empty.is_empty()
@@ -126,11 +123,8 @@ impl<M: Machine> Space<M> {
     }
 
     fn arena_take(&mut self, chunk: u64, pages: Range<usize>) {
-        let step = self.tables.walk(&self.machine, chunk);
-        if step.entry != Entry::EMPTY {
-            let (first, count) = (pages.start as u64, pages.len() as u64);
-            self.machine.zero(step.entry.phys() + first * PAGE, count * PAGE);
-        }
+        let at = |page: usize| chunk + page as u64 * PAGE;
+        self.zero(at(pages.start)..at(pages.end));
         if let Some(arena) = self.arenas.0.get_mut(&chunk) {
             arena.used.fill(pages, true);
         }

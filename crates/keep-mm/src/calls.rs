@@ -12,11 +12,12 @@ use keep_layout::{CHUNK, PAGE};
 use crate::areas::{Area, Fit, Kind};
 use crate::arenas::LARGE;
 use crate::asked::{View, advice, area, range};
+use crate::pages::Pages;
 use crate::space::{Brk, down, up};
 use crate::tables::Entry;
-use crate::{Backing, Errno, Machine, Place, Prot, Space};
+use crate::{Access, Backing, Errno, Place, Prot, Space};
 
-impl<M: Machine> Space<M> {
+impl<P: Pages + ?Sized> Space<P> {
     /// `mmap` of private memory; returns its address.
     ///
     /// `MAP_NORESERVE` needs no flag: nothing is ever reserved.
@@ -96,9 +97,8 @@ impl<M: Machine> Space<M> {
     /// Memory comes and goes by chunks; what lies between the break and the end of its chunk can
     /// be touched, but is zero when the break passes over it unless the program wrote there.
     pub fn brk(&mut self, address: u64) -> u64 {
-        let Brk { start, mapped_end, limit, now } = self.brk;
-        let end = |address| up(address, CHUNK).map(|end: u64| end.max(mapped_end));
-        let (Some(old), Some(new)) = (end(now), end(address)) else { return now };
+        let Brk { start, mapped_end, end: old, limit, now } = self.brk;
+        let Some(new) = up(address, CHUNK).map(|end| end.max(mapped_end)) else { return now };
         if address < start || new > limit.max(mapped_end) {
             return now;
         }
@@ -113,6 +113,7 @@ impl<M: Machine> Space<M> {
             self.zero(address..now.min(new));
             self.settle();
         }
+        self.brk.end = new;
         self.brk.now = address;
         address
     }
@@ -156,7 +157,7 @@ impl<M: Machine> Space<M> {
             areas: &self.areas,
             zones: &self.zones,
             exec_locked: self.exec_locked,
-            taken: self.frames.start() + self.held,
+            taken: self.taken,
             ram_limit: self.ram_limit,
         }
     }
@@ -206,7 +207,7 @@ impl<M: Machine> Space<M> {
     fn is_written(&self, range: &Range<u64>) -> bool {
         let mut address = range.start;
         while address < range.end {
-            let step = self.tables.walk(&self.machine, address);
+            let step = self.walk(address);
             if step.entry.is_owned() {
                 return true;
             }
@@ -220,7 +221,7 @@ impl<M: Machine> Space<M> {
         let mut cleared = false;
         let mut address = range.start;
         while address < range.end {
-            let step = self.tables.walk(&self.machine, address);
+            let step = self.walk(address);
             if step.entry != Entry::EMPTY {
                 let prot = if step.entry.is_owned() || !step.entry.is_large() {
                     self.areas.at(address).map(|(_, area)| area.prot)
@@ -243,14 +244,14 @@ impl<M: Machine> Space<M> {
         let mut cleared = false;
         let mut address = range.start;
         while address < range.end {
-            let step = self.tables.walk(&self.machine, address);
+            let step = self.walk(address);
             let Some((_, area)) = self.areas.at(address) else { break };
             let end = step.next(address).min(range.end).min(area.end);
-            if step.entry.is_owned() && !area.is_private() {
-                self.release(step.at, step.entry);
-                cleared = true;
-            } else if step.entry.is_owned() {
+            if step.entry.is_owned() && self.can_fill(step.entry, &area) {
                 self.fill(step.phys(address), address..end, &area);
+            } else if step.entry.is_owned() {
+                self.set(step.at, step.entry, Entry::EMPTY);
+                cleared = true;
             }
             address = end;
         }
@@ -259,14 +260,32 @@ impl<M: Machine> Space<M> {
         }
     }
 
+    /// Whether what an area showed at first can be put there anew. Without frames only zeros can, and only
+    /// where the program itself could write.
+    fn can_fill(&self, leaf: Entry, area: &Area) -> bool {
+        let plain = area.kind == Kind::Anonymous && leaf.permits(Access::Write);
+        area.is_private() && (plain || self.pages.has_frames())
+    }
+
+    /// Puts into memory at `phys` what an area shows in a range.
+    fn fill(&mut self, phys: u64, range: Range<u64>, area: &Area) {
+        let len = range.end - range.start;
+        match area.kind {
+            Kind::Object { shift, .. } => {
+                self.pages.copy(range.start.wrapping_add(shift), phys, len);
+            }
+            _ => self.pages.zero(phys, len),
+        }
+    }
+
     /// Clears bytes that are present.
-    fn zero(&mut self, range: Range<u64>) {
+    pub(crate) fn zero(&mut self, range: Range<u64>) {
         let mut address = range.start;
         while address < range.end {
-            let step = self.tables.walk(&self.machine, address);
+            let step = self.walk(address);
             let end = step.next(address).min(range.end);
             if step.entry.is_present() {
-                self.machine.zero(step.phys(address), end - address);
+                self.pages.zero(step.phys(address), end - address);
             }
             address = end;
         }

@@ -3,7 +3,7 @@
 //! The Keep's memory management: frames, page tables and the address space, as pure logic.
 //!
 //! The kernel is a library OS in ring 3 that edits the page tables itself. This crate decides
-//! what it writes there; the few things that touch real memory are behind [`Machine`], so that
+//! what it writes there; the few things that touch real memory are behind [`Machine`] and [`Enclave`], so that
 //! all of it runs, and is tested, as an ordinary program against a simulated processor.
 //!
 //! # What shapes it
@@ -44,8 +44,10 @@
 //!
 //! # Enclaves
 //!
-//! An enclave has no page tables of its own. [`Flat`] gives it the same calls on pages that are accepted
-//! from the processor one by one, and [`Memory`] is either.
+//! An enclave has no page tables that a processor would read. [`Space`] keeps them all the same, as the record
+//! of the pages that were accepted. What differs is behind [`Pages`]: there are no frames apart from addresses and
+//! no leaves of chunks, each page costs, and to take something back the host has to be asked, which is
+//! put off to the end of a call. The module `accepted` has the rules.
 //!
 //! # What is left out
 //!
@@ -57,7 +59,7 @@
 //!
 //! The bookkeeping lives on the kernel's heap: one map entry per mapping (at most
 //! [`MAX_MAPPINGS`]), 16 bytes for each chunk of memory, 64 bytes for each chunk in pages. A
-//! kernel whose heap grows by [`Space::alloc_chunks`] must do so *between* calls: no single call
+//! kernel whose heap grows by [`Space::alloc`] must do so *between* calls: no single call
 //! needs more than a few KiB, apart from the 16 bytes a chunk when memory grows.
 
 #![no_std]
@@ -67,14 +69,15 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod accepted;
 mod areas;
 mod arenas;
 mod asked;
 mod bits;
 mod calls;
-mod flat;
+mod chunks;
 mod frames;
-mod memory;
+mod pages;
 mod space;
 mod tables;
 mod types;
@@ -82,10 +85,11 @@ mod types;
 #[cfg(test)]
 mod tests;
 
+pub use accepted::{Enclave, Shown};
 pub use areas::MAX_MAPPINGS;
-pub use flat::{Enclave, Flat, Shown};
-pub use memory::Memory;
+pub use frames::Machine;
+pub use pages::{Pages, Ram, Source};
 pub use space::Space;
 pub use types::{
-    Access, Backing, Config, Denial, Errno, Fault, Machine, Object, Place, Prot, Region, Usage,
+    Access, Backing, Config, Denial, Errno, Fault, Object, Place, Prot, Region, Usage,
 };

@@ -11,28 +11,24 @@
 //! * Whatever changes or empties a present entry sets `stale`, and every public call ends in
 //!   `settle`, which flushes once. Until then neither program nor kernel uses these addresses.
 
+use alloc::boxed::Box;
 use core::ops::Range;
 
-use keep_layout::{CHUNK, DIRECT_VIRT, PAGE, SHARED_PHYS};
+use keep_layout::{CHUNK, DIRECT_VIRT, PAGE};
 
 use crate::areas::{Area, Areas, Kind};
 use crate::arenas::Arenas;
-use crate::bits::PAGES;
-use crate::frames::Frames;
-use crate::tables::{Entry, Tables};
-use crate::{Access, Config, Denial, Errno, Fault, Machine, Object, Prot, Usage};
+use crate::pages::{Pages, Want};
+use crate::tables::{Entry, Step, Tables};
+use crate::{Access, Config, Denial, Errno, Fault, Object, Prot, Usage};
 
 /// Pages that are mapped together when one is touched, where chunks do not fit: 64 KiB, the unit
-/// in which WebAssembly memory grows. Mapping costs nothing until the page is used.
-pub(crate) const AROUND: u64 = 16 * PAGE;
-/// The least by which memory grows.
-const GROWTH: u64 = 64 << 20;
+/// in which WebAssembly memory grows.
+const AROUND: u64 = 16 * PAGE;
 
 /// The address space of a Keep. See the [crate documentation](crate).
 #[derive(Debug)]
-pub struct Space<M> {
-    pub(crate) machine: M,
-    pub(crate) frames: Frames,
+pub struct Space<P: ?Sized> {
     pub(crate) tables: Tables,
     pub(crate) areas: Areas,
     pub(crate) arenas: Arenas,
@@ -43,22 +39,16 @@ pub struct Space<M> {
     pub(crate) exec_locked: bool,
     recent: [Recent; 4],
     next_recent: usize,
-    /// Bytes that the kernel itself has.
-    pub(crate) held: u64,
+    /// Bytes of the image and of what the kernel has taken.
+    pub(crate) taken: u64,
     pub(crate) ram_limit: u64,
+    pub(crate) pages: Box<P>,
 }
 
-impl<M: Machine> Space<M> {
+impl<P: Pages + ?Sized> Space<P> {
     /// Takes over the address space that the image builder has made.
-    pub fn new(machine: M, config: Config) -> Self {
-        let start = up(config.free_ram.start, CHUNK).unwrap_or(!(CHUNK - 1));
-        let mut frames = Frames::new(start, config.fresh_is_zero);
-        while frames.end().checked_add(CHUNK).is_some_and(|end| end <= config.free_ram.end) {
-            frames.push_chunk();
-        }
+    pub fn new(pages: Box<P>, config: Config) -> Self {
         Self {
-            machine,
-            frames,
             tables: Tables::new(config.root, config.tables),
             areas: Areas::of_image(&config.image),
             arenas: Arenas::default(),
@@ -66,6 +56,7 @@ impl<M: Machine> Space<M> {
             brk: Brk {
                 start: config.brk_start,
                 mapped_end: config.brk_mapped_end,
+                end: config.brk_mapped_end,
                 limit: down(config.brk_limit, CHUNK),
                 now: config.brk_start,
             },
@@ -73,8 +64,9 @@ impl<M: Machine> Space<M> {
             exec_locked: false,
             recent: [Recent::default(); 4],
             next_recent: 0,
-            held: 0,
-            ram_limit: down(config.ram_limit, CHUNK).min(SHARED_PHYS),
+            taken: up(config.free_ram.start, CHUNK).unwrap_or(!(CHUNK - 1)),
+            ram_limit: config.ram_limit,
+            pages,
         }
     }
 
@@ -86,6 +78,21 @@ impl<M: Machine> Space<M> {
     /// From now on nothing becomes executable that is not already.
     pub fn lock_exec(&mut self) {
         self.exec_locked = true;
+    }
+
+    /// Where the kernel sees memory that it has taken.
+    pub fn at(&self, taken: u64) -> *mut u8 {
+        (self.window() + taken) as *mut u8
+    }
+
+    /// The least that it is worth to [`alloc`](Self::alloc), in bytes, a power of two. Without frames each
+    /// page costs, so no more is taken than is needed.
+    pub fn unit(&self) -> u64 {
+        if self.pages.has_frames() { CHUNK } else { CHUNK / 8 }
+    }
+
+    fn window(&self) -> u64 {
+        if self.pages.has_frames() { DIRECT_VIRT } else { 0 }
     }
 
     /// Serves a page fault at any address.
@@ -115,32 +122,36 @@ impl<M: Machine> Space<M> {
         done
     }
 
-    /// Takes `count` chunks in a row for the kernel; they are zero.
-    pub fn alloc_chunks(&mut self, count: usize) -> Option<u64> {
-        if count == 0 {
-            return None;
-        }
-        let phys = self.take_chunks(count);
-        if phys.is_some() {
-            self.held += count as u64 * CHUNK;
-        }
+    /// Takes memory for the kernel, for good; it is zero, and the address is aligned to a chunk.
+    pub fn alloc(&mut self, len: u64) -> Option<u64> {
+        let taken = if len > 0 { self.take(len) } else { None };
         self.settle();
-        phys
+        let Range { start, end } = taken?;
+        self.taken += end - start;
+        Some(start)
+    }
+
+    /// Takes memory from the platform, or else from arenas that nobody uses.
+    pub(crate) fn take(&mut self, len: u64) -> Option<Range<u64>> {
+        match self.pages.take(&mut self.tables, len) {
+            None if self.drop_empty_arenas() => self.pages.take(&mut self.tables, len),
+            taken => taken,
+        }
     }
 
     pub(crate) fn settle(&mut self) {
-        if self.stale {
-            self.stale = false;
+        let stale = core::mem::take(&mut self.stale);
+        if stale {
             self.forget_recent();
-            self.machine.flush();
         }
+        self.pages.settle(stale);
     }
 
     pub(crate) fn forget_recent(&mut self) {
         self.recent = [Recent::default(); 4];
     }
 
-    pub(crate) fn resolve(&mut self, address: u64, access: Access) -> Fault {
+    fn resolve(&mut self, address: u64, access: Access) -> Fault {
         let Some((start, area)) = self.areas.at(address) else {
             return Fault::Denied(Denial::MapErr);
         };
@@ -148,13 +159,14 @@ impl<M: Machine> Space<M> {
             return Fault::Denied(Denial::AccErr);
         }
         let page = down(address, PAGE);
-        if self.tables.walk(&self.machine, page).entry.permits(access) {
+        if self.walk(page).entry.permits(access) {
             return Fault::Resolved;
         }
         let done = match area.kind {
             Kind::Image => return Fault::Denied(Denial::AccErr),
             Kind::Object { shared: true, .. } if access != Access::Write => {
-                self.map_object(page, start, &area)
+                let shown = self.show_chunk(down(page, CHUNK));
+                shown.or_else(|| self.show(page, start, &area, false))
             }
             _ => self.own(page, start, &area),
         };
@@ -170,13 +182,16 @@ impl<M: Machine> Space<M> {
         let mut known: Option<Range<u64>> = None;
         let mut address = range.start;
         while address < range.end {
-            match self.resolve(address, access) {
-                Fault::Resolved => {}
-                Fault::Denied(_) => return Err(Errno::EFAULT),
-                Fault::OutOfMemory => return Err(Errno::ENOMEM),
-            }
             let (start, area) = self.areas.at(address).ok_or(Errno::EFAULT)?;
-            let step = self.tables.walk(&self.machine, address);
+            // The image is there.
+            if area.kind != Kind::Image || !area.prot.allows(access) {
+                match self.resolve(address, access) {
+                    Fault::Resolved => {}
+                    Fault::Denied(_) => return Err(Errno::EFAULT),
+                    Fault::OutOfMemory => return Err(Errno::ENOMEM),
+                }
+            }
+            let step = self.walk(address);
             let present = start.max(down(address, step.span))..area.end.min(step.next(address));
             address = present.end;
             known = Some(known.map_or(present.start, |known| known.start)..present.end);
@@ -190,177 +205,79 @@ impl<M: Machine> Space<M> {
         Ok(())
     }
 
-    /// Gives a page, with its neighbours, frames of its own that show what the area shows.
-    pub(crate) fn own(&mut self, page: u64, start: u64, area: &Area) -> Option<()> {
-        let chunk = down(page, CHUNK);
-        let step = self.tables.walk(&self.machine, page);
+    /// Gives a page, with its neighbours, memory of its own that shows what the area shows.
+    fn own(&mut self, page: u64, start: u64, area: &Area) -> Option<()> {
+        let step = self.walk(page);
         if step.entry.is_owned() {
             self.set(step.at, step.entry, step.entry.with(area.prot));
             return Some(());
         }
-        if let Some(prot) = self.uniform(chunk)
-            && self.build(chunk, prot).is_some()
-        {
+        if self.own_chunk(down(page, CHUNK)).is_some() {
             return Some(());
         }
-        // An arena exists for the sake of its leaf.
-        self.arenas.remove(chunk);
         if step.entry.is_large() {
             self.set(step.at, step.entry, Entry::EMPTY);
         }
-        self.own_pages(page, start, area)
+        self.show(page, start, area, true)
     }
 
-    /// The rights of a chunk if they are the same everywhere and all of it is private.
-    fn uniform(&self, chunk: u64) -> Option<Prot> {
-        if self.arenas.contains(chunk) {
-            return Some(Prot::READ_WRITE);
-        }
-        let range = chunk..chunk + CHUNK;
-        let prot = self.areas.at(chunk)?.1.prot;
-        let same = |(_, area): (u64, Area)| area.prot == prot && area.is_private();
-        (self.areas.cover(&range) && self.areas.within(range).all(same)).then_some(prot)
-    }
-
-    /// Makes one leaf for a chunk, from what its pages hold already and what its areas show.
-    fn build(&mut self, chunk: u64, prot: Prot) -> Option<()> {
-        // In this order: making room may take away a table that is empty still.
-        let phys = self.take_chunks(1)?;
-        let Some(at) = self.tables.reach(&mut self.machine, chunk, 1) else {
-            self.frames.give(phys);
-            return None;
+    /// Maps a page with its neighbours: memory of their own, or an object's.
+    fn show(&mut self, page: u64, start: u64, area: &Area, own: bool) -> Option<()> {
+        let around = match own {
+            // Copies of a shared object are made singly: each bars its page from becoming executable.
+            true if !area.is_private() => PAGE,
+            // Mapping a frame that is there costs nothing until the page is used.
+            false if self.pages.has_frames() => CHUNK,
+            _ => AROUND,
         };
-        for (start, area) in self.areas.within(chunk..chunk + CHUNK) {
-            if let Kind::Object { shift, .. } = area.kind {
-                let from = start.wrapping_add(shift);
-                self.machine.copy(from, phys + (start - chunk), area.end - start);
-            }
-        }
-        let old = Entry(self.machine.read_entry(at));
-        if old != Entry::EMPTY && !old.is_large() {
-            for index in 0..PAGES as u64 {
-                let place = old.phys() + index * 8;
-                let entry = Entry(self.machine.read_entry(place));
-                if entry.is_owned() {
-                    self.machine.copy(entry.phys(), phys + index * PAGE, PAGE);
-                }
-                self.release(place, entry);
-            }
-            self.tables.give(old.phys());
-            self.stale = true;
-        }
-        self.set(at, old, Entry::owned(phys, prot, true));
-        Some(())
-    }
-
-    fn own_pages(&mut self, page: u64, start: u64, area: &Area) -> Option<()> {
-        // Copies of a shared object are made singly: each bars its page from becoming executable.
-        let around = if area.is_private() { AROUND } else { PAGE };
         let window = down(page, around)..down(page, around) + around;
-        let table = down(self.tables.reach(&mut self.machine, page, 0)?, PAGE);
-        self.own_page(table, page, area, true)?;
+        let table = down(self.reach(page, 0)?, PAGE);
+        self.show_page(table, page, area, own, true)?;
         for other in (window.start.max(start)..window.end.min(area.end)).step_by(PAGE as usize) {
-            if self.own_page(table, other, area, false).is_none() {
+            if self.show_page(table, other, area, own, false).is_none() {
                 break;
             }
         }
         Some(())
     }
 
-    fn own_page(&mut self, table: u64, page: u64, area: &Area, must: bool) -> Option<()> {
+    fn show_page(
+        &mut self,
+        table: u64,
+        page: u64,
+        area: &Area,
+        own: bool,
+        must: bool,
+    ) -> Option<()> {
         let at = table + page % CHUNK / PAGE * 8;
-        let old = Entry(self.machine.read_entry(at));
+        let old = Entry(self.pages.read_entry(at));
         if !must && old != Entry::EMPTY {
             return Some(());
         }
-        let phys = match self.frames.take_page(must, &mut self.machine) {
-            None if must && self.make_room(1) => self.frames.take_page(true, &mut self.machine)?,
-            taken => taken?,
+        let from = match area.kind {
+            Kind::Object { shift, .. } => Some(page.wrapping_add(shift)),
+            _ => None,
         };
-        if area.kind != Kind::Anonymous {
-            self.fill(phys, page..page + PAGE, area);
-        }
-        self.set(at, old, Entry::owned(phys, area.prot, false));
+        let prot = if own { area.prot } else { area.prot.and(Prot::READ_EXEC) };
+        let want = Want { page, from, prot, own, must, fresh: old == Entry::EMPTY };
+        let phys = match self.pages.provide(&mut self.tables, want) {
+            None if must && self.drop_empty_arenas() => {
+                self.pages.provide(&mut self.tables, want)?
+            }
+            provided => provided?,
+        };
+        let leaf = if own { Entry::owned } else { Entry::shared };
+        self.set(at, old, leaf(phys, prot, false));
         Some(())
     }
 
-    /// Puts into memory at `phys` what an area shows in a range.
-    pub(crate) fn fill(&mut self, phys: u64, range: Range<u64>, area: &Area) {
-        let len = range.end - range.start;
-        match area.kind {
-            Kind::Object { shift, .. } => {
-                self.machine.copy(range.start.wrapping_add(shift), phys, len);
-            }
-            _ => self.machine.zero(phys, len),
-        }
+    /// Finds the entry that decides about an address.
+    pub(crate) fn walk(&self, address: u64) -> Step {
+        self.tables.walk(&*self.pages, address)
     }
 
-    /// Maps the frames of an object: its chunk if that is possible, else what the area has of it.
-    fn map_object(&mut self, page: u64, start: u64, area: &Area) -> Option<()> {
-        let Kind::Object { shift, .. } = area.kind else { return None };
-        let chunk = down(page, CHUNK);
-        let at = self.tables.reach(&mut self.machine, chunk, 1)?;
-        let old = Entry(self.machine.read_entry(at));
-        if old == Entry::EMPTY
-            && let Some(prot) = self.object_chunk(chunk)
-        {
-            let leaf = Entry::shared(chunk.wrapping_add(shift), prot, true);
-            self.set(at, old, leaf);
-            return Some(());
-        }
-        let table = down(self.tables.reach(&mut self.machine, page, 0)?, PAGE);
-        for page in (chunk.max(start)..area.end.min(chunk + CHUNK)).step_by(PAGE as usize) {
-            let at = table + page % CHUNK / PAGE * 8;
-            let old = Entry(self.machine.read_entry(at));
-            if old == Entry::EMPTY {
-                let leaf = Entry::shared(page.wrapping_add(shift), area.prot, false);
-                self.set(at, old, leaf);
-            }
-        }
-        Some(())
-    }
-
-    /// The rights of a leaf that maps a whole chunk of an object, if there can be one: all of it
-    /// shows the object in order, nothing is without rights, and what can be executed does not
-    /// meet what can be written. Only what follows the object's end may be unmapped.
-    pub(crate) fn object_chunk(&self, chunk: u64) -> Option<Prot> {
-        let (_, Area { kind, .. }) = self.areas.at(chunk)?;
-        let Kind::Object { object, shift, shared: true } = kind else { return None };
-        if !chunk.wrapping_add(shift).is_multiple_of(CHUNK) {
-            return None;
-        }
-        let (mut covered, mut exec, mut write) = (chunk, false, false);
-        for (start, area) in self.areas.within(chunk..chunk + CHUNK) {
-            if start != covered || area.kind != kind || area.prot == Prot::NONE {
-                return None;
-            }
-            covered = area.end;
-            exec |= area.prot.exec();
-            write |= area.prot.write();
-        }
-        let all = object.phys.saturating_add(object.len);
-        let end = covered == chunk + CHUNK || covered.wrapping_add(shift) >= all;
-        let prot = if exec { Prot::READ_EXEC } else { Prot::READ };
-        (end && !(exec && write)).then_some(prot)
-    }
-
-    /// Splits the leaf that reaches over an edge of a range, if it owns its frame. Arenas look
-    /// after themselves.
-    pub(crate) fn isolate(&mut self, range: &Range<u64>) -> Result<(), Errno> {
-        for edge in [range.start, range.end] {
-            let step = self.tables.walk(&self.machine, edge);
-            let inside = edge & (step.span - 1) != 0;
-            if inside && step.entry.is_owned() && !self.arenas.contains(down(edge, CHUNK)) {
-                self.split(step.at, step.entry)?;
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn split(&mut self, at: u64, leaf: Entry) -> Result<(), Errno> {
-        self.tables.split(&mut self.machine, at, leaf).ok_or(Errno::ENOMEM)?;
-        self.frames.carve(leaf.phys());
-        Ok(())
+    pub(crate) fn reach(&mut self, address: u64, level: u32) -> Option<u64> {
+        self.tables.reach(&mut *self.pages, address, level)
     }
 
     /// Empties the tables for a range and gives back what they own.
@@ -368,9 +285,9 @@ impl<M: Machine> Space<M> {
         let mut cleared = false;
         let mut address = range.start;
         while address < range.end {
-            let step = self.tables.walk(&self.machine, address);
+            let step = self.walk(address);
             cleared |= step.entry != Entry::EMPTY;
-            self.release(step.at, step.entry);
+            self.set(step.at, step.entry, Entry::EMPTY);
             address = step.next(address);
         }
         if cleared {
@@ -380,75 +297,27 @@ impl<M: Machine> Space<M> {
 
     pub(crate) fn prune(&mut self, range: Range<u64>) {
         // The processor may have cached the way to a table, too.
-        self.stale |= self.tables.prune(&mut self.machine, &range);
+        self.stale |= self.tables.prune(&mut *self.pages, &range);
     }
 
-    /// Empties an entry and gives back what it owns.
-    pub(crate) fn release(&mut self, at: u64, leaf: Entry) {
-        if leaf.is_owned() && leaf.is_large() {
-            self.frames.give(leaf.phys());
-        } else if leaf.is_owned() {
-            self.frames.give_page(leaf.phys(), &mut self.machine);
-        }
-        self.set(at, leaf, Entry::EMPTY);
-    }
-
+    /// Changes an entry.
     pub(crate) fn set(&mut self, at: u64, old: Entry, new: Entry) {
         if new != old {
-            self.machine.write_entry(at, new.0);
+            self.pages.write_entry(at, new.0);
+            self.pages.change(old, new);
             self.stale |= old.is_present();
         }
     }
 
-    /// Takes the right to write to an object from the direct map.
+    /// Takes the right to write to an object from the kernel.
     pub(crate) fn seal(&mut self, object: Object) {
-        for offset in (0..object.len).step_by(CHUNK as usize) {
-            let step = self.tables.walk(&self.machine, DIRECT_VIRT + object.phys + offset);
+        let mut address = self.window() + object.phys;
+        let end = address + object.len;
+        while address < end {
+            let step = self.walk(address);
             self.set(step.at, step.entry, step.entry.read_only());
+            address = step.next(address);
         }
-    }
-
-    fn take_chunks(&mut self, count: usize) -> Option<u64> {
-        match self.frames.take(count, &mut self.machine) {
-            None if self.make_room(count) => self.frames.take(count, &mut self.machine),
-            taken => taken,
-        }
-    }
-
-    /// Gets more memory from the host, or else from arenas that nobody uses.
-    fn make_room(&mut self, count: usize) -> bool {
-        let Some(need) = (count as u64).checked_mul(CHUNK) else { return false };
-        let left = self.ram_limit.saturating_sub(self.frames.end());
-        if need <= left {
-            // Double what there is, so that the host is asked seldom.
-            let wish = (self.frames.end() - self.frames.start()).max(GROWTH).max(need).min(left);
-            if self.grow(wish) || (wish > need && self.grow(need)) {
-                return true;
-            }
-        }
-        self.drop_empty_arenas()
-    }
-
-    fn grow(&mut self, len: u64) -> bool {
-        let old_end = self.frames.end();
-        let Some((start, end)) = self.machine.grow(len) else { return false };
-        if start != old_end || end > self.ram_limit || !end.is_multiple_of(CHUNK) {
-            return false;
-        }
-        while self.frames.end() < end {
-            let phys = self.frames.end();
-            let Some(at) = self.tables.reach(&mut self.machine, DIRECT_VIRT + phys, 1) else {
-                break;
-            };
-            let old = Entry(self.machine.read_entry(at));
-            self.set(at, old, Entry::direct(phys));
-            self.frames.push_chunk();
-        }
-        let end = self.frames.end();
-        if end > old_end {
-            self.machine.adopt(old_end, end);
-        }
-        end > old_end
     }
 }
 
@@ -464,7 +333,9 @@ struct Recent {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Brk {
     pub(crate) start: u64,
+    /// What is mapped up to here stays.
     pub(crate) mapped_end: u64,
+    pub(crate) end: u64,
     pub(crate) limit: u64,
     pub(crate) now: u64,
 }

@@ -11,8 +11,9 @@ use core::ops::Range;
 
 use keep_layout::{CHUNK, PAGE};
 
+use crate::pages::{Pages, Ram};
 use crate::space::down;
-use crate::{Access, Machine, Prot};
+use crate::{Access, Prot};
 
 const PRESENT: u64 = 1;
 const WRITE: u64 = 1 << 1;
@@ -31,7 +32,7 @@ const TABLE: u64 = PRESENT | WRITE | USER | ACCESSED;
 
 /// A word of a page table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Entry(pub(crate) u64);
+pub struct Entry(pub(crate) u64);
 
 impl Entry {
     pub(crate) const EMPTY: Self = Self(0);
@@ -76,6 +77,16 @@ impl Entry {
         Self(self.0 & !(WRITE | DIRTY))
     }
 
+    /// Its rights.
+    pub(crate) fn prot(self) -> Prot {
+        match self.0 & (PRESENT | WRITE | NO_EXEC) {
+            present if present & PRESENT == 0 => Prot::NONE,
+            PRESENT => Prot::READ_EXEC,
+            rights if rights & WRITE != 0 => Prot::READ_WRITE,
+            _ => Prot::READ,
+        }
+    }
+
     pub(crate) fn phys(self) -> u64 {
         self.0 & ADDRESS
     }
@@ -93,12 +104,7 @@ impl Entry {
     }
 
     pub(crate) fn permits(self, access: Access) -> bool {
-        self.is_present()
-            && match access {
-                Access::Read => true,
-                Access::Write => self.0 & WRITE != 0,
-                Access::Execute => self.0 & NO_EXEC == 0,
-            }
+        self.prot().allows(access)
     }
 }
 
@@ -127,7 +133,7 @@ impl Step {
 
 /// The tree of page tables and the pages it can grow by.
 #[derive(Debug)]
-pub(crate) struct Tables {
+pub struct Tables {
     root: u64,
     /// Pages that were never tables.
     fresh: Range<u64>,
@@ -147,12 +153,12 @@ impl Tables {
     }
 
     /// Finds the entry that decides about an address.
-    pub(crate) fn walk(&self, m: &impl Machine, address: u64) -> Step {
+    pub(crate) fn walk(&self, m: &(impl Ram + ?Sized), address: u64) -> Step {
         self.walk_to(m, address, 0)
     }
 
     /// Finds the entry for an address at a level, or the leaf or gap above it.
-    fn walk_to(&self, m: &impl Machine, address: u64, lowest: u32) -> Step {
+    fn walk_to(&self, m: &(impl Ram + ?Sized), address: u64, lowest: u32) -> Step {
         let mut table = self.root;
         let mut level = 3;
         loop {
@@ -168,7 +174,12 @@ impl Tables {
 
     /// The place of the entry for an address at a level (1: chunk, 0: page); tables on the way to
     /// it are made. `None` if there are no pages left for them, or a larger leaf is in the way.
-    pub(crate) fn reach(&mut self, m: &mut impl Machine, address: u64, level: u32) -> Option<u64> {
+    pub(crate) fn reach(
+        &mut self,
+        m: &mut (impl Pages + ?Sized),
+        address: u64,
+        level: u32,
+    ) -> Option<u64> {
         let mut table = self.root;
         for upper in (level + 1..=3).rev() {
             let at = slot(table, address, upper);
@@ -185,15 +196,14 @@ impl Tables {
         Some(slot(table, address, level))
     }
 
-    /// Replaces the leaf of a chunk by 512 leaves of pages with the same rights.
-    pub(crate) fn split(&mut self, m: &mut impl Machine, at: u64, leaf: Entry) -> Option<()> {
+    /// Makes a table of 512 leaves of pages that say the same as the leaf of a chunk.
+    pub(crate) fn split(&mut self, m: &mut (impl Pages + ?Sized), leaf: Entry) -> Option<Entry> {
         let table = self.take(m)?;
         let page = Entry(leaf.0 & !LARGE);
         for offset in 0..512 {
             m.write_entry(table + offset * 8, page.0 + offset * PAGE);
         }
-        m.write_entry(at, table | TABLE);
-        Some(())
+        Some(Entry(table | TABLE))
     }
 
     /// Gives back a table whose entries have all been emptied.
@@ -202,7 +212,7 @@ impl Tables {
     }
 
     /// Gives back the tables for a range that have become empty, and tells whether there were any.
-    pub(crate) fn prune(&mut self, m: &mut impl Machine, range: &Range<u64>) -> bool {
+    pub(crate) fn prune(&mut self, m: &mut (impl Pages + ?Sized), range: &Range<u64>) -> bool {
         let mut pruned = false;
         for level in 1..=3 {
             let mut address = range.start;
@@ -223,16 +233,15 @@ impl Tables {
         pruned
     }
 
-    fn take(&mut self, m: &mut impl Machine) -> Option<u64> {
+    fn take(&mut self, m: &mut (impl Pages + ?Sized)) -> Option<u64> {
         if let Some(table) = self.spare.pop() {
             return Some(table);
         }
         let table = self.fresh.start;
-        if self.fresh.end.checked_sub(table)? < PAGE {
+        if self.fresh.end.checked_sub(table)? < PAGE || !m.new_table(table) {
             return None;
         }
         self.fresh.start += PAGE;
-        (0..512).for_each(|index| m.write_entry(table + index * 8, 0));
         Some(table)
     }
 }

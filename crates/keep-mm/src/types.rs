@@ -8,36 +8,6 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// The few operations on real memory that the address space needs.
-///
-/// Physical addresses of page tables are used only with [`read_entry`](Self::read_entry) and
-/// [`write_entry`](Self::write_entry), all others only with [`zero`](Self::zero) and
-/// [`copy`](Self::copy). A platform whose entries carry more bits (the encryption bit of SEV) adds
-/// and removes them in the former two.
-pub trait Machine {
-    /// Reads the page-table word at physical address `at`.
-    fn read_entry(&self, at: u64) -> u64;
-    /// Writes the page-table word at physical address `at`.
-    fn write_entry(&mut self, at: u64, value: u64);
-    /// Clears private memory, through the direct map.
-    fn zero(&mut self, phys: u64, len: u64);
-    /// Copies private memory that does not overlap, through the direct map.
-    fn copy(&mut self, from: u64, to: u64, len: u64);
-    /// Makes the processor forget all cached translations.
-    fn flush(&mut self);
-    /// Asks the host for at least `len` bytes of memory more; `len` is a multiple of a chunk.
-    ///
-    /// Returns first and end address. What does not adjoin the memory there is, is not aligned
-    /// to chunks or passes the limit is refused by the caller, so nothing of it is used.
-    fn grow(&mut self, len: u64) -> Option<(u64, u64)>;
-    /// Takes possession of memory that [`grow`](Self::grow) has just named, `start` to `end`, once
-    /// the direct map shows it and before it is touched: where the processor tells a Keep's own
-    /// memory from the host's, it has to be told which is which.
-    fn adopt(&mut self, start: u64, end: u64) {
-        let _ = (start, end);
-    }
-}
-
 /// What the address space starts from.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -116,11 +86,6 @@ impl Prot {
         self.0
     }
 
-    /// The rights among these bits.
-    pub(crate) fn of_bits(bits: u8) -> Self {
-        Self(bits & 7)
-    }
-
     /// Those of both.
     pub(crate) fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
@@ -177,7 +142,7 @@ pub enum Backing {
     },
 }
 
-/// Content that does not change: whole chunks from [`Space::alloc_chunks`](crate::Space::alloc_chunks).
+/// Content that does not change: memory from [`Space::alloc`](crate::Space::alloc).
 ///
 /// The kernel fills it before it maps it and does not write to it afterwards; bytes from `len` to
 /// the end of the last chunk are zero.

@@ -295,8 +295,10 @@ fn sockets() {
     let address = listener.local_addr().expect("an address");
     let busy = Arc::new(AtomicBool::new(true));
     let computes = Arc::clone(&busy);
+    let (began, begun) = std::sync::mpsc::channel();
     let third = thread::spawn(move || {
         let mut rounds = 0_u64;
+        began.send(()).expect("somebody waits");
         while computes.load(Ordering::Relaxed) {
             rounds += 1;
         }
@@ -314,6 +316,7 @@ fn sockets() {
             }
         }
     });
+    begun.recv().expect("a third thread");
     for round in 0..20_u8 {
         let mut stream = TcpStream::connect(address).expect("connected");
         stream.write_all(&[round; 300]).expect("sent");

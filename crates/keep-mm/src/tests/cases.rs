@@ -20,28 +20,28 @@ fn large_memory_takes_one_leaf_a_chunk() {
     }
     let Audit { large, small, .. } = keep.audit();
     assert_eq!((large, small), (32, 0));
-    assert_eq!(keep.machine.flushes, 0);
-    assert_eq!(keep.machine.grown, [64 * MIB]);
+    assert_eq!(keep.pages.machine.flushes, 0);
+    assert_eq!(keep.pages.machine.grown, [64 * MIB]);
     keep.munmap(start, 64 * MIB).unwrap();
-    assert_eq!(keep.machine.flushes, 1);
+    assert_eq!(keep.pages.machine.flushes, 1);
     assert_eq!(keep.denied(start, Access::Read), Denial::MapErr);
     let Audit { large, small, .. } = keep.audit();
     assert_eq!((large, small), (0, 0));
     // The same memory, cleared.
     let start = keep.anonymous(64 * MIB, RW);
     assert!((0..32).all(|chunk| keep.load(start + chunk * CHUNK) == 0));
-    assert_eq!(keep.machine.grown.len(), 1);
+    assert_eq!(keep.pages.machine.grown.len(), 1);
 }
 
 #[test]
 fn wasm_memory_grows_in_its_reservation() {
     let mut keep = keep(Setup::default());
-    let before = (keep.frames.used(), keep.tables.free());
+    let before = (keep.pages.state.used(), keep.tables.free());
     let reserved = (4 << 30) + 64 * MIB;
     let start = keep.anonymous(reserved, Prot::NONE);
     let again = keep.anonymous(reserved, Prot::NONE);
     assert!(again >= start + reserved || again + reserved <= start);
-    assert_eq!((keep.frames.used(), keep.tables.free()), before);
+    assert_eq!((keep.pages.state.used(), keep.tables.free()), before);
     let memory = start + 32 * MIB;
     assert!(memory.is_multiple_of(CHUNK));
     assert_eq!(keep.denied(memory, Access::Read), Denial::AccErr);
@@ -55,25 +55,25 @@ fn wasm_memory_grows_in_its_reservation() {
     assert_eq!(keep.denied(memory - 1, Access::Read), Denial::AccErr);
     assert_eq!(keep.audit().large, 0);
     // Growing does not flush, and the chunk becomes one leaf when it is whole.
-    assert_eq!(keep.machine.flushes, 0);
+    assert_eq!(keep.pages.machine.flushes, 0);
     let grown = 16 * MIB - size;
     keep.mprotect(memory + size, grown, RW).unwrap();
     size += grown;
-    assert_eq!(keep.machine.flushes, 0);
+    assert_eq!(keep.pages.machine.flushes, 0);
     for page in (0..size).step_by(PAGE as usize) {
         keep.touch(memory + page, Access::Write).unwrap();
     }
     assert_eq!((keep.load(memory), keep.load(memory + (17 << 16) - 1)), (1, 2));
     let Audit { large, small, .. } = keep.audit();
     assert_eq!((large, small), (8, 0));
-    assert_eq!(keep.machine.flushes, 1);
+    assert_eq!(keep.pages.machine.flushes, 1);
     // More than there will ever be is refused, not granted and fatal later.
     assert_eq!(keep.mprotect(memory + size, 1 << 30, RW), Err(Errno::ENOMEM));
     assert_eq!(keep.denied(memory + size, Access::Write), Denial::AccErr);
     keep.munmap(start, reserved).unwrap();
     keep.munmap(again, reserved).unwrap();
     assert_eq!(keep.audit().large, 0);
-    assert_eq!((keep.frames.used(), keep.tables.free()), before);
+    assert_eq!((keep.pages.state.used(), keep.tables.free()), before);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn initial_content_of_wasm_memory_shares_the_leaf_of_its_chunk() {
     let artifact = keep.object(3 * MIB, true);
     // Mapping it for the first time makes it read-only for the kernel, with a flush.
     keep.mmap(Place::Anywhere, MIB, RW, Backing::Object { object: artifact, offset: 0 }).unwrap();
-    assert_eq!(keep.machine.flushes, 1);
+    assert_eq!(keep.pages.machine.flushes, 1);
     let memory = keep.anonymous(64 * MIB, Prot::NONE);
     keep.mprotect(memory, 4 * MIB, RW).unwrap();
     let backing = Backing::Object { object: artifact, offset: 0x10_0000 };
@@ -92,7 +92,7 @@ fn initial_content_of_wasm_memory_shares_the_leaf_of_its_chunk() {
     assert_eq!(keep.load(memory), 0);
     assert_eq!(keep.load(memory + MIB + 0x8000), 0);
     let Audit { large, small, .. } = keep.audit();
-    assert_eq!((large, small, keep.machine.flushes), (1, 0, 1));
+    assert_eq!((large, small, keep.pages.machine.flushes), (1, 0, 1));
     keep.madvise(memory, 4 * MIB, 4).unwrap();
     assert_eq!(keep.load(memory + MIB), object_byte(artifact.phys, 0x10_0000));
     assert_eq!(keep.mprotect(memory + MIB, 0x8000, Prot::READ_EXEC), Err(Errno::EACCES));
@@ -107,7 +107,7 @@ fn a_fiber_stack_is_one_chunk_over_its_guard() {
     keep.store(start + PAGE, 1);
     assert_eq!(keep.denied(start, Access::Write), Denial::AccErr);
     let Audit { large, small, .. } = keep.audit();
-    assert_eq!((large, small, keep.machine.flushes), (1, 0, 0));
+    assert_eq!((large, small, keep.pages.machine.flushes), (1, 0, 0));
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn small_mappings_share_one_leaf() {
         keep.store(start + (100 << 10) - 1, value);
     }
     let Audit { large, small, .. } = keep.audit();
-    assert_eq!((large, small, keep.machine.flushes), (1, 0, 0));
+    assert_eq!((large, small, keep.pages.machine.flushes), (1, 0, 0));
     // What is given back is cleared for the next one, without a flush.
     keep.populate(starts[3], 1, true).unwrap();
     keep.munmap(starts[3], 100 << 10).unwrap();
@@ -127,7 +127,7 @@ fn small_mappings_share_one_leaf() {
     let next = keep.anonymous(100 << 10, RW);
     assert_eq!(next, starts[3]);
     assert_eq!((keep.load(next), keep.load(next + (100 << 10) - 1)), (0, 0));
-    assert_eq!((keep.audit().large, keep.machine.flushes), (1, 0));
+    assert_eq!((keep.audit().large, keep.pages.machine.flushes), (1, 0));
     // Other rights split the chunk; all others keep their content.
     keep.mprotect(starts[5], PAGE, Prot::READ).unwrap();
     assert_eq!(keep.denied(starts[5], Access::Write), Denial::AccErr);
@@ -148,7 +148,7 @@ fn a_guarded_signal_stack_costs_nothing_until_it_is_used() {
     keep.store(buffer, 1);
     let stack = keep.anonymous(3 * PAGE, RW);
     keep.mprotect(stack, PAGE, Prot::NONE).unwrap();
-    assert_eq!(keep.machine.flushes, 0);
+    assert_eq!(keep.pages.machine.flushes, 0);
     let Audit { large, small, .. } = keep.audit();
     assert_eq!((large, small), (1, 0));
     keep.store(stack + PAGE, 1);
@@ -160,7 +160,7 @@ fn an_artifact_is_mapped_by_chunks_without_a_copy() {
     let mut keep = keep(Setup::default());
     let len = 5 * MIB + 12_345;
     let object = keep.object(len, true);
-    let used = keep.frames.used();
+    let used = keep.pages.state.used();
     // As Wasmtime does: writable, then read-only, then its code executable.
     let backing = Backing::Object { object, offset: 0 };
     let start = keep.mmap(Place::Anywhere, len, RW, backing).unwrap();
@@ -169,7 +169,7 @@ fn an_artifact_is_mapped_by_chunks_without_a_copy() {
     keep.mprotect(start, len, Prot::READ).unwrap();
     keep.mprotect(start + 4 * PAGE, 3 * MIB, Prot::READ_EXEC).unwrap();
     // One for the direct map, one for the code.
-    assert_eq!(keep.machine.flushes, 2);
+    assert_eq!(keep.pages.machine.flushes, 2);
     for page in (0..len).step_by(PAGE as usize) {
         assert_eq!(keep.load(start + page), object_byte(object.phys, page));
     }
@@ -179,7 +179,7 @@ fn an_artifact_is_mapped_by_chunks_without_a_copy() {
     assert_eq!(keep.load(start + len), 0);
     let Audit { large, small, .. } = keep.audit();
     assert_eq!((large, small), (3, 0));
-    assert_eq!(keep.frames.used(), used);
+    assert_eq!(keep.pages.state.used(), used);
     keep.munmap(start, len).unwrap();
     keep.audit();
 }
@@ -264,7 +264,7 @@ fn what_the_kernel_found_present_is_not_trusted_after_it_went() {
     let check = |keep: &mut super::sim::Keep, expected| {
         assert_eq!(keep.populate(start, 100, true), expected);
         if expected.is_ok() {
-            *keep.machine.access(start, Access::Write).unwrap() = 1;
+            *keep.pages.machine.access(start, Access::Write).unwrap() = 1;
         }
     };
     check(&mut keep, Ok(()));
@@ -279,9 +279,9 @@ fn what_the_kernel_found_present_is_not_trusted_after_it_went() {
     // Finding it again costs no walk, let alone a flush.
     let start = keep.anonymous(4 * MIB, RW);
     keep.populate(start, 4 * MIB, true).unwrap();
-    let flushes = keep.machine.flushes;
+    let flushes = keep.pages.machine.flushes;
     keep.populate(start + MIB, 4096, false).unwrap();
-    assert_eq!(keep.machine.flushes, flushes);
+    assert_eq!(keep.pages.machine.flushes, flushes);
 }
 
 #[test]
@@ -292,9 +292,9 @@ fn a_table_is_not_used_again_while_the_processor_may_know_it() {
     keep.store(start, 1);
     keep.mprotect(start, 4 * PAGE, Prot::NONE).unwrap();
     assert_eq!(keep.denied(start, Access::Read), Denial::AccErr);
-    let flushes = keep.machine.flushes;
+    let flushes = keep.pages.machine.flushes;
     keep.munmap(start, 4 * PAGE).unwrap();
-    assert_eq!(keep.machine.flushes, flushes + 1);
+    assert_eq!(keep.pages.machine.flushes, flushes + 1);
     let other = keep.mmap(Place::Fixed(start + 64 * MIB), 4 * PAGE, RW, Backing::Anonymous);
     keep.store(other.unwrap(), 2);
     assert_eq!(keep.denied(start, Access::Read), Denial::MapErr);
@@ -315,7 +315,7 @@ fn resetting_a_part_of_a_chunk_spares_the_rest() {
     assert_eq!(keep.load(memory + MIB), object_byte(object.phys, 0));
     assert_eq!(keep.load(memory + MIB + PAGE), object_byte(object.phys, PAGE));
     assert_eq!(keep.load(memory + MIB + 2 * PAGE), 7);
-    assert_eq!((keep.audit().large, keep.machine.flushes), (1, 0));
+    assert_eq!((keep.audit().large, keep.pages.machine.flushes), (1, 0));
 }
 
 #[test]
@@ -329,32 +329,32 @@ fn a_page_of_an_arena_is_cleared_each_time() {
         keep.store(again, 1);
         keep.munmap(again, 100 << 10).unwrap();
     }
-    assert_eq!(keep.machine.flushes, 0);
+    assert_eq!(keep.pages.machine.flushes, 0);
 }
 
 #[test]
 fn memory_runs_out_without_harm() {
     let setup = Setup { ram: 8 * MIB, limit: 32 * MIB, ..Setup::default() };
     let mut keep = keep(setup);
-    assert_eq!((keep.frames.used(), keep.frames.end()), (6 * MIB, 8 * MIB));
+    assert_eq!((keep.pages.state.used(), keep.pages.state.end()), (6 * MIB, 8 * MIB));
     assert_eq!(keep.usage().limit, 32 * MIB);
     assert_eq!(keep.mmap(Place::Anywhere, 64 * MIB, RW, Backing::Anonymous), Err(Errno::ENOMEM));
     let start = keep.anonymous(26 * MIB, RW);
-    keep.alloc_chunks(1).unwrap();
+    keep.alloc(1 * CHUNK).unwrap();
     for chunk in 0..12 {
         keep.store(start + chunk * CHUNK, 7);
     }
     assert_eq!(keep.touch(start + 24 * MIB, Access::Write), Err(Fault::OutOfMemory));
     assert_eq!(keep.populate(start + 24 * MIB, 1, true), Err(Errno::ENOMEM));
-    assert_eq!(keep.alloc_chunks(1), None);
-    assert_eq!(keep.frames.used(), 32 * MIB);
+    assert_eq!(keep.alloc(1 * CHUNK), None);
+    assert_eq!(keep.pages.state.used(), 32 * MIB);
     assert_eq!(keep.audit().large, 12);
     keep.munmap(start, 2 * MIB).unwrap();
     keep.store(start + 24 * MIB, 7);
     keep.munmap(start, 26 * MIB).unwrap();
     keep.audit();
-    assert_eq!(keep.frames.used(), 8 * MIB);
-    assert!(keep.alloc_chunks(12).is_some());
+    assert_eq!(keep.pages.state.used(), 8 * MIB);
+    assert!(keep.alloc(12 * CHUNK).is_some());
 }
 
 #[test]
@@ -365,7 +365,7 @@ fn an_idle_arena_makes_way_for_another() {
     keep.munmap(idle, 4 * PAGE).unwrap();
     let rest = keep.anonymous(24 * MIB, RW);
     (0..12).for_each(|chunk| keep.store(rest + chunk * CHUNK, 7));
-    assert_eq!(keep.frames.used(), 32 * MIB);
+    assert_eq!(keep.pages.state.used(), 32 * MIB);
     // Its leaf goes, and with it the table that is to hold the new leaf.
     let other = keep.anonymous(100 << 10, RW);
     keep.store(other, 2);
@@ -400,7 +400,7 @@ fn tables_run_out_without_harm() {
 #[test]
 fn a_lying_host_gives_no_memory() {
     let mut keep = keep(Setup { ram: 8 * MIB, ..Setup::default() });
-    keep.alloc_chunks(1).unwrap();
+    keep.alloc(1 * CHUNK).unwrap();
     for lie in [
         (0, 8 * MIB),
         (8 * MIB, 8 * MIB),
@@ -410,21 +410,21 @@ fn a_lying_host_gives_no_memory() {
         (8 * MIB, 514 * MIB),
         (8 * MIB, u64::MAX),
     ] {
-        keep.machine.lie = Some(lie);
-        assert_eq!(keep.alloc_chunks(1), None, "{lie:?}");
-        assert_eq!(keep.frames.end(), 8 * MIB);
+        keep.pages.machine.lie = Some(lie);
+        assert_eq!(keep.alloc(1 * CHUNK), None, "{lie:?}");
+        assert_eq!(keep.pages.state.end(), 8 * MIB);
     }
-    keep.machine.lie = None;
-    assert!(keep.alloc_chunks(1).is_some());
+    keep.pages.machine.lie = None;
+    assert!(keep.alloc(1 * CHUNK).is_some());
 }
 
 #[test]
 fn a_stingy_host_is_asked_again() {
     let mut keep = keep(Setup { ram: 8 * MIB, limit: 20 * MIB, ..Setup::default() });
-    keep.machine.stingy = true;
+    keep.pages.machine.stingy = true;
     let start = keep.anonymous(12 * MIB, RW);
     (0..6).for_each(|chunk| keep.store(start + chunk * CHUNK, 1));
-    assert_eq!(keep.frames.end(), 18 * MIB);
+    assert_eq!(keep.pages.state.end(), 18 * MIB);
 }
 
 #[test]
@@ -438,7 +438,7 @@ fn the_break_moves_and_what_it_leaves_is_cleared() {
     for offset in (0..10 * MIB).step_by(MIB as usize) {
         keep.store(start + offset, 2);
     }
-    assert_eq!((keep.audit().large, keep.machine.flushes), (5, 0));
+    assert_eq!((keep.audit().large, keep.pages.machine.flushes), (5, 0));
     assert_eq!(keep.brk(start + MIB / 2), start + MIB / 2);
     assert_eq!((keep.load(start), keep.load(start + 50)), (2, 1));
     assert_eq!(keep.denied(start + 9 * MIB, Access::Read), Denial::MapErr);
@@ -500,7 +500,7 @@ fn no_argument_is_too_odd() {
         }
         keep.fault(a, Access::Write);
         keep.brk(a);
-        keep.alloc_chunks(a as usize);
+        keep.alloc(a);
         keep.audit();
     }
 }

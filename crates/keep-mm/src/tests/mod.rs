@@ -7,8 +7,9 @@
 //! sequences of calls and accesses are compared with it. [`cases`] are the uses that the design
 //! is made for, with their costs.
 
+mod accepted;
 mod cases;
-mod flat;
+
 mod model;
 mod sim;
 

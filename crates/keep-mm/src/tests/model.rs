@@ -185,7 +185,7 @@ impl Model {
     fn check_exhausted(&self) {
         if self.ample {
             assert!(self.keep.tables.free() > 50, "tables leak");
-            assert_eq!(self.keep.frames.used(), LIMIT, "memory ran out too early");
+            assert_eq!(self.keep.pages.state.used(), LIMIT, "memory ran out too early");
         }
     }
 
@@ -222,9 +222,10 @@ impl Model {
             Step::Brk(offset) => self.move_brk(IMAGE + 0x10_0123 + offset),
             Step::NewObject(len, executable) => {
                 let chunks = len.div_ceil(CHUNK) as usize;
-                if let Some(phys) = self.keep.alloc_chunks(chunks) {
+                if let Some(phys) = self.keep.alloc(chunks as u64 * CHUNK) {
                     let start = phys as usize;
-                    let memory = &mut self.keep.machine.ram[start..start + chunks * CHUNK as usize];
+                    let memory =
+                        &mut self.keep.pages.machine.ram[start..start + chunks * CHUNK as usize];
                     assert!(memory.iter().all(|&byte| byte == 0), "stale data");
                     for (offset, byte) in memory[..*len as usize].iter_mut().enumerate() {
                         *byte = object_byte(phys, offset as u64);
@@ -425,7 +426,7 @@ impl Model {
             // Now the kernel touches it, and must not fault.
             for (&page, model) in self.pages.range_mut(range.clone()) {
                 let address = page.max(start);
-                let byte = self.keep.machine.access(address, access).expect("it is present");
+                let byte = self.keep.pages.machine.access(address, access).expect("it is present");
                 assert_eq!(*byte, model.byte(address % PAGE));
                 if write {
                     *byte = value;
@@ -521,14 +522,17 @@ impl Model {
         let audit = self.keep.audit();
         assert_eq!((audit.large, audit.small), (0, 0));
         let held: u64 = self.objects.iter().map(|object| object.len.next_multiple_of(CHUNK)).sum();
-        assert_eq!((self.keep.held, self.keep.frames.used()), (held, 3 * CHUNK + held));
+        assert_eq!(
+            (self.keep.taken, self.keep.pages.state.used()),
+            (3 * CHUNK + held, 3 * CHUNK + held)
+        );
         assert_eq!(self.keep.areas.within(0..u64::MAX).count(), 1);
     }
 }
 
 impl Keep {
     fn is_owned(&self, page: u64) -> bool {
-        self.tables.walk(&self.machine, page).entry.is_owned()
+        self.walk(page).entry.is_owned()
     }
 }
 

@@ -2,6 +2,7 @@
 
 //! A simulated processor with its memory, and an audit of everything the tables say.
 
+use std::boxed::Box;
 use std::collections::{HashMap, HashSet};
 use std::vec;
 use std::vec::Vec;
@@ -9,8 +10,12 @@ use std::vec::Vec;
 use keep_layout::{CHUNK, DIRECT_VIRT, PAGE};
 
 use crate::areas::Kind;
+use crate::frames::Frames;
 use crate::tables::Entry;
-use crate::{Access, Backing, Config, Denial, Fault, Machine, Object, Place, Prot, Region, Space};
+use crate::{
+    Access, Backing, Config, Denial, Fault, Machine, Object, Place, Prot, Ram, Region, Source,
+    Space,
+};
 
 pub(super) const MIB: u64 = 1 << 20;
 pub(super) const TABLES_END: u64 = 2 * CHUNK;
@@ -72,7 +77,7 @@ impl std::fmt::Debug for Sim {
     }
 }
 
-impl Machine for Sim {
+impl Ram for Sim {
     fn read_entry(&self, at: u64) -> u64 {
         assert!(at < TABLES_END && at.is_multiple_of(8), "a table outside of the pool: {at:#x}");
         let at = at as usize;
@@ -93,7 +98,9 @@ impl Machine for Sim {
         let data = self.direct(from, len, false).to_vec();
         self.direct(to, len, true).copy_from_slice(&data);
     }
+}
 
+impl Machine for Sim {
     fn flush(&mut self) {
         self.pages.clear();
         self.table_of_chunk.clear();
@@ -263,7 +270,7 @@ pub(super) struct Audit {
     pub(super) tables: usize,
 }
 
-pub(super) type Keep = Space<Sim>;
+pub(super) type Keep = Space<Source<Sim, Frames>>;
 
 pub(super) fn keep(setup: Setup) -> Keep {
     let config = Config {
@@ -278,15 +285,15 @@ pub(super) fn keep(setup: Setup) -> Keep {
         image: vec![Region { range: IMAGE..IMAGE + CHUNK, prot: Prot::READ_WRITE }],
         fresh_is_zero: setup.fresh_is_zero,
     };
-    Space::new(Sim::new(setup), config)
+    Space::new(Box::new(Source::framed(Sim::new(setup), &config)), config)
 }
 
-impl Space<Sim> {
+impl Keep {
     /// One access as the program makes it, faults included.
     pub(super) fn touch(&mut self, va: u64, access: Access) -> Result<&mut u8, Fault> {
         for _ in 0..3 {
-            if self.machine.access(va, access).is_ok() {
-                return Ok(self.machine.access(va, access).unwrap());
+            if self.pages.machine.access(va, access).is_ok() {
+                return Ok(self.pages.machine.access(va, access).unwrap());
             }
             match self.fault(va, access) {
                 Fault::Resolved => {}
@@ -317,15 +324,15 @@ impl Space<Sim> {
 
     /// Makes an object whose byte at each offset is [`object_byte`].
     pub(super) fn object(&mut self, len: u64, executable: bool) -> Object {
-        let phys = self.alloc_chunks(len.div_ceil(CHUNK) as usize).unwrap();
+        let phys = self.alloc(len).unwrap();
         for offset in 0..len {
-            self.machine.ram[(phys + offset) as usize] = object_byte(phys, offset);
+            self.pages.machine.ram[(phys + offset) as usize] = object_byte(phys, offset);
         }
         Object { phys, len, executable }
     }
 
     pub(super) fn direct_is_writable(&self, phys: u64) -> bool {
-        self.machine.walk(DIRECT_VIRT + phys).is_some_and(|leaf| leaf.write)
+        self.pages.machine.walk(DIRECT_VIRT + phys).is_some_and(|leaf| leaf.write)
     }
 
     /// Checks everything that must hold at any time, and counts leaves.
@@ -335,14 +342,14 @@ impl Space<Sim> {
         let mut tables = HashSet::new();
         self.audit_table(0, 3, 0, &mut audit, &mut owned, &mut tables);
         audit.tables = tables.len();
-        let in_use = self.frames.used() - self.frames.start() - self.held;
+        let in_use = self.pages.state.used() - self.taken;
         assert_eq!(owned.len() as u64 * PAGE, in_use, "frames in use and frames in tables differ");
         // One page of the pool is the root, 15 are the builder's.
         let free = self.tables.free() as usize;
         let pool = tables.iter().filter(|&&table| table >= 16 * PAGE).count();
-        assert_eq!(pool + free, self.machine.table_pool, "tables are lost");
+        assert_eq!(pool + free, self.pages.machine.table_pool, "tables are lost");
         for table in &tables {
-            let used = (0..512).any(|index| self.machine.read_entry(table + index * 8) != 0);
+            let used = (0..512).any(|index| self.pages.machine.read_entry(table + index * 8) != 0);
             assert!(used, "an empty table stays");
         }
         let committed = self.areas.charge(0..u64::MAX);
@@ -362,7 +369,7 @@ impl Space<Sim> {
         assert!(tables.insert(table), "a table in two places");
         for index in 0..512 {
             let va = base + (index << (12 + 9 * level));
-            let entry = Entry(self.machine.read_entry(table + index * 8));
+            let entry = Entry(self.pages.machine.read_entry(table + index * 8));
             if entry == Entry::EMPTY {
                 continue;
             }
@@ -403,7 +410,7 @@ impl Space<Sim> {
         }));
         if entry.permits(Access::Execute) {
             let frame = entry.phys() & !(CHUNK - 1);
-            assert!(!self.machine.walk(DIRECT_VIRT + frame).unwrap().write, "not sealed");
+            assert!(!self.pages.machine.walk(DIRECT_VIRT + frame).unwrap().write, "not sealed");
         }
     }
 }

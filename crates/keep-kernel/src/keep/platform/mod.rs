@@ -8,30 +8,32 @@
 //! | module | job |
 //! |---|---|
 //! | `processor` | instructions without a name in Rust; what the processor can do |
-//! | `vm` | memory of a virtual machine |
+//! | `own` | the Keep's own memory |
+//! | `vm` | how memory of a virtual machine comes, and is forgotten |
 //! | `snp` | SEV-SNP: the ways to hypervisor and firmware, validated memory |
 //! | `sgx` | SGX: the way out of an enclave, its pages and exceptions |
 
+mod own;
 mod processor;
 mod sgx;
 pub(crate) mod snp;
 mod vm;
 
+use alloc::boxed::Box;
 use core::arch::asm;
 use core::arch::x86_64::_rdtsc;
 
 use keep_kernel::frame::{Exception, Frame};
 use keep_kernel::kernel::{CLAIM_MAX, Platform};
 use keep_kernel::signal::VectorArea;
-use keep_layout::{PORT_DOORBELL, PORT_FATAL, StartInfo};
-use keep_mm::{Config, Memory, Space};
+use keep_layout::{DIRECT_VIRT, PORT_DOORBELL, PORT_FATAL, StartInfo, TABLES_SIZE, TABLES_VIRT};
+use keep_mm::{Config, Pages, Source, Space};
 use sallyport::{BootInfo, Doorbell, Port, RawWindow};
 
 use crate::{HEAP, processors};
+use own::Own;
 pub(crate) use processor::{set_thread_pointer, way_out};
-use sgx::Pages;
-pub(crate) use vm::DirectMap;
-use vm::c_bit;
+use vm::{Given, c_bit};
 
 /// The platform that the kernel runs on.
 #[derive(Debug)]
@@ -101,26 +103,25 @@ pub(crate) fn serve(exception: &Exception, frame: &mut Frame) -> bool {
 }
 
 /// Takes the memory over that the Keep has been launched with.
-pub(crate) fn memory(
-    start: &StartInfo,
-    boot: &BootInfo,
-    config: Config,
-) -> Memory<DirectMap, Pages> {
+pub(crate) fn memory(start: &StartInfo, boot: &BootInfo, config: Config) -> Space<dyn Pages> {
     if sgx::inside() {
         return sgx::memory(start, config);
     }
-    let map = DirectMap {
-        mapped: start.image_end - keep_layout::IMAGE_PHYS,
-        ram: boot.ram,
-        limit: boot.ram_limit,
+    let own = Own {
+        tables: 0..TABLES_SIZE,
+        tables_at: TABLES_VIRT,
+        window: DIRECT_VIRT,
         c_bit: c_bit(start.tables_root),
+        platform: Given {
+            mapped: start.image_end - keep_layout::IMAGE_PHYS,
+            ram: boot.ram,
+            limit: boot.ram_limit,
+        },
     };
-    Memory::Tables(Space::new(map, config))
+    Space::new(Box::new(Source::framed(own, &config)), config)
 }
 
 impl Platform for Keep {
-    type Machine = DirectMap;
-    type Enclave = Pages;
     type Window = RawWindow;
     type Doorbell = Bell;
 

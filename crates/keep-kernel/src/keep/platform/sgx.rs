@@ -11,6 +11,7 @@
 //! ordinary code, may itself be interrupted, and leaves the enclave as it likes. None of this has run on
 //! hardware; a stand-in that plays it runs the same image.
 
+use alloc::boxed::Box;
 use core::ops::Range;
 use core::ptr::addr_of;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +23,7 @@ use keep_layout::processor::{EXCEPTION_STACK, PARDONED, SELF, STUB_STACK};
 use keep_layout::{
     KERNEL_DATA, KERNEL_TEXT, PAGE, PARK_FOREVER, PORT_PARK, SHARED_SIZE, SHARED_VIRT, StartInfo,
 };
-use keep_mm::{Config, Enclave, Flat, Memory, Prot, Shown};
+use keep_mm::{Config, Enclave, Prot, Shown, Source, Space};
 use sallyport::Window;
 use sgx_guest::attributes::{Attributes, KEEP_XFRM};
 use sgx_guest::enclu::{PAGE_ATTRIBUTES_MISMATCH, leaf};
@@ -33,6 +34,7 @@ use sgx_guest::report::{REPORT, TARGET, is_target};
 use sgx_guest::ssa::{ExInfo, ExitInfo, offset};
 use sgx_guest::{Align64, Align128, Align512, seal, ssa};
 
+use super::own::Own;
 use super::processor::{self, Answer};
 
 /// What the host is asked for at an exit, and what it does before it enters again.
@@ -244,17 +246,27 @@ pub(super) fn sealing_key(into: &mut [u8; 32]) {
     }
 }
 
-/// The enclave's pages.
+/// The enclave's pages: there is nothing to know of them but what the tables say.
 #[derive(Debug)]
-pub(crate) struct Pages;
+pub(super) struct Pages;
+
+/// Bytes of addresses for tables, which are accepted as they are needed: enough for all that an enclave may
+/// ever have.
+const TABLES_ROOM: u64 = 1 << 30;
 
 /// The memory of a Keep in an enclave.
-pub(super) fn memory<M>(start: &StartInfo, mut config: Config) -> Memory<M, Pages> {
+pub(super) fn memory(start: &StartInfo, mut config: Config) -> Space<dyn keep_mm::Pages> {
+    let tables = MMAP_END..MMAP_END + TABLES_ROOM;
     config.mmap.end = MMAP_END;
+    config.brk_start = start.brk_start.next_multiple_of(PAGE);
+    config.brk_mapped_end = config.brk_start;
     for region in &mut config.image {
-        region.range.end = region.range.end.min(start.brk_start);
+        region.range.end = region.range.end.min(config.brk_start);
     }
-    Memory::Flat(Flat::new(Pages, config, MMAP_END..THREADS))
+    (config.root, config.tables) = (tables.start, tables.start + PAGE..tables.end);
+    let held = tables.end..THREADS;
+    let own = Own { tables_at: tables.start, tables, window: 0, c_bit: 0, platform: Pages };
+    Space::new(Box::new(Source::accepted(own, &config, held)), config)
 }
 
 fn rights(prot: Prot) -> Rights {
@@ -279,7 +291,7 @@ fn confirm(pages: Range<u64>, info: SecInfo) {
     }
 }
 
-impl Enclave for Pages {
+impl Enclave for Own<Pages> {
     fn accept(&mut self, page: u64) -> bool {
         accepted(accept(page, SecInfo::added()), page)
     }
@@ -305,13 +317,6 @@ impl Enclave for Pages {
         confirm(pages.clone(), SecInfo::modified(PageType::Trim));
         // If the host keeps them nevertheless, accepting new ones there will fail.
         leave(Operation::Remove, pages, 0);
-    }
-
-    fn zero(&mut self, bytes: Range<u64>) {
-        // SAFETY: `keep-mm` names memory of the program's that is there and can be written.
-        unsafe {
-            (bytes.start as *mut u8).write_bytes(0, (bytes.end - bytes.start) as usize);
-        }
     }
 }
 
@@ -401,7 +406,7 @@ fn is_pardoned(address: u64) -> bool {
 
 /// What an exception is decided by.
 struct Seen<'a> {
-    memory: &'a Flat<Pages>,
+    memory: &'a Space<dyn keep_mm::Pages>,
     access: keep_mm::Access,
     text: Range<u64>,
 }
@@ -443,13 +448,12 @@ pub(super) fn serve(exception: &Exception, frame: &mut Frame) -> bool {
     let kernel = crate::kernel();
     // The other may have ended by now.
     let alone = kernel.threads.stacks == 0;
-    let Memory::Flat(memory) = &kernel.space else { return false };
     let access = keep_kernel::kernel::access(exception.code);
     let text = kernel.start.text_start..kernel.start.text_end;
     let info = ExitInfo::from_bits(exception.ss as u32).ok().flatten();
     let more = ExInfo { address: exception.cr2, error: exception.code as u32 };
     let exit = Exit { frames: 1, info, more, rip: exception.rip };
-    let decision = decide(&exit, &Seen { memory, access, text });
+    let decision = decide(&exit, &Seen { memory: &kernel.space, access, text });
     match decision {
         Decision::Cpuid => processor::serve_cpuid(frame),
         // As the instruction would: the way that a trap takes goes on from there.

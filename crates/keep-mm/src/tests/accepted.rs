@@ -4,6 +4,7 @@
 //! pages and stop the test as soon as one is broken: a page that is accepted twice, one that becomes
 //! writable and executable, one that is used without being there.
 
+use std::boxed::Box;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::vec;
@@ -14,12 +15,16 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::sim::{IMAGE, MIB, MMAP, object_byte};
-use crate::flat::{Enclave, Flat, Shown};
-use crate::{Access, Backing, Config, Denial, Errno, Fault, Object, Place, Prot, Region};
+use crate::accepted::{Accepted, Enclave, Shown};
+use crate::tables::Entry;
+use crate::{
+    Access, Backing, Config, Denial, Errno, Fault, Object, Place, Prot, Ram, Region, Source, Space,
+};
 
 const RW: Prot = Prot::READ_WRITE;
 const ZONE: u64 = 512 * MIB;
-const HELD: Range<u64> = MMAP + (1 << 40)..MMAP + (2 << 40);
+const TABLES: Range<u64> = MMAP + (1 << 40)..MMAP + (1 << 40) + (1 << 30);
+const HELD: Range<u64> = TABLES.end..MMAP + (2 << 40);
 const LIMIT: u64 = 24 * MIB;
 /// More pages than anybody asks for.
 const PLENTY: u64 = 1 << 40;
@@ -71,6 +76,38 @@ fn pages(range: Range<u64>) -> impl Iterator<Item = u64> {
     range.step_by(PAGE as usize)
 }
 
+impl Ram for Sim {
+    fn read_entry(&self, at: u64) -> u64 {
+        let page = self.pages.get(&(at & !(PAGE - 1))).expect("a table that is not there");
+        let at = (at % PAGE) as usize;
+        u64::from_le_bytes(page.bytes[at..at + 8].try_into().unwrap())
+    }
+
+    fn write_entry(&mut self, at: u64, value: u64) {
+        assert!(TABLES.contains(&at));
+        let page = self.at(at & !(PAGE - 1));
+        let at = (at % PAGE) as usize;
+        page.bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    }
+
+    fn zero(&mut self, phys: u64, len: u64) {
+        let range = phys..phys + len;
+        let mut at = range.start;
+        while at < range.end {
+            let end = (at | (PAGE - 1)).saturating_add(1).min(range.end);
+            let page = self.at(at & !(PAGE - 1));
+            assert!(page.prot.write());
+            let first = (at % PAGE) as usize;
+            page.bytes[first..first + (end - at) as usize].fill(0);
+            at = end;
+        }
+    }
+
+    fn copy(&mut self, _: u64, _: u64, _: u64) {
+        panic!("an enclave copies by accepting");
+    }
+}
+
 impl Enclave for Sim {
     fn accept(&mut self, page: u64) -> bool {
         self.add(page, RW, vec![0; PAGE as usize])
@@ -107,25 +144,15 @@ impl Enclave for Sim {
             self.left += 1;
         }
     }
-
-    fn zero(&mut self, range: Range<u64>) {
-        let mut at = range.start;
-        while at < range.end {
-            let end = (at | (PAGE - 1)).saturating_add(1).min(range.end);
-            let page = self.at(at & !(PAGE - 1));
-            assert!(page.prot.write());
-            let first = (at % PAGE) as usize;
-            page.bytes[first..first + (end - at) as usize].fill(0);
-            at = end;
-        }
-    }
 }
 
-fn keep() -> Flat<Sim> {
+type Keep = Space<Source<Sim, Accepted>>;
+
+fn keep() -> Keep {
     let config = Config {
-        root: 0,
-        tables: 0..0,
-        free_ram: 0..0,
+        root: TABLES.start,
+        tables: TABLES.start + PAGE..TABLES.end,
+        free_ram: BRK - IMAGE..BRK - IMAGE,
         ram_limit: LIMIT,
         mmap: MMAP..MMAP + ZONE,
         brk_start: BRK,
@@ -134,14 +161,15 @@ fn keep() -> Flat<Sim> {
         image: vec![Region { range: IMAGE..BRK, prot: RW }],
         fresh_is_zero: true,
     };
-    Flat::new(Sim { left: PLENTY, ..Sim::default() }, config, HELD)
+    let sim = Sim { left: PLENTY, ..Sim::default() };
+    Space::new(Box::new(Source::accepted(sim, &config, HELD)), config)
 }
 
-impl Flat<Sim> {
+impl Keep {
     /// The program uses an address, as often as it takes.
     fn touch(&mut self, address: u64, access: Access) -> Result<&mut u8, Fault> {
         let page = address & !(PAGE - 1);
-        if !self.enclave.pages.get(&page).is_some_and(|epc| epc.prot.allows(access)) {
+        if !self.pages.machine.pages.get(&page).is_some_and(|epc| epc.prot.allows(access)) {
             let shown = self.shown(address, access);
             match self.fault(address, access) {
                 Fault::Resolved => assert!(matches!(shown, Shown::Awaited(_)), "{shown:?}"),
@@ -152,16 +180,45 @@ impl Flat<Sim> {
                 Fault::OutOfMemory => return Err(Fault::OutOfMemory),
             }
         }
-        assert!(matches!(self.shown(address, access), Shown::Accepted(_)));
-        let epc = self.enclave.at(page);
+        let known = matches!(self.shown(address, access), Shown::Accepted(_));
+        assert!(known || self.is_kept(page));
+        let epc = self.pages.machine.at(page);
         assert!(epc.prot.allows(access), "{access:?} at {address:#x} after it was resolved");
         Ok(&mut epc.bytes[(address % PAGE) as usize])
+    }
+
+    /// Whether a page may be there although nobody has mapped it: an arena keeps it.
+    fn is_kept(&self, page: u64) -> bool {
+        self.arenas.contains(page & !(CHUNK - 1)) && self.areas.at(page).is_none()
+    }
+
+    /// All that the tables hold: address, rights, whether it is a mapping's own.
+    fn there(&self) -> Vec<(u64, Prot, bool)> {
+        let mut found = Vec::new();
+        self.there_in(TABLES.start, 3, 0, &mut found);
+        found
+    }
+
+    fn there_in(&self, table: u64, level: u32, base: u64, found: &mut Vec<(u64, Prot, bool)>) {
+        for index in 0..512 {
+            let address = base + (index << (12 + 9 * level));
+            let entry = Entry(self.pages.machine.read_entry(table + index * 8));
+            if entry == Entry::EMPTY {
+                continue;
+            }
+            if level > 0 {
+                self.there_in(entry.phys(), level - 1, address, found);
+                continue;
+            }
+            assert_eq!(entry.phys(), address, "an entry leads to its own address");
+            found.push((address, entry.prot(), entry.is_owned()));
+        }
     }
 
     fn object(&mut self, len: u64, executable: bool) -> Option<Object> {
         let phys = self.alloc(len)?;
         for start in (0..len).step_by(PAGE as usize) {
-            let page = self.enclave.at(phys + start);
+            let page = self.pages.machine.at(phys + start);
             assert!(page.prot.write());
             for (byte, offset) in page.bytes.iter_mut().zip(start..len) {
                 *byte = object_byte(phys, offset);
@@ -172,20 +229,23 @@ impl Flat<Sim> {
 
     /// What the processor has is what the kernel believes, and no more than the areas allow.
     fn audit(&self) {
-        let mut count = 0;
-        for (page, prot, owned) in self.there() {
-            count += 1;
-            let epc = &self.enclave.pages[&page];
+        let there = self.there();
+        for &(page, prot, owned) in &there {
+            let epc = &self.pages.machine.pages[&page];
             assert_eq!((epc.prot, epc.dirty && !owned), (prot, false), "{page:#x}");
             if let Some((_, area)) = self.areas.at(page) {
                 assert!(prot.within(area.prot), "{page:#x} has {prot:?} in {area:?}");
             } else {
-                assert!(HELD.contains(&page), "{page:#x} is in no area");
+                assert!(HELD.contains(&page) || self.is_kept(page), "{page:#x} is in no area");
             }
         }
-        assert_eq!(count, self.enclave.pages.len());
-        assert_eq!(count as u64 * PAGE, self.used);
-        assert!(self.used <= LIMIT);
+        let last = HELD.end - PAGE;
+        let others = |page: &&u64| TABLES.contains(page) || **page == last;
+        let others = self.pages.machine.pages.keys().filter(others).count();
+        assert_eq!(there.len() + others, self.pages.machine.pages.len());
+        let used = self.pages.machine.pages.len() as u64 * PAGE + (BRK - IMAGE);
+        assert_eq!(used, self.pages.state.used);
+        assert!(used <= LIMIT);
     }
 }
 
@@ -281,10 +341,11 @@ impl Page {
 
 /// What Linux would do, page by page.
 struct Model {
-    keep: Flat<Sim>,
+    keep: Keep,
     pages: BTreeMap<u64, Page>,
     objects: Vec<Object>,
     locked: bool,
+    brk: u64,
 }
 
 impl Model {
@@ -302,12 +363,12 @@ impl Model {
 
     fn fits(&self, more: u64) -> bool {
         let charged: u64 = self.pages.values().map(Page::charge).sum();
-        (BRK - IMAGE) + self.keep.taken + charged + more <= LIMIT
+        self.keep.taken + charged + more <= LIMIT
     }
 
     /// Running out is right if the host has nothing left, or the Keep no more than its limit.
     fn check_exhausted(&self) {
-        assert!(self.keep.enclave.left == 0 || self.keep.used + (BRK - IMAGE) >= LIMIT);
+        assert!(self.keep.pages.machine.left == 0 || self.keep.pages.state.used >= LIMIT);
     }
 
     fn step(&mut self, step: &Step) {
@@ -346,7 +407,7 @@ impl Model {
                 self.keep.lock_exec();
                 self.locked = true;
             }
-            Step::Leave(pages) => self.keep.enclave.left = *pages,
+            Step::Leave(pages) => self.keep.pages.machine.left = *pages,
         }
     }
 
@@ -441,7 +502,10 @@ impl Model {
     fn touch(&mut self, address: u64, access: Access, value: u8) {
         let touched = self.keep.touch(address, access);
         let Some(page) = self.pages.get_mut(&(address & !(PAGE - 1))) else {
-            assert_eq!(touched, Err(Fault::Denied(Denial::MapErr)));
+            match touched {
+                Ok(_) => assert!(self.keep.is_kept(address & !(PAGE - 1))),
+                Err(fault) => assert_eq!(fault, Fault::Denied(Denial::MapErr)),
+            }
             return;
         };
         match touched {
@@ -474,11 +538,11 @@ impl Model {
             Err(error) => assert!(error == Errno::EFAULT && !allowed),
         }
         for (&page, model) in self.pages.range_mut(range) {
-            let there = self.keep.enclave.pages.get(&page);
+            let there = self.keep.pages.machine.pages.get(&page);
             if matches!(model.origin, Origin::Object { shared: true, .. }) {
                 model.written |= there.is_some_and(|epc| epc.dirty);
             }
-            if allowed && self.keep.enclave.left > 0 && self.keep.used + (BRK - IMAGE) < LIMIT {
+            if allowed && self.keep.pages.machine.left > 0 && self.keep.pages.state.used < LIMIT {
                 assert!(there.is_some_and(|epc| epc.prot.allows(access)), "{page:#x}");
             }
         }
@@ -486,7 +550,7 @@ impl Model {
 
     fn brk(&mut self, to: u64) {
         let old = self.pages.range(..MMAP).next_back().map_or(BRK, |(&page, _)| page + PAGE);
-        let new = to.next_multiple_of(PAGE);
+        let new = to.next_multiple_of(CHUNK);
         let fits = new <= old || self.fits(new - old);
         let result = self.keep.brk(to);
         assert_eq!(result == to, fits, "{result:#x} of {to:#x}");
@@ -499,13 +563,15 @@ impl Model {
             self.pages.insert(page, new);
         }
         self.pages.retain(|page, _| !(new..MMAP).contains(page));
-        if let Some(page) = self.pages.get_mut(&(to & !(PAGE - 1))) {
-            page.bytes.retain(|offset, _| *offset < to % PAGE);
+        // What lies behind the break stays as the program left it, but for what the break has left.
+        let passed = to..std::mem::replace(&mut self.brk, to);
+        for (&at, page) in self.pages.range_mut(..MMAP) {
+            page.bytes.retain(|offset, _| !passed.contains(&(at + offset)));
         }
     }
 
     fn finish(mut self) {
-        self.keep.enclave.left = PLENTY;
+        self.keep.pages.machine.left = PLENTY;
         let bytes: Vec<(u64, u8)> = self
             .pages
             .iter()
@@ -528,7 +594,10 @@ impl Model {
         self.keep.brk(BRK);
         self.keep.munmap(MMAP, ZONE).unwrap();
         self.keep.audit();
-        assert!(self.keep.there().all(|(page, ..)| HELD.contains(&page)), "pages leak");
+        self.keep.drop_empty_arenas();
+        self.keep.settle();
+        let may_stay = |page: u64| HELD.contains(&page) || page < BRK.next_multiple_of(CHUNK);
+        assert!(self.keep.there().iter().all(|&(page, ..)| may_stay(page)), "pages leak");
     }
 }
 
@@ -539,7 +608,7 @@ proptest! {
     #[test]
     fn an_enclave_is_what_the_model_says(steps in prop::collection::vec(step(), 1..80)) {
         let mut model =
-            Model { keep: keep(), pages: BTreeMap::new(), objects: Vec::new(), locked: false };
+            Model { keep: keep(), pages: BTreeMap::new(), objects: Vec::new(), locked: false, brk: BRK };
         for step in &steps {
             model.step(step);
             model.keep.audit();
@@ -552,6 +621,7 @@ proptest! {
 #[test]
 fn a_linear_memory_is_cheap() {
     let mut keep = keep();
+    let mapped = |keep: &Keep| keep.there().len() as u64 * PAGE;
     let size = 256 * MIB;
     let at = keep.mmap(Place::Anywhere, size, Prot::NONE, Backing::Anonymous).unwrap();
     for grown in 1..=8 {
@@ -561,10 +631,10 @@ fn a_linear_memory_is_cheap() {
     assert!(keep.touch(at + 8 * 65536, Access::Read).is_err());
     keep.madvise(at, 8 * 65536, 4).unwrap();
     assert_eq!(keep.touch(at + 65535, Access::Read), Ok(&mut 0));
-    assert_eq!(keep.enclave.asked, 0);
-    assert_eq!(keep.used, 8 * 65536);
+    assert_eq!(keep.pages.machine.asked, 0);
+    assert_eq!(mapped(&keep), 8 * 65536);
     keep.munmap(at, size).unwrap();
-    assert_eq!((keep.enclave.asked, keep.used), (2, 0), "given up in one go");
+    assert_eq!((keep.pages.machine.asked, mapped(&keep)), (2, 0), "given up in one go");
 }
 
 /// A page that the host took is not mistaken for one that is still to come.
@@ -574,10 +644,10 @@ fn a_page_that_was_taken_is_noticed() {
     let at = keep.mmap(Place::Anywhere, MIB, RW, Backing::Anonymous).unwrap();
     assert_eq!(keep.shown(at, Access::Write), Shown::Awaited(RW));
     *keep.touch(at, Access::Write).unwrap() = 1;
-    keep.enclave.pages.remove(&at);
+    keep.pages.machine.pages.remove(&at);
     assert_eq!(keep.shown(at, Access::Read), Shown::Accepted(RW));
     assert_eq!(keep.fault(at, Access::Read), Fault::Resolved, "and it is not accepted anew");
-    assert!(!keep.enclave.pages.contains_key(&at));
+    assert!(!keep.pages.machine.pages.contains_key(&at));
     assert_eq!(keep.shown(IMAGE, Access::Write), Shown::Accepted(RW));
     assert_eq!(keep.shown(IMAGE, Access::Execute), Shown::Nothing);
 }
@@ -589,7 +659,7 @@ fn code_is_the_object_byte_for_byte() {
     let object = keep.object(3 * PAGE + 5, true).unwrap();
     let backing = Backing::Object { object, offset: 0 };
     let at = keep.mmap(Place::Anywhere, object.len, RW, backing).unwrap();
-    assert!(!keep.enclave.at(object.phys).prot.write(), "the object is sealed");
+    assert!(!keep.pages.machine.at(object.phys).prot.write(), "the object is sealed");
     assert_eq!(keep.touch(at, Access::Read), Ok(&mut object_byte(object.phys, 0)));
     keep.mprotect(at, 4 * PAGE, Prot::READ).unwrap();
     keep.mprotect(at + PAGE, PAGE, Prot::READ_EXEC).unwrap();
@@ -601,7 +671,7 @@ fn code_is_the_object_byte_for_byte() {
     keep.mprotect(at, PAGE, RW).unwrap();
     *keep.touch(at, Access::Write).unwrap() = 1;
     assert_eq!(keep.mprotect(at, PAGE, Prot::READ_EXEC), Err(Errno::EACCES), "it was written");
-    assert_eq!(keep.enclave.at(object.phys).bytes[0], object_byte(object.phys, 0));
+    assert_eq!(keep.pages.machine.at(object.phys).bytes[0], object_byte(object.phys, 0));
 }
 
 /// A host without memory gets an answer, and nothing is lost when it has some again.
@@ -609,12 +679,13 @@ fn code_is_the_object_byte_for_byte() {
 fn a_host_that_adds_nothing_is_survived() {
     let mut keep = keep();
     let at = keep.mmap(Place::Anywhere, MIB, RW, Backing::Anonymous).unwrap();
-    keep.enclave.left = 3;
+    // Tables on three levels, and three pages.
+    keep.pages.machine.left = 6;
     assert!(keep.touch(at, Access::Write).is_ok(), "neighbours are no must");
     assert_eq!(keep.touch(at + 4 * PAGE, Access::Write), Err(Fault::OutOfMemory));
     assert_eq!(keep.populate(at, 4 * PAGE, true), Err(Errno::ENOMEM));
     assert_eq!(keep.alloc(MIB), None);
-    keep.enclave.left = PLENTY;
+    keep.pages.machine.left = PLENTY;
     assert!(keep.touch(at + 4 * PAGE, Access::Write).is_ok());
     assert!(keep.alloc(MIB).is_some());
     assert_eq!(keep.alloc(LIMIT), None, "more than there will ever be");
