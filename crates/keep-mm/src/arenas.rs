@@ -85,15 +85,10 @@ impl<P: Pages + ?Sized> Space<P> {
                 self.split(step.at, step.entry)?;
             }
             let Some(arena) = self.arenas.0.remove(&chunk) else { continue };
-            let mut address = chunk;
-            while address < chunk + CHUNK {
-                let step = self.walk(address);
-                if !arena.used.get(((address - chunk) / PAGE) as usize) {
-                    self.set(step.at, step.entry, Entry::EMPTY);
-                }
-                address = step.next(address);
-            }
-            self.prune(chunk..chunk + CHUNK);
+            self.change(chunk..chunk + CHUNK, |_, address, step| {
+                let used = arena.used.get(((address - chunk) / PAGE) as usize);
+                if used { step.entry } else { Entry::EMPTY }
+            });
         }
         Ok(())
     }

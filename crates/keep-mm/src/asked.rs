@@ -1,27 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! What a call asks for, checked against what there is: the same for each kind of address space.
+//! What a call asks for, checked against what there is before anything is changed.
 
 use core::ops::Range;
 
 use keep_layout::{CHUNK, PAGE};
 
-use crate::areas::{Area, Areas, Kind};
-use crate::space::{Zones, up};
-use crate::{Backing, Errno, Place, Prot};
+use crate::areas::{Area, Kind};
+use crate::pages::Pages;
+use crate::space::up;
+use crate::{Backing, Errno, Place, Prot, Space};
 
-/// What a call's checks look at.
-#[derive(Debug)]
-pub(crate) struct View<'a> {
-    pub(crate) areas: &'a Areas,
-    pub(crate) zones: &'a Zones,
-    pub(crate) exec_locked: bool,
-    /// Bytes that are in use whatever the program does.
-    pub(crate) taken: u64,
-    pub(crate) ram_limit: u64,
-}
-
-impl View<'_> {
+impl<P: Pages + ?Sized> Space<P> {
     /// Whether so many bytes more of writable memory can ever be had.
     ///
     /// WebAssembly's `memory.grow` turns an error here into an answer that a guest understands;
@@ -36,7 +26,7 @@ impl View<'_> {
     }
 
     /// Checks `mmap`; gives the length in pages' bytes, and the range if the place is fixed.
-    pub(crate) fn map(
+    pub(crate) fn check_map(
         &self,
         place: Place,
         len: u64,
@@ -85,7 +75,7 @@ impl View<'_> {
 
     /// Checks `mprotect`, all but whether pages have been written to; whether there is anything
     /// to do.
-    pub(crate) fn protect(&self, range: &Range<u64>, prot: Prot) -> Result<bool, Errno> {
+    pub(crate) fn check_protect(&self, range: &Range<u64>, prot: Prot) -> Result<bool, Errno> {
         if !self.areas.cover(range) {
             return Err(Errno::ENOMEM);
         }
@@ -136,24 +126,6 @@ pub(crate) fn area(start: u64, len: u64, prot: Prot, backing: Backing, fixed: bo
         },
     };
     Area { end: start + len, prot, kind }
-}
-
-/// The range that `madvise` resets, if that is what it asks for.
-pub(crate) fn advice(
-    areas: &Areas,
-    address: u64,
-    len: u64,
-    advice: i32,
-) -> Result<Option<Range<u64>>, Errno> {
-    const DONTNEED: i32 = 4;
-    if !matches!(advice, 0..=4 | 8 | 10 | 11 | 14..=17 | 20 | 21) {
-        return Err(Errno::EINVAL);
-    }
-    let range = range(address, len, Errno::EINVAL)?;
-    if !areas.cover(&range) {
-        return Err(Errno::ENOMEM);
-    }
-    Ok((advice == DONTNEED).then_some(range))
 }
 
 /// The pages of a call's range; `too_long` is the error if they reach over the end of all

@@ -11,10 +11,10 @@ use keep_layout::{CHUNK, PAGE};
 
 use crate::areas::{Area, Fit, Kind};
 use crate::arenas::LARGE;
-use crate::asked::{View, advice, area, range};
+use crate::asked::{area, range};
 use crate::pages::Pages;
 use crate::space::{Brk, down, up};
-use crate::tables::Entry;
+use crate::tables::{Entry, Step};
 use crate::{Access, Backing, Errno, Place, Prot, Space};
 
 impl<P: Pages + ?Sized> Space<P> {
@@ -48,7 +48,7 @@ impl<P: Pages + ?Sized> Space<P> {
     /// the rest of a chunk cannot be kept for lack of tables.
     pub fn munmap(&mut self, address: u64, len: u64) -> Result<(), Errno> {
         let range = range(address, len, Errno::EINVAL)?;
-        if range.is_empty() || !self.view().is_in_zone(&range) {
+        if range.is_empty() || !self.is_in_zone(&range) {
             return Err(Errno::EINVAL);
         }
         let unmapped = self.unmap(range);
@@ -85,7 +85,15 @@ impl<P: Pages + ?Sized> Space<P> {
     ///
     /// `EINVAL`: an unaligned address or unknown advice. `ENOMEM`: a hole in the range.
     pub fn madvise(&mut self, address: u64, len: u64, advice: i32) -> Result<(), Errno> {
-        if let Some(range) = self::advice(&self.areas, address, len, advice)? {
+        const DONTNEED: i32 = 4;
+        if !matches!(advice, 0..=4 | 8 | 10 | 11 | 14..=17 | 20 | 21) {
+            return Err(Errno::EINVAL);
+        }
+        let range = range(address, len, Errno::EINVAL)?;
+        if !self.areas.cover(&range) {
+            return Err(Errno::ENOMEM);
+        }
+        if advice == DONTNEED {
             self.reset(range);
             self.settle();
         }
@@ -103,7 +111,7 @@ impl<P: Pages + ?Sized> Space<P> {
             return now;
         }
         if new > old {
-            if !self.view().can_commit(new - old) || self.areas.room().is_err() {
+            if !self.can_commit(new - old) || self.areas.room().is_err() {
                 return now;
             }
             let area = Area { end: new, prot: Prot::READ_WRITE, kind: Kind::Anonymous };
@@ -119,7 +127,7 @@ impl<P: Pages + ?Sized> Space<P> {
     }
 
     fn map(&mut self, place: Place, len: u64, prot: Prot, backing: Backing) -> Result<u64, Errno> {
-        let (len, target) = self.view().map(place, len, prot, backing)?;
+        let (len, target) = self.check_map(place, len, prot, backing)?;
         let fixed = target.is_some();
         let start = match target {
             Some(range) => {
@@ -152,22 +160,12 @@ impl<P: Pages + ?Sized> Space<P> {
         self.clear_around_arenas(range);
     }
 
-    fn view(&self) -> View<'_> {
-        View {
-            areas: &self.areas,
-            zones: &self.zones,
-            exec_locked: self.exec_locked,
-            taken: self.taken,
-            ram_limit: self.ram_limit,
-        }
-    }
-
     /// Chooses where a mapping goes.
     fn place(&mut self, place: Place, len: u64, prot: Prot, backing: Backing) -> Option<u64> {
         let small = backing == Backing::Anonymous && len < LARGE;
         if let Place::Hint(start) = place {
             let range = down(start, PAGE)..down(start, PAGE).saturating_add(len);
-            if self.view().is_in_zone(&range) && self.vacant(&range) {
+            if self.is_in_zone(&range) && self.vacant(&range) {
                 return Some(range.start);
             }
         } else if small && prot == Prot::READ_WRITE {
@@ -188,7 +186,7 @@ impl<P: Pages + ?Sized> Space<P> {
     }
 
     fn protect(&mut self, range: Range<u64>, prot: Prot) -> Result<(), Errno> {
-        if !self.view().protect(&range, prot)? {
+        if !self.check_protect(&range, prot)? {
             return Ok(());
         }
         if prot.exec() && self.is_written(&range) {
@@ -218,45 +216,32 @@ impl<P: Pages + ?Sized> Space<P> {
 
     /// Brings the leaves of a range in line with its areas.
     fn apply(&mut self, range: Range<u64>) {
-        let mut cleared = false;
-        let mut address = range.start;
-        while address < range.end {
-            let step = self.walk(address);
-            if step.entry != Entry::EMPTY {
-                let prot = if step.entry.is_owned() || !step.entry.is_large() {
-                    self.areas.at(address).map(|(_, area)| area.prot)
-                } else {
-                    self.object_chunk(down(address, CHUNK))
-                };
-                let new = step.entry.with(prot.unwrap_or(Prot::NONE));
-                self.set(step.at, step.entry, new);
-                cleared |= new == Entry::EMPTY;
-            }
-            address = step.next(address);
-        }
-        if cleared {
-            self.prune(range);
-        }
+        self.change(range, |space, address, Step { entry, .. }| {
+            let prot = if entry.is_owned() || !entry.is_large() {
+                space.areas.at(address).map(|(_, area)| area.prot)
+            } else {
+                space.object_chunk(down(address, CHUNK))
+            };
+            if entry == Entry::EMPTY { entry } else { entry.with(prot.unwrap_or(Prot::NONE)) }
+        });
     }
 
     /// Resets memory to what it showed at first.
     fn reset(&mut self, range: Range<u64>) {
-        let mut cleared = false;
-        let mut address = range.start;
-        while address < range.end {
-            let step = self.walk(address);
-            let Some((_, area)) = self.areas.at(address) else { break };
-            let end = step.next(address).min(range.end).min(area.end);
-            if step.entry.is_owned() && self.can_fill(step.entry, &area) {
-                self.fill(step.phys(address), address..end, &area);
-            } else if step.entry.is_owned() {
-                self.set(step.at, step.entry, Entry::EMPTY);
-                cleared = true;
-            }
-            address = end;
-        }
-        if cleared {
-            self.prune(range);
+        let mut start = range.start;
+        while let Some((_, area)) = self.areas.at(start).filter(|_| start < range.end) {
+            let part = start..area.end.min(range.end);
+            start = part.end;
+            self.change(part.clone(), |space, address, step| {
+                if !step.entry.is_owned() {
+                    return step.entry;
+                }
+                if !space.can_fill(step.entry, &area) {
+                    return Entry::EMPTY;
+                }
+                space.fill(step.phys(address), address..step.next(address).min(part.end), &area);
+                step.entry
+            });
         }
     }
 
@@ -280,14 +265,13 @@ impl<P: Pages + ?Sized> Space<P> {
 
     /// Clears bytes that are present.
     pub(crate) fn zero(&mut self, range: Range<u64>) {
-        let mut address = range.start;
-        while address < range.end {
-            let step = self.walk(address);
-            let end = step.next(address).min(range.end);
+        let end = range.end;
+        self.change(range, |space, address, step| {
             if step.entry.is_present() {
-                self.pages.zero(step.phys(address), end - address);
+                let len = step.next(address).min(end) - address;
+                space.pages.zero(step.phys(address), len);
             }
-            address = end;
-        }
+            step.entry
+        });
     }
 }

@@ -280,19 +280,29 @@ impl<P: Pages + ?Sized> Space<P> {
         self.tables.reach(&mut *self.pages, address, level)
     }
 
-    /// Empties the tables for a range and gives back what they own.
-    pub(crate) fn clear(&mut self, range: Range<u64>) {
-        let mut cleared = false;
-        let mut address = range.start;
+    /// Goes through the entries for a range, each with the first address of the range that it stands for,
+    /// and makes of it what it is told.
+    pub(crate) fn change(
+        &mut self,
+        range: Range<u64>,
+        mut to: impl FnMut(&mut Self, u64, Step) -> Entry,
+    ) {
+        let (mut address, mut cleared) = (range.start, false);
         while address < range.end {
             let step = self.walk(address);
-            cleared |= step.entry != Entry::EMPTY;
-            self.set(step.at, step.entry, Entry::EMPTY);
+            let new = to(self, address, step);
+            cleared |= new == Entry::EMPTY && new != step.entry;
+            self.set(step.at, step.entry, new);
             address = step.next(address);
         }
         if cleared {
             self.prune(range);
         }
+    }
+
+    /// Empties the tables for a range.
+    pub(crate) fn clear(&mut self, range: Range<u64>) {
+        self.change(range, |_, _, _| Entry::EMPTY);
     }
 
     pub(crate) fn prune(&mut self, range: Range<u64>) {
