@@ -29,8 +29,45 @@ const HEAP_RESERVE: usize = 512 << 10;
 /// The most that a platform says of itself, in bytes: a report of SEV-SNP.
 pub const CLAIM_MAX: usize = 1184;
 
+/// Instructions without a name in Rust.
+pub trait Instructions {
+    /// The time stamp counter.
+    fn tsc() -> u64;
+    /// 64 random bits from the processor; `None` if it has none to give.
+    fn random() -> Option<u64>;
+    /// Sets the FS base, where the program's thread-local storage hangs.
+    fn set_thread_pointer(address: u64);
+    /// Control and status of the vector unit.
+    fn mxcsr() -> u32;
+    /// Sets what [`Instructions::mxcsr`] says.
+    fn set_mxcsr(to: u32);
+    /// The states of vector registers that a signal handler could change and the kernel never does;
+    /// 0 if there are none.
+    fn vectors() -> u32;
+    /// Saves these states.
+    fn save_vectors(area: &mut VectorArea, states: u32);
+    /// Restores these states. The header of the area is sound.
+    fn restore_vectors(area: &VectorArea, states: u32);
+}
+
+/// The processors of a Keep.
+pub trait Processors {
+    /// The number of the processor that this runs on.
+    fn processor() -> usize;
+    /// Lets a processor go on, if it sleeps or when it next does.
+    fn wake(number: usize);
+    /// The same for one that may not have been started yet, and then is. Its stacks are these
+    /// [`STACKS`](crate::threads::STACKS) bytes.
+    fn start(number: usize, stacks: u64);
+    /// Whether another processor waits for the kernel.
+    fn is_wanted() -> bool;
+    /// Says that the processor is about to wait for the host with the kernel in hand, or has come
+    /// back: who wants the kernel then wakes it.
+    fn waits(begins: bool);
+}
+
 /// What only the platform can do.
-pub trait Platform {
+pub trait Platform: Instructions + Processors {
     /// The block shared with the host.
     type Window: Window;
     /// The way to call the host.
@@ -47,38 +84,8 @@ pub trait Platform {
     /// would be a secret.
     fn sealing_key(into: &mut [u8; 32]) -> Option<()>;
 
-    /// The number of the processor that this runs on.
-    fn processor() -> usize;
-    /// Lets a processor go on, if it sleeps or when it next does.
-    fn wake(number: usize);
-    /// The same for one that may not have been started yet, and then is. Its stacks are these
-    /// [`STACKS`](crate::threads::STACKS) bytes.
-    fn start(number: usize, stacks: u64);
-    /// Whether another processor waits for the kernel.
-    fn is_wanted() -> bool;
-    /// Says that the processor is about to wait for the host with the kernel in hand, or has come
-    /// back: who wants the kernel then wakes it.
-    fn waits(begins: bool);
-
     /// Lends the one port to the host. Not to be called by `use_it` again.
     fn with_port<R>(use_it: impl FnOnce(&mut Port<Self::Window, Self::Doorbell>) -> R) -> R;
-    /// The time stamp counter.
-    fn tsc() -> u64;
-    /// 64 random bits from the processor; `None` if it has none to give.
-    fn random() -> Option<u64>;
-    /// Sets the FS base, where the program's thread-local storage hangs.
-    fn set_thread_pointer(address: u64);
-    /// Control and status of the vector unit.
-    fn mxcsr() -> u32;
-    /// Sets what [`Platform::mxcsr`] says.
-    fn set_mxcsr(to: u32);
-    /// The states of vector registers that a signal handler could change and the kernel never does;
-    /// 0 if there are none.
-    fn vectors() -> u32;
-    /// Saves these states.
-    fn save_vectors(area: &mut VectorArea, states: u32);
-    /// Restores these states. The header of the area is sound.
-    fn restore_vectors(area: &VectorArea, states: u32);
     /// Bytes that the kernel's heap has left.
     fn heap_available() -> usize;
     /// Gives the kernel's heap a chunk of memory at this address.

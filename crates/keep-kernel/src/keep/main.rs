@@ -23,7 +23,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use keep_kernel::frame::{Exception, Frame};
 use keep_kernel::heap::Heap;
-use keep_kernel::kernel::{Kernel, Message, Resume};
+use keep_kernel::kernel::{Instructions as _, Kernel, Message, Resume};
 use keep_layout::processor::BUSY;
 use keep_layout::{SHARED_VIRT, StartInfo};
 use sallyport::{ExitKind, Port, RawWindow};
@@ -104,7 +104,7 @@ fn idle() -> ! {
     }
     loop {
         if let Some((frame, tls)) = kernel().threads.at(processors::number()).begin.take() {
-            platform::set_thread_pointer(tls);
+            Keep::set_thread_pointer(tls);
             processors::leave();
             processors::own(BUSY).store(0, Relaxed);
             // SAFETY: the frame is on this stack, above all that is still needed of it, and the program

@@ -4,7 +4,7 @@
 //!
 //! The kernel is entered by one processor at a time, in the order in which they came. One that
 //! sleeps leaves it first. One that waits for the host does not, because there is one way to
-//! the host; so it says that it waits ([`waits`]), and who wants the kernel wakes it.
+//! the host; so it says that it waits ([`Processors::waits`]), and who wants the kernel wakes it.
 //!
 //! In virtual machines each processor remembers where memory was. Whoever changes that makes the others
 //! forget: those that use the program's memory at that moment are interrupted, and it goes on when
@@ -14,11 +14,12 @@
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst, fence};
 
+use keep_kernel::kernel::Processors;
 use keep_kernel::threads::STACKS;
 use keep_layout::processor as at;
 use keep_layout::{PARK_FOREVER, PORT_INTERRUPT, PORT_PARK, PORT_WAKE};
 
-use crate::platform;
+use crate::platform::{self, Keep};
 
 /// How much of [`STACKS`] is for exceptions.
 const EXCEPTIONS: u64 = 32 << 10;
@@ -105,16 +106,6 @@ pub(crate) fn is_owner() -> bool {
     OWNER.load(SeqCst) as usize == number() + 1
 }
 
-/// Whether somebody waits to get in.
-pub(crate) fn is_wanted() -> bool {
-    DRAWN.load(SeqCst).wrapping_sub(SERVING.load(SeqCst)) > 1
-}
-
-/// Says that this processor begins or ends to wait for the host.
-pub(crate) fn waits(begins: bool) {
-    WAITS.store(if begins { number() as u32 + 1 } else { 0 }, SeqCst);
-}
-
 /// Leaves the kernel, sleeps for so many nanoseconds or until somebody wakes it, and comes back.
 pub(crate) fn park(nanoseconds: u64) {
     own(at::OUTSIDE).store(1, SeqCst);
@@ -131,20 +122,37 @@ pub(crate) fn wake(number: usize) {
     platform::tell(PORT_WAKE, number as u32);
 }
 
-/// The same, or starts it; `stacks` are for it, [`STACKS`] bytes.
-pub(crate) fn start(number: usize, stacks: u64) {
-    if word(number, at::KERNEL_STACK).load(SeqCst) == 0 {
-        let stub = own(at::STUB_STACK).load(SeqCst);
-        let between = (number as u64).wrapping_sub(self::number() as u64);
-        let stub = stub.wrapping_add(between.wrapping_mul(at::STUB_STACK_SIZE));
-        word(number, at::OUTSIDE).store(1, SeqCst);
-        word(number, at::BUSY).store(1, SeqCst);
-        word(number, at::STUB_STACK).store(stub, SeqCst);
-        word(number, at::EXCEPTION_STACK).store(stacks + EXCEPTIONS, SeqCst);
-        STARTED.fetch_max(number as u32 + 1, SeqCst);
-        word(number, at::KERNEL_STACK).store(stacks + STACKS, SeqCst);
+impl Processors for Keep {
+    fn processor() -> usize {
+        number()
     }
-    wake(number);
+
+    fn wake(number: usize) {
+        wake(number);
+    }
+
+    fn is_wanted() -> bool {
+        DRAWN.load(SeqCst).wrapping_sub(SERVING.load(SeqCst)) > 1
+    }
+
+    fn waits(begins: bool) {
+        WAITS.store(if begins { number() as u32 + 1 } else { 0 }, SeqCst);
+    }
+
+    fn start(number: usize, stacks: u64) {
+        if word(number, at::KERNEL_STACK).load(SeqCst) == 0 {
+            let stub = own(at::STUB_STACK).load(SeqCst);
+            let between = (number as u64).wrapping_sub(self::number() as u64);
+            let stub = stub.wrapping_add(between.wrapping_mul(at::STUB_STACK_SIZE));
+            word(number, at::OUTSIDE).store(1, SeqCst);
+            word(number, at::BUSY).store(1, SeqCst);
+            word(number, at::STUB_STACK).store(stub, SeqCst);
+            word(number, at::EXCEPTION_STACK).store(stacks + EXCEPTIONS, SeqCst);
+            STARTED.fetch_max(number as u32 + 1, SeqCst);
+            word(number, at::KERNEL_STACK).store(stacks + STACKS, SeqCst);
+        }
+        wake(number);
+    }
 }
 
 /// Makes all processors of a virtual machine forget where memory was. This one has.

@@ -21,18 +21,16 @@ mod vm;
 
 use alloc::boxed::Box;
 use core::arch::asm;
-use core::arch::x86_64::_rdtsc;
 
 use keep_kernel::frame::{Exception, Frame};
 use keep_kernel::kernel::{CLAIM_MAX, Platform};
-use keep_kernel::signal::VectorArea;
 use keep_layout::{DIRECT_VIRT, PORT_DOORBELL, PORT_FATAL, StartInfo, TABLES_SIZE, TABLES_VIRT};
 use keep_mm::{Config, Pages, Source, Space};
 use sallyport::{BootInfo, Doorbell, Port, RawWindow};
 
-use crate::{HEAP, processors};
+use crate::HEAP;
 use own::Own;
-pub(crate) use processor::{set_thread_pointer, way_out};
+pub(crate) use processor::way_out;
 use vm::{Given, c_bit};
 
 /// The platform that the kernel runs on.
@@ -141,26 +139,6 @@ impl Platform for Keep {
         Some(report_data.len())
     }
 
-    fn processor() -> usize {
-        processors::number()
-    }
-
-    fn wake(number: usize) {
-        processors::wake(number);
-    }
-
-    fn start(number: usize, stacks: u64) {
-        processors::start(number, stacks);
-    }
-
-    fn is_wanted() -> bool {
-        processors::is_wanted()
-    }
-
-    fn waits(begins: bool) {
-        processors::waits(begins);
-    }
-
     fn sealing_key(into: &mut [u8; 32]) -> Option<()> {
         if sgx::inside() {
             sgx::sealing_key(into);
@@ -172,39 +150,6 @@ impl Platform for Keep {
 
     fn with_port<R>(use_it: impl FnOnce(&mut Port<RawWindow, Bell>) -> R) -> R {
         use_it(crate::port())
-    }
-
-    fn tsc() -> u64 {
-        // SAFETY: reads a counter.
-        unsafe { _rdtsc() }
-    }
-
-    fn random() -> Option<u64> {
-        processor::random()
-    }
-
-    fn set_thread_pointer(address: u64) {
-        processor::set_thread_pointer(address);
-    }
-
-    fn mxcsr() -> u32 {
-        processor::mxcsr()
-    }
-
-    fn set_mxcsr(to: u32) {
-        processor::set_mxcsr(to);
-    }
-
-    fn vectors() -> u32 {
-        processor::vectors()
-    }
-
-    fn save_vectors(area: &mut VectorArea, states: u32) {
-        processor::save_vectors(area, states);
-    }
-
-    fn restore_vectors(area: &VectorArea, states: u32) {
-        processor::restore_vectors(area, states);
     }
 
     fn heap_available() -> usize {

@@ -3,47 +3,85 @@
 //! The few instructions that have no name in Rust, and what the processor is said to be able to do.
 
 use core::arch::asm;
-use core::arch::x86_64::_fxsave64;
+use core::arch::x86_64::{_fxsave64, _rdtsc};
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use keep_kernel::frame::{Exception, Frame};
+use keep_kernel::kernel::Instructions;
 use keep_kernel::signal::{VECTOR_AREA, VectorArea};
+
+use super::Keep;
 
 /// How often a processor may refuse a random number before it counts as broken (Intel's advice
 /// is 10).
 const RANDOM_TRIES: usize = 64;
 
-/// 64 random bits; `None` if the processor has none to give.
-pub(super) fn random() -> Option<u64> {
-    for _ in 0..RANDOM_TRIES {
-        let (value, valid): (u64, u8);
-        // SAFETY: reads the random number generator; each processor with a TEE has it.
-        unsafe {
-            asm!("rdrand {0}", "setc {1}", out(reg) value, out(reg_byte) valid, options(nomem, nostack));
+impl Instructions for Keep {
+    fn tsc() -> u64 {
+        // SAFETY: reads a counter.
+        unsafe { _rdtsc() }
+    }
+
+    fn random() -> Option<u64> {
+        for _ in 0..RANDOM_TRIES {
+            let (value, valid): (u64, u8);
+            // SAFETY: reads the random number generator; each processor with a TEE has it.
+            unsafe {
+                asm!("rdrand {0}", "setc {1}", out(reg) value, out(reg_byte) valid, options(nomem, nostack));
+            }
+            // Some processors, after sleep, gave nothing but ones and called it random.
+            if valid == 1 && value != u64::MAX && value != 0 {
+                return Some(value);
+            }
         }
-        // Some processors, after sleep, gave nothing but ones and called it random.
-        if valid == 1 && value != u64::MAX && value != 0 {
-            return Some(value);
+        None
+    }
+
+    fn set_thread_pointer(address: u64) {
+        // SAFETY: nothing in the kernel uses FS.
+        unsafe { asm!("wrfsbase {0}", in(reg) address, options(nomem, nostack, preserves_flags)) }
+    }
+
+    fn mxcsr() -> u32 {
+        let mut area = Fxsave([0; 512]);
+        // SAFETY: the area has the size and alignment that the instruction wants.
+        unsafe { _fxsave64(area.0.as_mut_ptr()) };
+        u32::from_le_bytes([area.0[24], area.0[25], area.0[26], area.0[27]])
+    }
+
+    fn set_mxcsr(to: u32) {
+        // SAFETY: the reserved bits were cleared by the caller.
+        unsafe { asm!("ldmxcsr [{0}]", in(reg) &to, options(nostack, preserves_flags, readonly)) }
+    }
+
+    fn vectors() -> u32 {
+        let states = VECTORS.load(Ordering::Relaxed);
+        // Where the last of them lies is asked only if somebody wants to save them.
+        if states & HIGHEST != 0 {
+            let [size, at, ..] = cpuid(0xd, HIGHEST.ilog2());
+            if size.saturating_add(at) as usize > VECTOR_AREA {
+                return states & AVX;
+            }
+        }
+        states
+    }
+
+    fn save_vectors(area: &mut VectorArea, states: u32) {
+        let at = area.0.as_mut_ptr();
+        // SAFETY: the area is aligned and large enough for these states, see `vectors`.
+        unsafe {
+            asm!("xsave64 [{0}]", in(reg) at, in("eax") states, in("edx") 0, options(nostack))
         }
     }
-    None
-}
 
-pub(crate) fn set_thread_pointer(address: u64) {
-    // SAFETY: nothing in the kernel uses FS.
-    unsafe { asm!("wrfsbase {0}", in(reg) address, options(nomem, nostack, preserves_flags)) }
-}
-
-pub(super) fn mxcsr() -> u32 {
-    let mut area = Fxsave([0; 512]);
-    // SAFETY: the area has the size and alignment that the instruction wants.
-    unsafe { _fxsave64(area.0.as_mut_ptr()) };
-    u32::from_le_bytes([area.0[24], area.0[25], area.0[26], area.0[27]])
-}
-
-pub(super) fn set_mxcsr(to: u32) {
-    // SAFETY: the reserved bits were cleared by the caller.
-    unsafe { asm!("ldmxcsr [{0}]", in(reg) &to, options(nostack, preserves_flags, readonly)) }
+    fn restore_vectors(area: &VectorArea, states: u32) {
+        let at = area.0.as_ptr();
+        // SAFETY: as above; the caller has cleared what the processor would refuse. The kernel uses no
+        // register that this changes.
+        unsafe {
+            asm!("xrstor64 [{0}]", in(reg) at, in("eax") states, in("edx") 0, options(nostack))
+        }
+    }
 }
 
 #[repr(align(16))]
@@ -75,32 +113,6 @@ pub(super) fn cpuid_is(leaf: u32, subleaf: u32, answer: &Answer) {
     // SAFETY: as above; there is room for more answers than any platform has to give, and the
     // function ignores those that do not fit.
     unsafe { keep_cpuid_is(leaf, subleaf, answer) }
-}
-
-/// States that a signal handler may change, see [`find_vectors`].
-pub(super) fn vectors() -> u32 {
-    let states = VECTORS.load(Ordering::Relaxed);
-    // Where the last of them lies is asked only if somebody wants to save them.
-    if states & HIGHEST != 0 {
-        let [size, at, ..] = cpuid(0xd, HIGHEST.ilog2());
-        if size.saturating_add(at) as usize > VECTOR_AREA {
-            return states & AVX;
-        }
-    }
-    states
-}
-
-pub(super) fn save_vectors(area: &mut VectorArea, states: u32) {
-    let at = area.0.as_mut_ptr();
-    // SAFETY: the area is aligned and large enough for these states, see `vectors`.
-    unsafe { asm!("xsave64 [{0}]", in(reg) at, in("eax") states, in("edx") 0, options(nostack)) }
-}
-
-pub(super) fn restore_vectors(area: &VectorArea, states: u32) {
-    let at = area.0.as_ptr();
-    // SAFETY: as above; the caller has cleared what the processor would refuse. The kernel uses no
-    // register that this changes.
-    unsafe { asm!("xrstor64 [{0}]", in(reg) at, in("eax") states, in("edx") 0, options(nostack)) }
 }
 
 /// States of registers that the kernel never touches and a signal handler may: AVX, and the three
