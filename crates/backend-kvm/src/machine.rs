@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use keep_backend::{BackendError, Keep, Launched, Spec};
+use keep_backend::{BackendError, Keep, Launched, Spec, host};
 pub use keep_host::{Connected, Sizes, connect};
 use keep_image::Image;
 use keep_launch::Report;
@@ -28,11 +28,6 @@ pub use crate::memory::{Growth, Mapping, Memory, Slots};
 /// What a test does to the shared block each time after the Keep's calls were answered.
 #[cfg(feature = "testing")]
 pub type Liar = Box<dyn FnMut(RawWindow) + Send>;
-
-/// How an error of the host is told: `what` completes "cannot …".
-pub fn host(what: &'static str) -> impl Fn(io::Error) -> BackendError {
-    move |source| BackendError::Host { what: what.to_owned(), source }
-}
 
 /// Makes a virtual machine of a type (`KVM_CREATE_VM`; 0 is an ordinary one).
 ///

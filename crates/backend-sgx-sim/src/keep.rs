@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use keep_backend::{BackendError, ClaimKind, Keep, Launched, Program, Spec};
+use keep_backend::{BackendError, ClaimKind, Keep, Launched, Program, Spec, host};
 use keep_host::{Sizes, connect};
 use keep_image::Image;
 use keep_launch::Report;
@@ -75,10 +75,6 @@ impl std::fmt::Debug for Hostile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Hostile").field("tricks", &self.tricks).finish_non_exhaustive()
     }
-}
-
-fn host(what: &'static str) -> impl Fn(io::Error) -> BackendError {
-    move |source| BackendError::Host { what: what.to_owned(), source }
 }
 
 /// Signs a Keep as nobody in particular.

@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use keep_backend::{
-    BackendError, ClaimKind, Keep, Launched, Measurement, Program, Signatures, Spec,
+    BackendError, ClaimKind, Keep, Launched, Measurement, Program, Signatures, Spec, host,
 };
 use keep_host::{Sizes, connect};
 use keep_image::Image;
@@ -115,10 +115,6 @@ fn civil(days: u64) -> (u16, u8, u8) {
     let date = day - (153 * month + 2) / 5 + 1;
     let (month, later) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
     ((year + era * 400 + later) as u16, month as u8, date as u8)
-}
-
-fn host(what: &'static str) -> impl Fn(io::Error) -> BackendError {
-    move |source| BackendError::Host { what: what.to_owned(), source }
 }
 
 /// Builds a Keep and makes it ready to run. What can be refused without a machine is refused first.

@@ -8,8 +8,10 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use backend_kvm::machine::{self, Processor, VmKeep, host};
-use keep_backend::{BackendError, ClaimKind, Launched, Measurement, Program, Signatures, Spec};
+use backend_kvm::machine::{self, Processor, VmKeep};
+use keep_backend::{
+    BackendError, ClaimKind, Launched, Measurement, Program, Signatures, Spec, host,
+};
 use keep_launch::Launch;
 use kvm_bindings::{
     CpuId, KVM_CAP_EXIT_HYPERCALL, KVM_MAX_CPUID_ENTRIES, KVM_X86_SNP_VM, kvm_cpuid_entry2,

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use keep_backend::{BackendError, ClaimKind, NetworkLimits, Spec};
+use keep_backend::{BackendError, ClaimKind, NetworkLimits, Spec, host};
 use keep_layout::CHUNK;
 use sallyport::{BootInfo, MAX_RAM, RawWindow};
 
@@ -160,7 +160,3 @@ impl Connected {
 }
 
 const _: () = assert!(keep_backend::MAX_PROCESSORS as u64 == keep_layout::PROCESSORS);
-
-fn host(what: &'static str) -> impl Fn(io::Error) -> BackendError {
-    move |source| BackendError::Host { what: what.to_owned(), source }
-}
