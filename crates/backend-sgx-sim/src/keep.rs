@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SIGNER: &str = include_str!("signer.pem");
 
 /// What a test does to the shared block each time after a processor's calls were answered, whose number it hears.
-pub type Liar = serve::Rang;
+pub type Liar = keep_host::Rang;
 
 /// The image of a program, as built into this executable.
 pub(crate) fn image(program: Program) -> Result<Image<'static>, BackendError> {
@@ -258,9 +258,10 @@ struct SimKeep {
 impl Keep for SimKeep {
     fn serve(self: Box<Self>) -> Result<Report, BackendError> {
         let Self { mut process, control, serving, _shared } = *self;
-        match serving.run()? {
-            End::Result(result) => result,
-            End::Lost => {
+        match serving.run() {
+            Ok(report) => Ok(report),
+            Err(End::Known(error)) => Err(error),
+            Err(End::Lost) => {
                 // If it is not gone yet, it has no more to say.
                 process.end();
                 let cause = serve::last_word(&control).unwrap_or_else(|| process.cause());

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use keep_backend::{
@@ -150,7 +150,7 @@ pub(crate) fn launch(
     let growth = Box::new(Full(sizes.limit));
     let connected = connect(spec, window, growth, &sizes, tsc_khz, ClaimKind::SgxReport)?;
     let targets = Mutex::new(Targets::start().map_err(host("start a thread"))?);
-    let serving = Serving::new(connected, sockets).with_target(Box::new(move |window| {
+    let serving = Serving::new(connected, sockets).with_target(Arc::new(move |window| {
         let targets = targets.lock().unwrap_or_else(PoisonError::into_inner);
         let target = targets.get();
         if let Some(target) = &target {
@@ -329,9 +329,10 @@ struct SgxKeep {
 impl Keep for SgxKeep {
     fn serve(self: Box<Self>) -> Result<Report, BackendError> {
         let Self { serving, control, mut child, _block } = *self;
-        match serving.run()? {
-            End::Result(result) => result,
-            End::Lost => {
+        match serving.run() {
+            Ok(report) => Ok(report),
+            Err(End::Known(error)) => Err(error),
+            Err(End::Lost) => {
                 // If it is not gone yet, it has no more to say.
                 child.end();
                 let gone = || "the process of its enclave is gone".to_owned();

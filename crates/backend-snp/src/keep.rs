@@ -249,6 +249,8 @@ struct Cpu {
 }
 
 impl Processor for Cpu {
+    type End = BackendError;
+
     fn ioctls(&self) -> Vec<u32> {
         IOCTLS.to_vec()
     }
@@ -258,26 +260,25 @@ impl Processor for Cpu {
         vec![libc::SYS_fallocate]
     }
 
-    fn run(&mut self, interrupt: &AtomicBool) -> machine::Exit {
+    fn run(&mut self, interrupt: &AtomicBool) -> Result<machine::Exit, BackendError> {
         if let Err(error) = processor::raise(&mut self.cpu, interrupt) {
-            return machine::Exit::Dead(format!("the host cannot interrupt it: {error}"));
+            return Err(machine::dead(format!("the host cannot interrupt it: {error}")));
         }
-        match self.enter() {
+        let exit = match self.enter() {
             Exit::Doorbell => {
                 self.changes = 0;
-                machine::Exit::Doorbell
+                Ok(machine::Exit::Doorbell)
             }
             Exit::Asked(_) | Exit::Touched(_) if self.changes < CHANGES => {
                 self.changes += 1;
-                machine::Exit::Interrupted
+                Ok(machine::Exit::Interrupted)
             }
-            Exit::Asked(_) | Exit::Touched(_) => {
-                machine::Exit::Dead("it changes pages without end".into())
-            }
-            Exit::Interrupted => machine::Exit::Interrupted,
-            Exit::Port(port, value) => machine::Exit::Port(port, value),
-            Exit::Dead(cause) => machine::Exit::Dead(cause),
-        }
+            Exit::Asked(_) | Exit::Touched(_) => Err("it changes pages without end".into()),
+            Exit::Interrupted => Ok(machine::Exit::Interrupted),
+            Exit::Port(port, value) => machine::port(port, value),
+            Exit::Dead(cause) => Err(cause),
+        };
+        exit.map_err(machine::dead)
     }
 }
 

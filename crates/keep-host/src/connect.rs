@@ -148,7 +148,7 @@ impl Connected {
     /// # Errors
     ///
     /// If it cannot be confined; it must not serve then.
-    pub fn confine(&self, ioctls: Vec<u32>, syscalls: Vec<i64>) -> Result<(), BackendError> {
+    pub(crate) fn confine(&self, ioctls: Vec<u32>, syscalls: Vec<i64>) -> Result<(), BackendError> {
         let (read_files, network) = (self.reads_files, self.network);
         let allow = Allow { ioctls, read_files, threads: true, network, syscalls };
         let confined = Filter::new(&allow).and_then(|filter| filter.install(Scope::Thread));
