@@ -151,7 +151,7 @@ impl Processor for Cpu {
     }
 
     fn run(&mut self, interrupt: &AtomicBool) -> Result<Exit, BackendError> {
-        raise(&self.0, interrupt)
+        raise_nmi(&self.0, interrupt)
             .map_err(|error| format!("the host cannot interrupt it: {error}"))
             .and_then(|()| run(&mut self.0))
             .map_err(machine::dead)
@@ -170,7 +170,7 @@ pub const NMI: u32 = 0xae9a;
 /// # Errors
 ///
 /// What the hypervisor says.
-pub fn raise(cpu: &VcpuFd, wanted: &AtomicBool) -> io::Result<()> {
+pub fn raise_nmi(cpu: &VcpuFd, wanted: &AtomicBool) -> io::Result<()> {
     if !wanted.swap(false, Ordering::SeqCst) {
         return Ok(());
     }

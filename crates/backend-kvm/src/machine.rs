@@ -17,7 +17,7 @@ use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 #[cfg(feature = "testing")]
 use sallyport::RawWindow;
 
-pub use crate::cpu::{Cpu, NMI, at, create as create_cpu, raise, shown as shown_cpuid};
+pub use crate::cpu::{Cpu, NMI, at, create as create_cpu, raise_nmi, shown as shown_cpuid};
 pub use crate::keep::image;
 pub use crate::memory::{Growth, Mapping, Memory, Slots};
 

@@ -10,7 +10,7 @@ use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use backend_kvm::machine::{self, Exit, Mapping, NMI, Processor, SET_MEMORY, at, raise};
+use backend_kvm::machine::{self, Exit, Mapping, NMI, Processor, SET_MEMORY, at, raise_nmi};
 use keep_backend::{BackendError, Datum};
 use keep_layout::{PAGE, TABLES_PHYS, TABLES_SIZE};
 use kvm_bindings::{
@@ -91,7 +91,7 @@ impl Processor for Cpu {
 
     fn run(&mut self, interrupt: &AtomicBool) -> Result<Exit, BackendError> {
         loop {
-            if let Err(error) = raise(&self.cpu, interrupt) {
+            if let Err(error) = raise_nmi(&self.cpu, interrupt) {
                 return Err(machine::dead(format!("the host cannot interrupt it: {error}")));
             }
             let step = match self.cpu.run() {

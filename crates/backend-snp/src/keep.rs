@@ -261,7 +261,7 @@ impl Processor for Cpu {
     }
 
     fn run(&mut self, interrupt: &AtomicBool) -> Result<machine::Exit, BackendError> {
-        if let Err(error) = processor::raise(&mut self.cpu, interrupt) {
+        if let Err(error) = processor::raise_flush(&mut self.cpu, interrupt) {
             return Err(machine::dead(format!("the host cannot interrupt it: {error}")));
         }
         let exit = match self.enter() {
