@@ -25,6 +25,8 @@ mod poller;
 #[cfg(target_os = "linux")]
 mod processors;
 #[cfg(target_os = "linux")]
+mod rate;
+#[cfg(target_os = "linux")]
 mod seccomp;
 #[cfg(target_os = "linux")]
 mod server;
