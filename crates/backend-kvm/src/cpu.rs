@@ -6,7 +6,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::machine::{Exit, Processor};
+use crate::machine::{self, Exit, Processor, SET_MEMORY};
+use keep_backend::BackendError;
 use keep_image::Start;
 use keep_layout::{PORT_DOORBELL, PORT_FATAL, PORTS};
 use kvm_bindings::{
@@ -143,20 +144,22 @@ fn segment(selector: u64, type_: u8) -> kvm_segment {
 pub struct Cpu(pub(crate) VcpuFd);
 
 impl Processor for Cpu {
+    type End = BackendError;
+
     fn ioctls(&self) -> Vec<u32> {
         IOCTLS.to_vec()
     }
 
-    fn run(&mut self, interrupt: &AtomicBool) -> Exit {
-        match raise(&self.0, interrupt) {
-            Ok(()) => run(&mut self.0),
-            Err(error) => Exit::Dead(format!("the host cannot interrupt it: {error}")),
-        }
+    fn run(&mut self, interrupt: &AtomicBool) -> Result<Exit, BackendError> {
+        raise_nmi(&self.0, interrupt)
+            .map_err(|error| format!("the host cannot interrupt it: {error}"))
+            .and_then(|()| run(&mut self.0))
+            .map_err(machine::dead)
     }
 }
 
-/// `KVM_RUN`, `KVM_GET_REGS` (`linux/kvm.h`), and the interrupt.
-const IOCTLS: [u32; 3] = [0xae80, 0x8090_ae81, NMI];
+/// `KVM_RUN`, `KVM_GET_REGS` (`linux/kvm.h`), the interrupt, and more memory.
+const IOCTLS: [u32; 4] = [0xae80, 0x8090_ae81, NMI, SET_MEMORY];
 
 /// `KVM_NMI` (`linux/kvm.h`).
 pub const NMI: u32 = 0xae9a;
@@ -167,7 +170,7 @@ pub const NMI: u32 = 0xae9a;
 /// # Errors
 ///
 /// What the hypervisor says.
-pub fn raise(cpu: &VcpuFd, wanted: &AtomicBool) -> io::Result<()> {
+pub fn raise_nmi(cpu: &VcpuFd, wanted: &AtomicBool) -> io::Result<()> {
     if !wanted.swap(false, Ordering::SeqCst) {
         return Ok(());
     }
@@ -176,12 +179,12 @@ pub fn raise(cpu: &VcpuFd, wanted: &AtomicBool) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Runs the virtual CPU until it comes back.
-fn run(cpu: &mut VcpuFd) -> Exit {
+/// Runs the virtual CPU until it comes back, or cannot go on: a sentence says why.
+fn run(cpu: &mut VcpuFd) -> Result<Exit, String> {
     let dead = match cpu.run() {
-        Ok(VcpuExit::IoOut(PORT_DOORBELL, _)) => return Exit::Doorbell,
+        Ok(VcpuExit::IoOut(PORT_DOORBELL, _)) => return Ok(Exit::Doorbell),
         Ok(VcpuExit::IoOut(port, &[a, b, c, d])) if PORTS.contains(&port) && port != PORT_FATAL => {
-            return Exit::Port(port, u32::from_le_bytes([a, b, c, d]));
+            return machine::port(port, u32::from_le_bytes([a, b, c, d]));
         }
         Ok(VcpuExit::IoOut(PORT_FATAL, _)) => "its kernel stopped without a word".to_owned(),
         Ok(VcpuExit::Shutdown) => {
@@ -196,11 +199,11 @@ fn run(cpu: &mut VcpuFd) -> Exit {
         }
         Ok(exit) => format!("it left in a way that no Keep does: {exit:?}"),
         Err(error) if error.errno() == libc::EINTR || error.errno() == libc::EAGAIN => {
-            return Exit::Interrupted;
+            return Ok(Exit::Interrupted);
         }
         Err(error) => format!("the host cannot run it: {error}"),
     };
-    Exit::Dead(at(cpu, dead))
+    Err(at(cpu, dead))
 }
 
 /// A sentence, and where the virtual CPU was.

@@ -4,7 +4,7 @@
 
 use std::io;
 
-use keep_backend::{BackendError, ClaimKind, Launched, Program, Spec};
+use keep_backend::{BackendError, ClaimKind, Launched, Program, Spec, host};
 use keep_image::Image;
 use kvm_ioctls::Kvm;
 
@@ -47,7 +47,6 @@ pub(crate) fn launch_lying(
 }
 
 fn build(image: &Image<'_>, spec: Spec) -> Result<VmKeep<Cpu>, BackendError> {
-    let host = machine::host;
     let kvm = Kvm::new().map_err(|error| unavailable(&error.into()))?;
     let vm = machine::create_vm(&kvm, 0).map_err(host("create a virtual machine"))?;
     let sizes = machine::sizes(image, &spec)?;

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use keep_backend::{BackendError, ClaimKind, Keep, Launched, Program, Spec};
+use keep_backend::{BackendError, ClaimKind, Keep, Launched, Program, Spec, host};
 use keep_host::{Sizes, connect};
 use keep_image::Image;
 use keep_launch::Report;
@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SIGNER: &str = include_str!("signer.pem");
 
 /// What a test does to the shared block each time after a processor's calls were answered, whose number it hears.
-pub type Liar = serve::Rang;
+pub type Liar = keep_host::Rang;
 
 /// The image of a program, as built into this executable.
 pub(crate) fn image(program: Program) -> Result<Image<'static>, BackendError> {
@@ -75,10 +75,6 @@ impl std::fmt::Debug for Hostile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Hostile").field("tricks", &self.tricks).finish_non_exhaustive()
     }
-}
-
-fn host(what: &'static str) -> impl Fn(io::Error) -> BackendError {
-    move |source| BackendError::Host { what: what.to_owned(), source }
 }
 
 /// Signs a Keep as nobody in particular.
@@ -262,9 +258,10 @@ struct SimKeep {
 impl Keep for SimKeep {
     fn serve(self: Box<Self>) -> Result<Report, BackendError> {
         let Self { mut process, control, serving, _shared } = *self;
-        match serving.run()? {
-            End::Result(result) => result,
-            End::Lost => {
+        match serving.run() {
+            Ok(report) => Ok(report),
+            Err(End::Known(error)) => Err(error),
+            Err(End::Lost) => {
                 // If it is not gone yet, it has no more to say.
                 process.end();
                 let cause = serve::last_word(&control).unwrap_or_else(|| process.cause());

@@ -10,11 +10,11 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use keep_backend::{
-    BackendError, ClaimKind, Keep, Launched, Measurement, Program, Signatures, Spec,
+    BackendError, ClaimKind, Keep, Launched, Measurement, Program, Signatures, Spec, host,
 };
 use keep_host::{Sizes, connect};
 use keep_image::Image;
@@ -117,10 +117,6 @@ fn civil(days: u64) -> (u16, u8, u8) {
     ((year + era * 400 + later) as u16, month as u8, date as u8)
 }
 
-fn host(what: &'static str) -> impl Fn(io::Error) -> BackendError {
-    move |source| BackendError::Host { what: what.to_owned(), source }
-}
-
 /// Builds a Keep and makes it ready to run. What can be refused without a machine is refused first.
 pub(crate) fn launch(
     carrier: Option<&(PathBuf, Vec<OsString>)>,
@@ -154,7 +150,7 @@ pub(crate) fn launch(
     let growth = Box::new(Full(sizes.limit));
     let connected = connect(spec, window, growth, &sizes, tsc_khz, ClaimKind::SgxReport)?;
     let targets = Mutex::new(Targets::start().map_err(host("start a thread"))?);
-    let serving = Serving::new(connected, sockets).with_target(Box::new(move |window| {
+    let serving = Serving::new(connected, sockets).with_target(Arc::new(move |window| {
         let targets = targets.lock().unwrap_or_else(PoisonError::into_inner);
         let target = targets.get();
         if let Some(target) = &target {
@@ -333,9 +329,10 @@ struct SgxKeep {
 impl Keep for SgxKeep {
     fn serve(self: Box<Self>) -> Result<Report, BackendError> {
         let Self { serving, control, mut child, _block } = *self;
-        match serving.run()? {
-            End::Result(result) => result,
-            End::Lost => {
+        match serving.run() {
+            Ok(report) => Ok(report),
+            Err(End::Known(error)) => Err(error),
+            Err(End::Lost) => {
                 // If it is not gone yet, it has no more to say.
                 child.end();
                 let gone = || "the process of its enclave is gone".to_owned();

@@ -6,8 +6,8 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use backend_kvm::machine::{self, Memory, Sizes, Slots, VmKeep, host};
-use keep_backend::{BackendError, ClaimKind, Launched, Measurement, Program, Spec};
+use backend_kvm::machine::{self, Memory, Sizes, Slots, VmKeep};
+use keep_backend::{BackendError, ClaimKind, Launched, Measurement, Program, Spec, host};
 use keep_image::{Image, Start};
 use keep_launch::Launch;
 use keep_layout::{SHARED_PHYS, SHARED_SIZE};

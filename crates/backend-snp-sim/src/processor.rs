@@ -10,8 +10,8 @@ use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use backend_kvm::machine::{Exit, Mapping, NMI, Processor, at, raise};
-use keep_backend::Datum;
+use backend_kvm::machine::{self, Exit, Mapping, NMI, Processor, SET_MEMORY, at, raise_nmi};
+use keep_backend::{BackendError, Datum};
 use keep_layout::{PAGE, TABLES_PHYS, TABLES_SIZE};
 use kvm_bindings::{
     KVM_CAP_X86_USER_SPACE_MSR, KVM_MSR_EXIT_REASON_INVAL, KVM_MSR_EXIT_REASON_UNKNOWN,
@@ -29,8 +29,9 @@ const PVALIDATE: [u8; 4] = [0xf2, 0x0f, 0x01, 0xff];
 const FAIL_INPUT: u32 = 1;
 
 /// `KVM_RUN`, `KVM_GET_REGS`, `KVM_SET_REGS`, `KVM_GET_VCPU_EVENTS`, `KVM_SET_VCPU_EVENTS`
-/// (`linux/kvm.h`), and the interrupt.
-const IOCTLS: [u32; 6] = [0xae80, 0x8090_ae81, 0x4090_ae82, 0x8040_ae9f, 0x4040_aea0, NMI];
+/// (`linux/kvm.h`), the interrupt, and more memory.
+const IOCTLS: [u32; 7] =
+    [0xae80, 0x8090_ae81, 0x4090_ae82, 0x8040_ae9f, 0x4040_aea0, NMI, SET_MEMORY];
 
 /// What the stand-in needs beside what any virtual machine Keep does.
 pub(crate) fn probe() -> Vec<Datum> {
@@ -82,14 +83,16 @@ pub(crate) struct Cpu {
 }
 
 impl Processor for Cpu {
+    type End = BackendError;
+
     fn ioctls(&self) -> Vec<u32> {
         IOCTLS.to_vec()
     }
 
-    fn run(&mut self, interrupt: &AtomicBool) -> Exit {
+    fn run(&mut self, interrupt: &AtomicBool) -> Result<Exit, BackendError> {
         loop {
-            if let Err(error) = raise(&self.cpu, interrupt) {
-                return Exit::Dead(format!("the host cannot interrupt it: {error}"));
+            if let Err(error) = raise_nmi(&self.cpu, interrupt) {
+                return Err(machine::dead(format!("the host cannot interrupt it: {error}")));
             }
             let step = match self.cpu.run() {
                 Ok(VcpuExit::X86Wrmsr(exit)) => {
@@ -119,14 +122,14 @@ impl Processor for Cpu {
                     .to_owned()),
                 Ok(exit) => Err(format!("it left in a way that no Keep does: {exit:?}")),
                 Err(error) if error.errno() == libc::EINTR || error.errno() == libc::EAGAIN => {
-                    return Exit::Interrupted;
+                    return Ok(Exit::Interrupted);
                 }
                 Err(error) => Err(format!("the host cannot run it: {error}")),
             };
             match step {
                 Ok(None) => {}
-                Ok(Some(exit)) => return exit,
-                Err(dead) => return Exit::Dead(at(&self.cpu, dead)),
+                Ok(Some(exit)) => return Ok(exit),
+                Err(dead) => return Err(machine::dead(at(&self.cpu, dead))),
             }
         }
     }
@@ -158,7 +161,7 @@ impl Cpu {
         match after {
             After::Resume => Ok(None),
             After::Doorbell => Ok(Some(Exit::Doorbell)),
-            After::Port(port, value) => Ok(Some(Exit::Port(port, value))),
+            After::Port(port, value) => machine::port(port, value).map(Some),
             After::Dead(cause) => Err(cause),
         }
     }

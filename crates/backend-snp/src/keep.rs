@@ -8,8 +8,10 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use backend_kvm::machine::{self, Processor, VmKeep, host};
-use keep_backend::{BackendError, ClaimKind, Launched, Measurement, Program, Signatures, Spec};
+use backend_kvm::machine::{self, Processor, VmKeep};
+use keep_backend::{
+    BackendError, ClaimKind, Launched, Measurement, Program, Signatures, Spec, host,
+};
 use keep_launch::Launch;
 use kvm_bindings::{
     CpuId, KVM_CAP_EXIT_HYPERCALL, KVM_MAX_CPUID_ENTRIES, KVM_X86_SNP_VM, kvm_cpuid_entry2,
@@ -247,6 +249,8 @@ struct Cpu {
 }
 
 impl Processor for Cpu {
+    type End = BackendError;
+
     fn ioctls(&self) -> Vec<u32> {
         IOCTLS.to_vec()
     }
@@ -256,26 +260,25 @@ impl Processor for Cpu {
         vec![libc::SYS_fallocate]
     }
 
-    fn run(&mut self, interrupt: &AtomicBool) -> machine::Exit {
-        if let Err(error) = processor::raise(&mut self.cpu, interrupt) {
-            return machine::Exit::Dead(format!("the host cannot interrupt it: {error}"));
+    fn run(&mut self, interrupt: &AtomicBool) -> Result<machine::Exit, BackendError> {
+        if let Err(error) = processor::raise_flush(&mut self.cpu, interrupt) {
+            return Err(machine::dead(format!("the host cannot interrupt it: {error}")));
         }
-        match self.enter() {
+        let exit = match self.enter() {
             Exit::Doorbell => {
                 self.changes = 0;
-                machine::Exit::Doorbell
+                Ok(machine::Exit::Doorbell)
             }
             Exit::Asked(_) | Exit::Touched(_) if self.changes < CHANGES => {
                 self.changes += 1;
-                machine::Exit::Interrupted
+                Ok(machine::Exit::Interrupted)
             }
-            Exit::Asked(_) | Exit::Touched(_) => {
-                machine::Exit::Dead("it changes pages without end".into())
-            }
-            Exit::Interrupted => machine::Exit::Interrupted,
-            Exit::Port(port, value) => machine::Exit::Port(port, value),
-            Exit::Dead(cause) => machine::Exit::Dead(cause),
-        }
+            Exit::Asked(_) | Exit::Touched(_) => Err("it changes pages without end".into()),
+            Exit::Interrupted => Ok(machine::Exit::Interrupted),
+            Exit::Port(port, value) => machine::port(port, value),
+            Exit::Dead(cause) => Err(cause),
+        };
+        exit.map_err(machine::dead)
     }
 }
 

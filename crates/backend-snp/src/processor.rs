@@ -131,7 +131,7 @@ pub(crate) const INTERRUPT: u32 = 0x4004_ae86;
 /// # Errors
 ///
 /// What the hypervisor says.
-pub(crate) fn raise(cpu: &mut VcpuFd, wanted: &AtomicBool) -> io::Result<()> {
+pub(crate) fn raise_flush(cpu: &mut VcpuFd, wanted: &AtomicBool) -> io::Result<()> {
     let wants = wanted.load(Ordering::SeqCst);
     let run = cpu.get_kvm_run();
     run.request_interrupt_window = u8::from(wants);

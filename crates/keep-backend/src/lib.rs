@@ -417,3 +417,8 @@ pub enum BackendError {
     #[error("{0}")]
     Unsupported(String),
 }
+
+/// Makes [`BackendError::Host`] of what the host says; `what` completes "cannot …".
+pub fn host(what: &'static str) -> impl Fn(std::io::Error) -> BackendError {
+    move |source| BackendError::Host { what: what.to_owned(), source }
+}

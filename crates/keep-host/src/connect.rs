@@ -5,7 +5,7 @@
 
 use std::io;
 
-use keep_backend::{BackendError, ClaimKind, NetworkLimits, Spec};
+use keep_backend::{BackendError, ClaimKind, NetworkLimits, Spec, host};
 use keep_layout::CHUNK;
 use sallyport::{BootInfo, MAX_RAM, RawWindow};
 
@@ -148,7 +148,7 @@ impl Connected {
     /// # Errors
     ///
     /// If it cannot be confined; it must not serve then.
-    pub fn confine(&self, ioctls: Vec<u32>, syscalls: Vec<i64>) -> Result<(), BackendError> {
+    pub(crate) fn confine(&self, ioctls: Vec<u32>, syscalls: Vec<i64>) -> Result<(), BackendError> {
         let (read_files, network) = (self.reads_files, self.network);
         let allow = Allow { ioctls, read_files, threads: true, network, syscalls };
         let confined = Filter::new(&allow).and_then(|filter| filter.install(Scope::Thread));
@@ -160,7 +160,3 @@ impl Connected {
 }
 
 const _: () = assert!(keep_backend::MAX_PROCESSORS as u64 == keep_layout::PROCESSORS);
-
-fn host(what: &'static str) -> impl Fn(io::Error) -> BackendError {
-    move |source| BackendError::Host { what: what.to_owned(), source }
-}

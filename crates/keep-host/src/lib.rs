@@ -4,8 +4,9 @@
 //!
 //! The Keep is an attacker here. It reaches the outside only through [`Server`], which knows thirteen
 //! calls and twelve streams, looks at each request once, and has no way to name a file, a process or
-//! a descriptor that it was not given. Sockets it has within limits, or none. [`Stop`] ends it from outside, also in the middle of a
-//! blocking call. [`seed`] is the archive by which host folders get into a Keep.
+//! a descriptor that it was not given. Sockets it has within limits, or none. [`Processors`] runs it, one
+//! thread for each processor; [`Stop`] ends it from outside, also in the middle of a blocking call.
+//! [`seed`] is the archive by which host folders get into a Keep.
 
 pub mod seed;
 
@@ -21,6 +22,10 @@ mod ended;
 mod log;
 #[cfg(target_os = "linux")]
 mod poller;
+#[cfg(target_os = "linux")]
+mod processors;
+#[cfg(target_os = "linux")]
+mod rate;
 #[cfg(target_os = "linux")]
 mod seccomp;
 #[cfg(target_os = "linux")]
@@ -44,6 +49,8 @@ pub use connect::{Connected, Sizes, connect};
 pub use ended::Ended;
 #[cfg(target_os = "linux")]
 pub use poller::Poller;
+#[cfg(target_os = "linux")]
+pub use processors::{Exit, Processor, Processors, Rang};
 #[cfg(target_os = "linux")]
 pub use seccomp::{Allow, Filter, FilterError, Scope};
 #[cfg(target_os = "linux")]

@@ -30,12 +30,12 @@ pub struct Stop {
 struct Inner {
     requested: AtomicBool,
     /// The threads, and the processor that one runs.
-    threads: Mutex<Vec<(libc::pthread_t, Option<usize>)>>,
+    threads: Mutex<Vec<(libc::pthread_t, Option<u32>)>>,
     left: Condvar,
 }
 
 impl Inner {
-    fn threads(&self) -> MutexGuard<'_, Vec<(libc::pthread_t, Option<usize>)>> {
+    fn threads(&self) -> MutexGuard<'_, Vec<(libc::pthread_t, Option<u32>)>> {
         // A list of numbers is never half changed.
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -76,7 +76,7 @@ impl Stop {
     }
 
     /// The same for a thread that runs a processor.
-    pub fn enter_as(&self, processor: Option<usize>) -> Entered {
+    pub(crate) fn enter_as(&self, processor: Option<u32>) -> Entered {
         // SAFETY: has no preconditions.
         let thread = unsafe { libc::pthread_self() };
         self.inner.threads().push((thread, processor));
@@ -85,7 +85,7 @@ impl Stop {
 
     /// Interrupts the thread that runs a processor, if one does, whatever it is doing. Done between
     /// two calls of its, that may be lost.
-    pub fn interrupt(&self, processor: usize) {
+    pub(crate) fn interrupt(&self, processor: u32) {
         let threads = self.inner.threads();
         let runs = threads.iter().find(|(_, runs)| *runs == Some(processor));
         if let Some(&(thread, _)) = runs {

@@ -32,7 +32,7 @@
 //! |---|---|
 //! | [`wire`] | what both say to each other |
 //! | [`pass`] | gives a process its sockets |
-//! | [`serve`] | the host agent's side: one thread for each processor that was started |
+//! | [`serve`] | the host agent's side: what the process asks for is done there |
 //!
 //! None of it has run on hardware yet.
 

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use keep_backend::{BackendError, Datum, Keep, Killer, Launched, Spec};
+use keep_backend::{BackendError, Datum, Keep, Killer, Launched, Spec, host};
 use keep_launch::{
     FD_EVENTS, FD_EVIDENCE, FD_INPUT, FD_LAUNCH, FD_OUTPUT, FD_REPORT, FD_REPORT_DATA, MAX_REPORT,
     Report,
@@ -221,10 +221,6 @@ impl Killer for NilKiller {
             let _ = pidfd_send_signal(pidfd, Signal::KILL);
         }
     }
-}
-
-fn host(what: &'static str) -> impl Fn(io::Error) -> BackendError {
-    move |source| BackendError::Host { what: what.into(), source }
 }
 
 #[cfg(test)]
