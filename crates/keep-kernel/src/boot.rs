@@ -70,10 +70,9 @@ impl<P: Platform> Kernel<P> {
         let mut kernel = Self {
             start,
             space: memory(&boot, config),
-            cwd: fs.root(),
             fs,
-            files: Files::new(),
-            net: Net::new(),
+            files: Files::default(),
+            net: Net::default(),
             pace: Pace::default(),
             signals: Signals::default(),
             clock: Clock::new(boot.tsc_khz),
@@ -97,15 +96,14 @@ impl<P: Platform> Kernel<P> {
         let mut piece = alloc::vec![0; SEED_PIECE];
         loop {
             self.provision(4 * SEED_PIECE + (1 << 20));
-            match P::with_port(|port| port.read(Stream::Seed, &mut piece)) {
-                Ok(Ok(0)) => break,
-                Ok(Ok(len)) => {
+            match Self::ask("its folders", |port| port.read(Stream::Seed, &mut piece)) {
+                Ok(0) => break,
+                Ok(len) => {
                     if let Err(error) = decoder.push(&mut self.fs, &piece[..len]) {
                         panic!("the host's folders cannot be taken in: {error}");
                     }
                 }
-                Ok(Err(errno)) => panic!("the host cannot read its folders: {}", errno.name()),
-                Err(lie) => panic!("the host lied about its folders: {lie}"),
+                Err(errno) => panic!("the host cannot read its folders: {}", errno.name()),
             }
         }
         if let Err(error) = decoder.finish() {
@@ -121,11 +119,10 @@ impl<P: Platform> Kernel<P> {
         let bytes = unsafe { core::slice::from_raw_parts_mut(self.space.at(phys), len as usize) };
         let mut done = 0;
         while done < bytes.len() {
-            match P::with_port(|port| port.read(Stream::Input, &mut bytes[done..])) {
-                Ok(Ok(0)) => panic!("the host announced {len} bytes of input, it gave {done}"),
-                Ok(Ok(more)) => done += more,
-                Ok(Err(errno)) => panic!("the host cannot read the input: {}", errno.name()),
-                Err(lie) => panic!("the host lied about the input: {lie}"),
+            match Self::ask("the input", |port| port.read(Stream::Input, &mut bytes[done..])) {
+                Ok(0) => panic!("the host announced {len} bytes of input, it gave {done}"),
+                Ok(more) => done += more,
+                Err(errno) => panic!("the host cannot read the input: {}", errno.name()),
             }
         }
         self.input = Content { phys, len, executable: true };
