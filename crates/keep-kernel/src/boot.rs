@@ -29,27 +29,6 @@ const SEED_PIECE: usize = 64 << 10;
 /// Bytes that the kernel's heap has when the program starts.
 const HEAP_AT_START: usize = 1 << 20;
 
-/// Auxiliary vector entries (System V ABI, AMD64 supplement §3.4.3; `linux/auxvec.h`).
-mod aux {
-    pub(super) const NULL: u64 = 0;
-    pub(super) const PHDR: u64 = 3;
-    pub(super) const PHENT: u64 = 4;
-    pub(super) const PHNUM: u64 = 5;
-    pub(super) const PAGESZ: u64 = 6;
-    pub(super) const BASE: u64 = 7;
-    pub(super) const FLAGS: u64 = 8;
-    pub(super) const ENTRY: u64 = 9;
-    pub(super) const UID: u64 = 11;
-    pub(super) const EUID: u64 = 12;
-    pub(super) const GID: u64 = 13;
-    pub(super) const EGID: u64 = 14;
-    pub(super) const CLKTCK: u64 = 17;
-    pub(super) const SECURE: u64 = 23;
-    pub(super) const RANDOM: u64 = 25;
-    pub(super) const EXECFN: u64 = 31;
-    pub(super) const MINSIGSTKSZ: u64 = 51;
-}
-
 impl<P: Platform> Kernel<P> {
     /// Brings the kernel up; the program can then be entered at [`Kernel::first_stack`].
     pub fn boot(
@@ -92,10 +71,9 @@ impl<P: Platform> Kernel<P> {
             platform: core::marker::PhantomData,
             start,
             space: memory(&boot, config),
-            cwd: fs.root(),
             fs,
-            files: Files::new(),
-            net: Net::new(),
+            files: Files::default(),
+            net: Net::default(),
             pace: Pace::default(),
             signals: Signals::default(),
             clock: Clock::new(boot.tsc_khz),
@@ -119,15 +97,14 @@ impl<P: Platform> Kernel<P> {
         let mut piece = alloc::vec![0; SEED_PIECE];
         loop {
             self.provision(4 * SEED_PIECE + (1 << 20));
-            match P::with_port(|port| port.read(Stream::Seed, &mut piece)) {
-                Ok(Ok(0)) => break,
-                Ok(Ok(len)) => {
+            match Self::ask("its folders", |port| port.read(Stream::Seed, &mut piece)) {
+                Ok(0) => break,
+                Ok(len) => {
                     if let Err(error) = decoder.push(&mut self.fs, &piece[..len]) {
                         panic!("the host's folders cannot be taken in: {error}");
                     }
                 }
-                Ok(Err(errno)) => panic!("the host cannot read its folders: {}", errno.name()),
-                Err(lie) => panic!("the host lied about its folders: {lie}"),
+                Err(errno) => panic!("the host cannot read its folders: {}", errno.name()),
             }
         }
         if let Err(error) = decoder.finish() {
@@ -143,11 +120,10 @@ impl<P: Platform> Kernel<P> {
         let bytes = unsafe { core::slice::from_raw_parts_mut(self.space.at(phys), len as usize) };
         let mut done = 0;
         while done < bytes.len() {
-            match P::with_port(|port| port.read(Stream::Input, &mut bytes[done..])) {
-                Ok(Ok(0)) => panic!("the host announced {len} bytes of input, it gave {done}"),
-                Ok(Ok(more)) => done += more,
-                Ok(Err(errno)) => panic!("the host cannot read the input: {}", errno.name()),
-                Err(lie) => panic!("the host lied about the input: {lie}"),
+            match Self::ask("the input", |port| port.read(Stream::Input, &mut bytes[done..])) {
+                Ok(0) => panic!("the host announced {len} bytes of input, it gave {done}"),
+                Ok(more) => done += more,
+                Err(errno) => panic!("the host cannot read the input: {}", errno.name()),
             }
         }
         self.input = Content { phys, len, executable: true };
@@ -185,64 +161,45 @@ impl<P: Platform> Kernel<P> {
         else {
             self.out_of_memory()
         };
-        let mut random = [0; 2];
-        for word in &mut random {
-            *word = P::random().unwrap_or_else(|| panic!("the processor gives no random numbers"));
-        }
+        let random = [(); 2].map(|()| match P::random() {
+            Some(word) => word,
+            None => panic!("the processor gives no random numbers"),
+        });
         let top = bottom + STACK_SIZE;
         let (name_at, random_at) = (top - 16, top - 32);
         let start = self.start;
+        // System V ABI, AMD64 supplement §3.4.3; `linux/auxvec.h`.
         let vector = [
-            1,
-            name_at,
-            0, // argc, argv
-            0, // environment
-            aux::PHDR,
-            start.program_phdr,
-            aux::PHENT,
-            start.program_phent,
-            aux::PHNUM,
-            start.program_phnum,
-            aux::PAGESZ,
-            keep_layout::PAGE,
-            aux::BASE,
-            0,
-            aux::FLAGS,
-            0,
-            aux::ENTRY,
-            start.program_entry,
-            aux::UID,
-            0,
-            aux::EUID,
-            0,
-            aux::GID,
-            0,
-            aux::EGID,
-            0,
-            aux::CLKTCK,
-            100,
-            aux::SECURE,
-            0,
-            aux::RANDOM,
-            random_at,
-            aux::EXECFN,
-            name_at,
-            aux::MINSIGSTKSZ,
-            crate::signal::STACK_NEEDED,
-            aux::NULL,
-            0,
+            [1, name_at],                      // argc, argv
+            [0, 0],                            // the end of argv, environment
+            [3, start.program_phdr],           // AT_PHDR
+            [4, start.program_phent],          // AT_PHENT
+            [5, start.program_phnum],          // AT_PHNUM
+            [6, keep_layout::PAGE],            // AT_PAGESZ
+            [7, 0],                            // AT_BASE
+            [8, 0],                            // AT_FLAGS
+            [9, start.program_entry],          // AT_ENTRY
+            [11, 0],                           // AT_UID
+            [12, 0],                           // AT_EUID
+            [13, 0],                           // AT_GID
+            [14, 0],                           // AT_EGID
+            [17, 100],                         // AT_CLKTCK
+            [23, 0],                           // AT_SECURE
+            [25, random_at],                   // AT_RANDOM
+            [31, name_at],                     // AT_EXECFN
+            [51, crate::signal::STACK_NEEDED], // AT_MINSIGSTKSZ
+            [0, 0],                            // AT_NULL
         ];
-        let stack = (random_at - vector.len() as u64 * 8) & !15;
-        let mut put = |at: u64, word: u64| {
-            if self.space.store(at, &word).is_err() {
+        let stack = random_at - size_of_val(&vector) as u64;
+        let mut put = |at: u64, words: [u64; 2]| {
+            if self.space.store(at, &words).is_err() {
                 panic!("the program's stack cannot be written");
             }
         };
-        put(name_at, u64::from_le_bytes(*b"program\0"));
-        put(random_at, random[0]);
-        put(random_at + 8, random[1]);
-        for (index, word) in vector.into_iter().enumerate() {
-            put(stack + index as u64 * 8, word);
+        put(name_at, [u64::from_le_bytes(*b"program\0"), 0]);
+        put(random_at, random);
+        for (index, words) in vector.into_iter().enumerate() {
+            put(stack + index as u64 * 16, words);
         }
         stack
     }

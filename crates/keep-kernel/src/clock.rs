@@ -7,6 +7,8 @@
 //! monotonic clock never runs backwards, and neither does the real-time clock: the host may slow a
 //! Keep's day down, it cannot replay one.
 
+use sallyport::ClockId;
+
 const NANOS: u64 = 1_000_000_000;
 
 /// After this many nanoseconds the host is asked again.
@@ -17,67 +19,41 @@ const RESYNC: u64 = 2 * NANOS;
 pub struct Clock {
     tsc_khz: u64,
     base_tsc: u64,
-    base_real: u64,
-    base_mono: u64,
-    last_real: u64,
-    last_mono: u64,
-}
-
-/// What has to happen before a clock can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reading {
-    /// The time in nanoseconds.
-    Now(u64),
-    /// The host must be asked first: call [`Clock::sync`].
-    Ask,
+    /// What the host last said, by [`ClockId`].
+    base: [u64; 2],
+    /// What was last read.
+    last: [u64; 2],
 }
 
 impl Clock {
     /// A clock that has to be synchronised before its first reading. A `tsc_khz` of 0 means that
     /// the time stamp counter is of no use.
     pub const fn new(tsc_khz: u64) -> Self {
-        Self { tsc_khz, base_tsc: 0, base_real: 0, base_mono: 0, last_real: 0, last_mono: 0 }
+        Self { tsc_khz, base_tsc: 0, base: [0; 2], last: [0; 2] }
     }
 
-    /// Takes over the host's word, at time stamp `tsc`, as far as no clock runs backwards by it.
-    pub fn sync(&mut self, tsc: u64, real: u64, mono: u64) {
+    /// Takes over the host's word on both clocks, by [`ClockId`], at time stamp `tsc`, as far as no
+    /// clock runs backwards by it.
+    pub fn sync(&mut self, tsc: u64, said: [u64; 2]) {
         self.base_tsc = tsc;
-        self.base_real = real.max(self.last_real);
-        self.base_mono = mono.max(self.last_mono);
-        self.last_real = self.base_real;
-        self.last_mono = self.base_mono;
-    }
-
-    /// The monotonic clock at time stamp `tsc`.
-    pub fn monotonic(&mut self, tsc: u64) -> Reading {
-        match self.since(tsc) {
-            Some(nanos) => {
-                self.last_mono = self.last_mono.max(self.base_mono.saturating_add(nanos));
-                Reading::Now(self.last_mono)
-            }
-            None => Reading::Ask,
+        for (last, said) in self.last.iter_mut().zip(said) {
+            *last = said.max(*last);
         }
+        self.base = self.last;
     }
 
-    /// The real-time clock at time stamp `tsc`, in nanoseconds since 1970.
-    pub fn realtime(&mut self, tsc: u64) -> Reading {
-        match self.since(tsc) {
-            Some(nanos) => {
-                self.last_real = self.last_real.max(self.base_real.saturating_add(nanos));
-                Reading::Now(self.last_real)
-            }
-            None => Reading::Ask,
-        }
+    /// A clock at time stamp `tsc` in nanoseconds, the real-time one since 1970. `None` if the host
+    /// must be asked first: call [`Clock::sync`].
+    pub fn read(&mut self, clock: ClockId, tsc: u64) -> Option<u64> {
+        let nanos = self.since(tsc)?;
+        let last = &mut self.last[clock as usize];
+        *last = self.base[clock as usize].saturating_add(nanos).max(*last);
+        Some(*last)
     }
 
-    /// The last monotonic reading, for a time that just was asked for.
-    pub fn last_monotonic(&self) -> u64 {
-        self.last_mono
-    }
-
-    /// The last real-time reading.
-    pub fn last_realtime(&self) -> u64 {
-        self.last_real
+    /// The last reading of a clock, for a time that just was asked for.
+    pub fn last(&self, clock: ClockId) -> u64 {
+        self.last[clock as usize]
     }
 
     /// Nanoseconds since the last word of the host, if that is not too long ago.
@@ -94,39 +70,41 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
+    use sallyport::ClockId::{Monotonic, Realtime};
+
     use super::*;
 
     #[test]
     fn the_counter_carries_time_between_two_words_of_the_host() {
         let mut clock = Clock::new(1_000_000);
-        assert_eq!(clock.monotonic(5), Reading::Ask);
-        clock.sync(1000, 70 * NANOS, 7 * NANOS);
-        assert_eq!(clock.monotonic(1500), Reading::Now(7 * NANOS + 500));
-        assert_eq!(clock.realtime(1500), Reading::Now(70 * NANOS + 500));
-        assert_eq!(clock.monotonic(1000 + RESYNC), Reading::Ask);
+        assert_eq!(clock.read(Monotonic, 5), None);
+        clock.sync(1000, [70 * NANOS, 7 * NANOS]);
+        assert_eq!(clock.read(Monotonic, 1500), Some(7 * NANOS + 500));
+        assert_eq!(clock.read(Realtime, 1500), Some(70 * NANOS + 500));
+        assert_eq!(clock.read(Monotonic, 1000 + RESYNC), None);
     }
 
     #[test]
     fn a_host_that_turns_time_back_is_not_followed() {
         let mut clock = Clock::new(1_000_000);
-        clock.sync(1000, 70 * NANOS, 7 * NANOS);
-        assert_eq!(clock.monotonic(2000), Reading::Now(7 * NANOS + 1000));
-        clock.sync(3000, NANOS, NANOS);
-        assert_eq!(clock.monotonic(3000), Reading::Now(7 * NANOS + 1000));
-        assert_eq!(clock.realtime(3000), Reading::Now(70 * NANOS));
+        clock.sync(1000, [70 * NANOS, 7 * NANOS]);
+        assert_eq!(clock.read(Monotonic, 2000), Some(7 * NANOS + 1000));
+        clock.sync(3000, [NANOS, NANOS]);
+        assert_eq!(clock.read(Monotonic, 3000), Some(7 * NANOS + 1000));
+        assert_eq!(clock.read(Realtime, 3000), Some(70 * NANOS));
     }
 
     #[test]
     fn a_counter_that_runs_backwards_asks_the_host() {
         let mut clock = Clock::new(1_000_000);
-        clock.sync(1000, NANOS, NANOS);
-        assert_eq!(clock.monotonic(999), Reading::Ask);
+        clock.sync(1000, [NANOS, NANOS]);
+        assert_eq!(clock.read(Monotonic, 999), None);
     }
 
     #[test]
     fn without_a_counter_the_host_is_always_asked() {
         let mut clock = Clock::new(0);
-        clock.sync(1000, NANOS, NANOS);
-        assert_eq!(clock.realtime(1001), Reading::Ask);
+        clock.sync(1000, [NANOS, NANOS]);
+        assert_eq!(clock.read(Realtime, 1001), None);
     }
 }

@@ -10,8 +10,6 @@ use alloc::vec::Vec;
 
 use keep_fs::Errno;
 
-use crate::errno::EINVAL;
-
 /// Readable.
 pub const EPOLLIN: u32 = 0x1;
 /// Writable.
@@ -103,28 +101,16 @@ impl Epoll {
         self.entries.retain(|entry| entry.description != description);
     }
 
-    /// The entries that could be reported if their description became ready.
-    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter()
-    }
-
-    /// Takes what there is to report, at most `max` entries, given a description's readiness and
-    /// generation.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` if `max` is zero.
+    /// Takes what there is to report, at most `max` entries and at least one if there is any, given
+    /// the readiness and generation of what an entry is about.
     pub fn collect(
         &mut self,
         max: usize,
-        mut ready: impl FnMut(usize) -> (u32, u64),
-    ) -> Result<Vec<(u32, u64)>, Errno> {
-        if max == 0 {
-            return Err(EINVAL);
-        }
+        mut ready: impl FnMut(&Entry) -> (u32, u64),
+    ) -> Vec<(u32, u64)> {
         let mut out = Vec::new();
         for (at, entry) in self.entries.iter_mut().enumerate() {
-            let (now, generation) = ready(entry.description);
+            let (now, generation) = ready(entry);
             let now = now & (entry.events | EPOLLERR | EPOLLHUP);
             if now == 0 {
                 entry.seen = None;
@@ -136,13 +122,13 @@ impl Epoll {
             out.push((now, entry.data));
             entry.seen = Some(generation);
             entry.disarmed = entry.events & EPOLLONESHOT != 0;
-            if out.len() == max {
+            if out.len() >= max {
                 // Whoever is behind comes first the next time.
                 self.entries.rotate_left(at + 1);
                 break;
             }
         }
-        Ok(out)
+        out
     }
 
     fn find(&self, fd: i32, description: usize) -> Option<usize> {
@@ -160,11 +146,11 @@ mod tests {
     fn an_edge_is_reported_once_and_again_after_use() {
         let mut set = Epoll::default();
         set.add(0, 7, EPOLLIN | EPOLLET, 42).unwrap();
-        assert_eq!(set.collect(8, |_| (EPOLLIN, 0)).unwrap(), vec![(EPOLLIN, 42)]);
-        assert_eq!(set.collect(8, |_| (EPOLLIN, 0)).unwrap(), vec![]);
-        assert_eq!(set.collect(8, |_| (EPOLLIN, 1)).unwrap(), vec![(EPOLLIN, 42)]);
-        assert_eq!(set.collect(8, |_| (0, 1)).unwrap(), vec![]);
-        assert_eq!(set.collect(8, |_| (EPOLLIN, 1)).unwrap(), vec![(EPOLLIN, 42)]);
+        assert_eq!(set.collect(8, |_| (EPOLLIN, 0)), vec![(EPOLLIN, 42)]);
+        assert_eq!(set.collect(8, |_| (EPOLLIN, 0)), vec![]);
+        assert_eq!(set.collect(8, |_| (EPOLLIN, 1)), vec![(EPOLLIN, 42)]);
+        assert_eq!(set.collect(8, |_| (0, 1)), vec![]);
+        assert_eq!(set.collect(8, |_| (EPOLLIN, 1)), vec![(EPOLLIN, 42)]);
     }
 
     #[test]
@@ -172,7 +158,7 @@ mod tests {
         let mut set = Epoll::default();
         set.add(0, 7, EPOLLIN, 1).unwrap();
         for _ in 0..2 {
-            assert_eq!(set.collect(8, |_| (EPOLLIN | EPOLLOUT, 0)).unwrap(), vec![(EPOLLIN, 1)]);
+            assert_eq!(set.collect(8, |_| (EPOLLIN | EPOLLOUT, 0)), vec![(EPOLLIN, 1)]);
         }
     }
 
@@ -180,11 +166,11 @@ mod tests {
     fn one_shot_needs_to_be_armed_again() {
         let mut set = Epoll::default();
         set.add(0, 7, EPOLLIN | EPOLLONESHOT, 1).unwrap();
-        assert_eq!(set.collect(8, |_| (EPOLLIN, 0)).unwrap().len(), 1);
-        assert_eq!(set.collect(8, |_| (0, 1)).unwrap().len(), 0);
-        assert_eq!(set.collect(8, |_| (EPOLLIN, 2)).unwrap().len(), 0);
+        assert_eq!(set.collect(8, |_| (EPOLLIN, 0)).len(), 1);
+        assert_eq!(set.collect(8, |_| (0, 1)).len(), 0);
+        assert_eq!(set.collect(8, |_| (EPOLLIN, 2)).len(), 0);
         set.modify(0, 7, EPOLLIN | EPOLLONESHOT, 1).unwrap();
-        assert_eq!(set.collect(8, |_| (EPOLLIN, 2)).unwrap().len(), 1);
+        assert_eq!(set.collect(8, |_| (EPOLLIN, 2)).len(), 1);
     }
 
     #[test]
@@ -193,8 +179,7 @@ mod tests {
         for n in 0..5 {
             set.add(n, n as usize, EPOLLIN, n as u64).unwrap();
         }
-        let mut seen: Vec<_> =
-            (0..5).flat_map(|_| set.collect(2, |_| (EPOLLIN, 0)).unwrap()).collect();
+        let mut seen: Vec<_> = (0..5).flat_map(|_| set.collect(2, |_| (EPOLLIN, 0))).collect();
         seen.sort_unstable();
         seen.dedup();
         assert_eq!(seen.len(), 5);
@@ -207,7 +192,6 @@ mod tests {
         assert_eq!(set.delete(0, 1), Err(Errno::ENOENT));
         set.add(0, 1, EPOLLIN, 0).unwrap();
         assert_eq!(set.add(0, 1, EPOLLIN, 0), Err(Errno::EEXIST));
-        assert_eq!(set.collect(0, |_| (0, 0)), Err(EINVAL));
         set.forget(1);
         assert_eq!(set.delete(0, 1), Err(Errno::ENOENT));
     }

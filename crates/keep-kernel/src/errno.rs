@@ -3,6 +3,7 @@
 //! Error numbers of the system call interface that the file system does not know.
 
 use keep_fs::Errno;
+use sallyport::HostErrno;
 
 /// I/O error.
 pub const EIO: Errno = Errno(5);
@@ -52,3 +53,8 @@ pub const ENOTCONN: Errno = Errno(107);
 pub const EALREADY: Errno = Errno(114);
 /// Under way now.
 pub const EINPROGRESS: Errno = Errno(115);
+
+/// The error that one of the host's is in Linux.
+pub fn errno(errno: HostErrno) -> Errno {
+    Errno(errno.number() as i32)
+}

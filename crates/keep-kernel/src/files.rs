@@ -9,7 +9,7 @@
 
 use alloc::vec::Vec;
 
-use keep_fs::{Errno, Fs, OpenFile};
+use keep_fs::{Errno, OpenFile};
 use sallyport::{Handle, Stream};
 
 use crate::calls::Sheet;
@@ -64,11 +64,6 @@ pub struct Files {
 }
 
 impl Files {
-    /// An empty table.
-    pub const fn new() -> Self {
-        Self { names: Vec::new(), descriptions: Vec::new() }
-    }
-
     /// Opens a new description under the lowest free number.
     ///
     /// # Errors
@@ -96,17 +91,13 @@ impl Files {
         close_on_exec: bool,
     ) -> Result<i32, (Errno, Object)> {
         let Ok(number) = self.free_number(from) else { return Err((EMFILE, object)) };
-        let description = Some(Description { object, flags, generation: 0, names: 1 });
-        let index = match self.descriptions.iter().position(Option::is_none) {
-            Some(index) => {
-                self.descriptions[index] = description;
-                index
-            }
-            None => {
-                self.descriptions.push(description);
-                self.descriptions.len() - 1
-            }
-        };
+        let free = self.descriptions.iter().position(Option::is_none);
+        let index = free.unwrap_or(self.descriptions.len());
+        if index == self.descriptions.len() {
+            self.descriptions.push(None);
+        }
+        let description = Description { object, flags, generation: 0, names: 1 };
+        self.descriptions[index] = Some(description);
         self.names[number] = Some(Name { description: index, close_on_exec });
         Ok(number as i32)
     }
@@ -173,17 +164,18 @@ impl Files {
     pub fn duplicate(&mut self, fd: i32, from: usize, close_on_exec: bool) -> Result<i32, Errno> {
         let description = self.index(fd)?;
         let number = self.free_number(from)?;
-        self.add_name(number, description, close_on_exec);
+        self.get_mut(fd)?.names += 1;
+        self.names[number] = Some(Name { description, close_on_exec });
         Ok(number as i32)
     }
 
-    /// Closes a number, and the description with its last number. A socket that is gone with it is
-    /// answered.
+    /// Closes a number, and the description with its last number: what it was is answered, since it
+    /// may have to be closed too.
     ///
     /// # Errors
     ///
     /// `EBADF`.
-    pub fn close(&mut self, fd: i32, fs: &mut Fs) -> Result<Option<Handle>, Errno> {
+    pub fn close(&mut self, fd: i32) -> Result<Option<Object>, Errno> {
         let index = self.index(fd)?;
         self.names[fd as usize] = None;
         let slot = &mut self.descriptions[index];
@@ -192,38 +184,19 @@ impl Files {
         if description.names > 0 {
             return Ok(None);
         }
-        let mut socket = None;
-        match slot.take().map(|description| description.object) {
-            Some(Object::File(file)) => fs.close(file),
-            Some(Object::Socket(handle)) => socket = Some(handle),
-            _ => {}
-        }
+        let gone = slot.take().map(|description| description.object);
         // A set that waits for the closed description forgets it, as in Linux.
         for other in self.descriptions.iter_mut().flatten() {
             if let Object::Epoll(epoll) = &mut other.object {
                 epoll.forget(index);
             }
         }
-        Ok(socket)
-    }
-
-    /// The program has used a description: its next readiness is a new edge.
-    pub fn touched(&mut self, index: usize) {
-        if let Some(Some(description)) = self.descriptions.get_mut(index) {
-            description.generation += 1;
-        }
+        Ok(gone)
     }
 
     fn name(&self, fd: i32) -> Result<Name, Errno> {
         let number = usize::try_from(fd).map_err(|_| EBADF)?;
         self.names.get(number).copied().flatten().ok_or(EBADF)
-    }
-
-    fn add_name(&mut self, number: usize, description: usize, close_on_exec: bool) {
-        if let Some(description) = &mut self.descriptions[description] {
-            description.names += 1;
-        }
-        self.names[number] = Some(Name { description, close_on_exec });
     }
 
     /// The lowest free number that is at least `from`; the table has a place for it afterwards.
@@ -242,44 +215,38 @@ impl Files {
 
 #[cfg(test)]
 mod tests {
-    use keep_fs::{Limits, Timespec};
-
     use super::*;
-
-    fn fs() -> Fs {
-        Fs::new(Limits { bytes: 1 << 20, inodes: 10, file_size: 1 << 20 }, Timespec::default())
-    }
 
     #[test]
     fn numbers_are_the_lowest_free_ones() {
-        let (mut files, mut fs) = (Files::new(), fs());
+        let mut files = Files::default();
         for expected in 0..3 {
             assert_eq!(files.insert(Object::Event(0), 0, false).unwrap(), expected);
         }
-        files.close(1, &mut fs).unwrap();
+        files.close(1).unwrap();
         assert_eq!(files.insert(Object::Event(0), 0, false).unwrap(), 1);
         assert_eq!(files.duplicate(0, 10, true), Ok(10));
         assert_eq!(files.close_on_exec(10), Ok(true));
         assert_eq!(files.close_on_exec(0), Ok(false));
-        assert_eq!(files.close(7, &mut fs), Err(EBADF));
-        assert_eq!(files.close(-1, &mut fs), Err(EBADF));
+        assert_eq!(files.close(7).err(), Some(EBADF));
+        assert_eq!(files.close(-1).err(), Some(EBADF));
     }
 
     #[test]
     fn a_description_lives_until_its_last_number_is_closed() {
-        let (mut files, mut fs) = (Files::new(), fs());
+        let mut files = Files::default();
         let first = files.insert(Object::Event(5), 0, false).unwrap();
         let second = files.duplicate(first, 0, false).unwrap();
-        files.close(first, &mut fs).unwrap();
+        assert!(files.close(first).unwrap().is_none());
         assert!(matches!(files.get(second).unwrap().object, Object::Event(5)));
         let index = files.index(second).unwrap();
-        files.close(second, &mut fs).unwrap();
+        assert!(matches!(files.close(second), Ok(Some(Object::Event(5)))));
         assert!(files.by_index(index).is_none());
     }
 
     #[test]
     fn the_table_is_bounded() {
-        let mut files = Files::new();
+        let mut files = Files::default();
         for _ in 0..LIMIT {
             assert!(files.insert(Object::Event(0), 0, false).is_ok());
         }

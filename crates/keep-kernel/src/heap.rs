@@ -35,8 +35,9 @@ struct Node {
     next: *mut Node,
 }
 
-// SAFETY: only who is in the kernel allocates, which is one processor at a time; and neither the exception path that runs in the middle of
-// kernel code (it only ends the Keep) nor anything else re-enters the allocator.
+// SAFETY: only who is in the kernel allocates, which is one processor at a time; and neither the
+// exception path that runs in the middle of kernel code (it only ends the Keep) nor anything else
+// re-enters the allocator.
 unsafe impl Sync for Heap {}
 
 impl Heap {
@@ -81,13 +82,35 @@ impl State {
             // The largest block that is aligned where the region begins, and fits.
             let fit = self.next.trailing_zeros().min((end - self.next).ilog2());
             let class = fit.clamp(SMALLEST, LARGEST);
-            let block = self.next as *mut Node;
-            self.next += 1 << class;
-            let list = &mut self.free[(class - SMALLEST) as usize];
             // SAFETY: the block is an unused part of the region, aligned to its size.
-            unsafe { block.write(Node { next: *list }) };
-            *list = block;
+            unsafe { self.push(class, self.next) };
+            self.next += 1 << class;
         }
+    }
+
+    /// Puts a block onto the list of its class.
+    ///
+    /// # Safety
+    ///
+    /// The block must be unused memory of that size, aligned to it.
+    unsafe fn push(&mut self, class: u32, block: usize) {
+        let list = &mut self.free[(class - SMALLEST) as usize];
+        let block = block as *mut Node;
+        // SAFETY: the caller promises that this is memory, and nobody else's.
+        unsafe { block.write(Node { next: *list }) };
+        *list = block;
+    }
+
+    /// Takes a block from the list of a class.
+    fn pop(&mut self, class: u32) -> Option<usize> {
+        let list = &mut self.free[(class - SMALLEST) as usize];
+        let block = *list;
+        if block.is_null() {
+            return None;
+        }
+        // SAFETY: blocks on a list were written as `Node` when they were put there.
+        *list = unsafe { (*block).next };
+        Some(block as usize)
     }
 }
 
@@ -112,51 +135,34 @@ unsafe impl GlobalAlloc for Heap {
         // SAFETY: see `Sync`: nobody else is using the state.
         let state = unsafe { &mut *self.state.get() };
         let size = 1_usize << class;
-        let list = &mut state.free[(class - SMALLEST) as usize];
-        if !list.is_null() {
-            let block = *list;
-            // SAFETY: blocks on a list were written as `Node` when they were put there.
-            *list = unsafe { (*block).next };
-            state.available -= size;
-            return block.cast();
-        }
         let start = state.next.next_multiple_of(size);
-        if start + size <= state.end {
+        let block = if let Some(block) = state.pop(class) {
+            block
+        } else if start + size <= state.end {
             state.skip_to(start);
             state.next = start + size;
-            state.available -= size;
-            return start as *mut u8;
-        }
-        // A larger block is split; its upper halves go to their lists.
-        for larger in class + 1..=LARGEST {
-            let block = state.free[(larger - SMALLEST) as usize];
-            if block.is_null() {
-                continue;
-            }
-            // SAFETY: as above.
-            state.free[(larger - SMALLEST) as usize] = unsafe { (*block).next };
-            for half in (class..larger).rev() {
-                let upper = (block as usize + (1 << half)) as *mut Node;
-                let list = &mut state.free[(half - SMALLEST) as usize];
+            start
+        } else {
+            // A larger block is split; its upper halves go to their lists.
+            let larger =
+                (class + 1..=LARGEST).find_map(|larger| Some((larger, state.pop(larger)?)));
+            let Some((larger, block)) = larger else { return null_mut() };
+            for half in class..larger {
                 // SAFETY: the upper half of a free block is free, and aligned to its size.
-                unsafe { upper.write(Node { next: *list }) };
-                *list = upper;
+                unsafe { state.push(half, block + (1 << half)) };
             }
-            state.available -= size;
-            return block.cast();
-        }
-        null_mut()
+            block
+        };
+        state.available -= size;
+        block as *mut u8
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let Some(class) = class(layout) else { return };
         // SAFETY: see `Sync`: nobody else is using the state.
         let state = unsafe { &mut *self.state.get() };
-        let list = &mut state.free[(class - SMALLEST) as usize];
-        let block: *mut Node = block.cast();
         // SAFETY: the caller gives back a block of this layout, so of this class.
-        unsafe { block.write(Node { next: *list }) };
-        *list = block;
+        unsafe { state.push(class, block as usize) };
         state.available += 1 << class;
     }
 

@@ -6,19 +6,19 @@
 //! they come from. Nothing in here faults: user memory is made present before it is touched, and what
 //! cannot be answered ends the Keep with a message instead of going on.
 
-use core::fmt::Write as _;
+use core::fmt::{self, Write as _};
 use core::marker::PhantomData;
 
-use keep_fs::{Fs, InodeId, Timespec};
+use keep_fs::{Fs, Timespec};
 use keep_layout::StartInfo;
 use keep_mm::{Access, Denial, Fault, Object, Pages, Space};
-use sallyport::{BootInfo, ClockId, Doorbell, ExitKind, Port, Window};
+use sallyport::{BootInfo, ClockId, Doorbell, ExitKind, Lie, Port, Window};
 
-use crate::clock::{Clock, Reading};
+use crate::clock::Clock;
 use crate::files::Files;
 use crate::frame::{Exception, Frame};
 use crate::net::Net;
-use crate::signal::{self, Signals, VectorArea};
+use crate::signal::{self, SignalFrame, Signals, VectorArea};
 use crate::threads::{BLOCKED, Threads};
 use crate::user::UserMemory;
 
@@ -111,8 +111,6 @@ pub struct Kernel<P: Platform> {
     pub net: Net,
     /// When the host is to be shown what the program has sent.
     pub pace: Pace,
-    /// Where relative paths start.
-    pub cwd: InodeId,
     /// Signal handlers.
     pub signals: Signals,
     /// The clocks.
@@ -223,19 +221,14 @@ impl<P: Platform> Kernel<P> {
             self.exit_thread(frame.rdi as i32);
             return Resume::Never;
         }
-        #[cfg(feature = "trace")]
-        let number = frame.rax;
         let result = self.dispatch(frame);
         if result == Err(BLOCKED) {
             return Resume::Later(self.threads.wait);
         }
         self.unblock();
         #[cfg(feature = "trace")]
-        Self::trace(number, frame, &result);
-        frame.rax = match result {
-            Ok(value) => value,
-            Err(errno) => i64::from(-errno.0) as u64,
-        };
+        Self::trace(frame, &result);
+        frame.rax = result.unwrap_or_else(|errno| i64::from(-errno.0) as u64);
         Resume::Return
     }
 
@@ -265,12 +258,12 @@ impl<P: Platform> Kernel<P> {
 
     /// Tells the host of a call: for work on the kernel only, since it reveals all of them.
     #[cfg(feature = "trace")]
-    fn trace(number: u64, frame: &Frame, result: &Result<u64, keep_fs::Errno>) {
+    fn trace(frame: &Frame, result: &Result<u64, keep_fs::Errno>) {
         let mut text = Message::new();
         let _ = write!(
             text,
-            "call {number} ({:#x}, {:#x}, {:#x}, {:#x}) = {result:x?}\n",
-            frame.rdi, frame.rsi, frame.rdx, frame.r10
+            "call {} ({:#x}, {:#x}, {:#x}, {:#x}) = {result:x?}\n",
+            frame.rax, frame.rdi, frame.rsi, frame.rdx, frame.r10
         );
         let _ = P::with_port(|port| port.write(sallyport::Stream::Log, text.as_bytes()));
     }
@@ -278,18 +271,13 @@ impl<P: Platform> Kernel<P> {
     /// Enters the program's handler for a signal; without one the Keep ends.
     fn deliver(&mut self, signal: i32, code: i32, exception: &Exception, frame: &mut Frame) {
         let Some(delivery) = self.signals.plan(signal, frame.rsp) else {
-            let base = self.start.program_base;
+            let Exception { vector, code, cr2, .. } = exception;
+            let (at, offset) = (frame.rip, frame.rip.wrapping_sub(self.start.program_base));
             panic!(
-                "the program crashed: signal {signal} (exception {}, code {:#x}) at {:#x} \
-                 (program + {:#x}), address {:#x}",
-                exception.vector,
-                exception.code,
-                frame.rip,
-                frame.rip.wrapping_sub(base),
-                exception.cr2
+                "the program crashed: signal {signal} (exception {vector}, code {code:#x}) \
+                 at {at:#x} (program + {offset:#x}), address {cr2:#x}"
             );
         };
-        let at = delivery.at;
         let saved = self.signals.build(&delivery, exception, code, frame, P::mxcsr());
         let mut vectors = VectorArea::default();
         let states = P::vectors();
@@ -297,7 +285,7 @@ impl<P: Platform> Kernel<P> {
             P::save_vectors(&mut vectors, states);
         }
         let stored = self.space.store(delivery.vectors, &vectors);
-        if stored.and_then(|()| self.space.store(at, &saved)).is_err() {
+        if stored.and_then(|()| self.space.store(delivery.at, &saved)).is_err() {
             panic!("the program has no stack left to handle signal {signal} on");
         }
     }
@@ -306,20 +294,18 @@ impl<P: Platform> Kernel<P> {
     fn signal_return(&mut self, frame: &mut Frame) {
         // The handler has returned through the restorer's address at the start of the frame.
         let at = frame.rsp.wrapping_add(frame.red_zone).wrapping_sub(signal::CONTEXT_OFFSET);
-        match self.space.load::<signal::SignalFrame>(at) {
-            Ok(saved) => {
-                self.signals.restore(&saved, frame);
-                let states = P::vectors();
-                if states != 0
-                    && let Ok(mut vectors) = self.space.load::<VectorArea>(saved.vectors())
-                {
-                    vectors.make_sound(states, saved.mxcsr());
-                    P::restore_vectors(&vectors, states);
-                }
-                P::set_mxcsr(saved.mxcsr());
-            }
-            Err(_) => panic!("the program returned from a signal without a frame at {at:#x}"),
+        let Ok(saved) = self.space.load::<SignalFrame>(at) else {
+            panic!("the program returned from a signal without a frame at {at:#x}")
+        };
+        self.signals.restore(&saved, frame);
+        let states = P::vectors();
+        if states != 0
+            && let Ok(mut vectors) = self.space.load::<VectorArea>(saved.vectors())
+        {
+            vectors.make_sound(states, saved.mxcsr());
+            P::restore_vectors(&vectors, states);
         }
+        P::set_mxcsr(saved.mxcsr());
     }
 
     /// Makes sure that the heap has `bytes` left, as far as there is memory.
@@ -331,10 +317,7 @@ impl<P: Platform> Kernel<P> {
             let unit = self.space.unit();
             let len = missing.next_multiple_of(unit);
             // One piece at a time if that many are not to be had next to each other.
-            let taken = match self.space.alloc(len) {
-                Some(phys) => Some((phys, len)),
-                None => self.space.alloc(unit).map(|phys| (phys, unit)),
-            };
+            let taken = [len, unit].into_iter().find_map(|len| Some((self.space.alloc(len)?, len)));
             let Some((phys, len)) = taken else {
                 if P::heap_available() < HEAP_RESERVE / 4 {
                     self.out_of_memory();
@@ -348,61 +331,49 @@ impl<P: Platform> Kernel<P> {
     /// Ends the Keep because its memory is used up.
     pub fn out_of_memory(&mut self) -> ! {
         let usage = self.space.usage();
-        let mut message = Message::new();
-        // A message cannot fail to be written: what does not fit is cut.
-        let _ = write!(
-            message,
-            "all {} MiB are in use, {} KiB of them by files",
-            usage.limit >> 20,
-            self.fs.usage().bytes >> 10
-        );
-        self.exit(ExitKind::OutOfMemory, message.as_bytes())
+        let (limit, files) = (usage.limit >> 20, self.fs.usage().bytes >> 10);
+        let message = format_args!("all {limit} MiB are in use, {files} KiB of them by files");
+        self.exit(ExitKind::OutOfMemory, message)
     }
 
-    /// Ends the Keep.
-    pub fn exit(&mut self, kind: ExitKind, message: &[u8]) -> ! {
-        P::with_port(|port| port.exit(kind, message))
+    /// Asks the host for something. A lie about that, which is what `about` names, ends the Keep.
+    pub fn ask<T>(
+        about: &str,
+        request: impl FnOnce(&mut Port<P::Window, P::Doorbell>) -> Result<T, Lie>,
+    ) -> T {
+        match P::with_port(request) {
+            Ok(answer) => answer,
+            Err(lie) => panic!("the host lied about {about}: {lie}"),
+        }
+    }
+
+    /// Ends the Keep with a message, of which what does not fit is cut.
+    pub fn exit(&mut self, kind: ExitKind, message: fmt::Arguments<'_>) -> ! {
+        let mut text = Message::new();
+        // Writing it cannot fail.
+        let _ = text.write_fmt(message);
+        P::with_port(|port| port.exit(kind, text.as_bytes()))
+    }
+
+    /// A clock in nanoseconds.
+    pub fn time(&mut self, clock: ClockId) -> u64 {
+        self.clock.read(clock, P::tsc()).unwrap_or_else(|| {
+            let clocks = [ClockId::Realtime, ClockId::Monotonic];
+            let said = clocks.map(|clock| Self::ask("the time", |port| port.clock(clock)));
+            self.clock.sync(P::tsc(), said);
+            self.clock.last(clock)
+        })
     }
 
     /// The monotonic clock in nanoseconds.
     pub fn monotonic(&mut self) -> u64 {
-        match self.clock.monotonic(P::tsc()) {
-            Reading::Now(nanos) => nanos,
-            Reading::Ask => {
-                self.sync_clock();
-                self.clock.last_monotonic()
-            }
-        }
-    }
-
-    /// The real-time clock in nanoseconds since 1970.
-    pub fn realtime(&mut self) -> u64 {
-        match self.clock.realtime(P::tsc()) {
-            Reading::Now(nanos) => nanos,
-            Reading::Ask => {
-                self.sync_clock();
-                self.clock.last_realtime()
-            }
-        }
+        self.time(ClockId::Monotonic)
     }
 
     /// The real-time clock as file times have it.
     pub fn now(&mut self) -> Timespec {
-        let nanos = self.realtime();
+        let nanos = self.time(ClockId::Realtime);
         Timespec { sec: (nanos / 1_000_000_000) as i64, nsec: (nanos % 1_000_000_000) as u32 }
-    }
-
-    fn sync_clock(&mut self) {
-        let real = self.host_clock(ClockId::Realtime);
-        let mono = self.host_clock(ClockId::Monotonic);
-        self.clock.sync(P::tsc(), real, mono);
-    }
-
-    fn host_clock(&mut self, clock: ClockId) -> u64 {
-        match P::with_port(|port| port.clock(clock)) {
-            Ok(nanos) => nanos,
-            Err(lie) => panic!("the host lied about the time: {lie}"),
-        }
     }
 }
 
@@ -431,8 +402,8 @@ impl Default for Message {
     }
 }
 
-impl core::fmt::Write for Message {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+impl fmt::Write for Message {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = &mut self.bytes[self.len..];
         let len = text.len().min(room.len());
         room[..len].copy_from_slice(&text.as_bytes()[..len]);

@@ -14,16 +14,18 @@ use core::net::SocketAddr;
 
 use keep_fs::Errno;
 use sallyport::{
-    FIRST_GRANT, Grant, HANDLES, Handle, Lie, MAX_ACCEPT, MAX_GRANT, MAX_SOCKETS, SEND_WINDOW,
-    SocketEvent, SocketFlags, SocketKind, SocketOption,
+    FIRST_GRANT, Grant, HANDLES, Handle, HostErrno, Lie, MAX_ACCEPT, MAX_GRANT, MAX_SOCKETS,
+    SEND_WINDOW, SocketEvent, SocketFlags, SocketKind, SocketOption,
 };
 
 use crate::epoll::{EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP};
+use crate::errno::errno;
 
 /// How far a socket got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum State {
     /// Known to nobody else.
+    #[default]
     New,
     /// The host has given it an address.
     Bound,
@@ -53,7 +55,7 @@ impl From<Lie> for Trouble {
 }
 
 /// A socket.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Socket {
     /// TCP or UDP, and what it is made with.
     pub flags: SocketFlags,
@@ -91,7 +93,7 @@ pub struct Socket {
     /// The peer sends no more.
     ended: bool,
     /// The round in which the program was last told that there is nothing.
-    starved: u64,
+    starved: Option<u64>,
     listed: bool,
 }
 
@@ -102,30 +104,8 @@ const DATAGRAM_GRANT: usize = MAX_GRANT / 2;
 
 impl Socket {
     /// A new one.
-    pub const fn new(flags: SocketFlags, v6: bool) -> Self {
-        Self {
-            flags,
-            v6,
-            state: State::New,
-            local: None,
-            peer: None,
-            error: None,
-            shut_read: false,
-            shut_write: false,
-            wants_room: false,
-            timeouts: [None; 2],
-            options: [0; 7],
-            generation: 0,
-            bytes: Vec::new(),
-            read: 0,
-            datagrams: VecDeque::new(),
-            waiting: VecDeque::new(),
-            granted: 0,
-            more: false,
-            ended: false,
-            starved: u64::MAX,
-            listed: false,
-        }
+    pub fn new(flags: SocketFlags, v6: bool) -> Self {
+        Self { flags, v6, ..Self::default() }
     }
 
     /// The value of an option.
@@ -144,8 +124,8 @@ impl Socket {
     }
 
     /// The connection broke.
-    pub fn fail(&mut self, errno: Errno) {
-        self.error = Some(errno);
+    pub fn fail(&mut self, error: HostErrno) {
+        self.error = Some(errno(error));
         self.generation += 1;
         if self.flags.kind == SocketKind::Stream {
             (self.state, self.ended) = (State::Closed, true);
@@ -193,28 +173,21 @@ impl Socket {
     /// Copies what was received; answers how many bytes, and of a datagram how long it was. `None`
     /// if there is nothing.
     pub fn receive(&mut self, into: &mut [u8], peek: bool) -> Option<(usize, usize)> {
-        if let Some(datagram) = self.datagrams.front() {
-            let (len, full) = (into.len().min(datagram.len()), datagram.len());
-            into[..len].copy_from_slice(&datagram[..len]);
-            if !peek {
-                self.datagrams.pop_front();
-            }
-            return Some((len, full));
-        }
-        let rest = &self.bytes[self.read..];
-        if rest.is_empty() {
+        if !self.has_received() {
             return None;
         }
-        let len = into.len().min(rest.len());
-        into[..len].copy_from_slice(&rest[..len]);
-        if !peek {
+        let from = self.datagrams.front().map_or(&self.bytes[self.read..], |bytes| bytes);
+        let len = into.len().min(from.len());
+        into[..len].copy_from_slice(&from[..len]);
+        let full = if self.datagrams.is_empty() { len } else { from.len() };
+        if !peek && self.datagrams.pop_front().is_none() {
             self.read += len;
             if self.read == self.bytes.len() {
                 // Idle connections hold no memory.
                 (self.bytes, self.read) = (Vec::new(), 0);
             }
         }
-        Some((len, len))
+        Some((len, full))
     }
 
     /// The next connection.
@@ -256,11 +229,6 @@ pub struct Net {
 }
 
 impl Net {
-    /// No sockets.
-    pub const fn new() -> Self {
-        Self { sockets: Vec::new(), changed: Vec::new(), round: 0, count: 0 }
-    }
-
     /// Whether there is any socket.
     pub fn is_used(&self) -> bool {
         self.count > 0
@@ -334,9 +302,7 @@ impl Net {
     pub fn is_stale(&mut self, handle: Handle) -> bool {
         let round = self.round;
         let socket = self.get_mut(handle);
-        let stale = socket.more || socket.starved == round;
-        socket.starved = round;
-        stale
+        socket.starved.replace(round) == Some(round) || socket.more
     }
 
     /// What to tell the host with the next round.
@@ -377,6 +343,7 @@ impl Net {
         }
         let socket = self.get_mut(handle);
         let (state, kind) = (socket.state, socket.flags.kind);
+        socket.generation += 1;
         match event {
             SocketEvent::Data { len, more, .. } => {
                 let cost = match kind {
@@ -409,7 +376,7 @@ impl Net {
             SocketEvent::Failed { errno, .. }
                 if matches!(state, State::Connecting | State::Connected) =>
             {
-                socket.fail(Errno(errno.number() as i32));
+                socket.fail(errno);
             }
             SocketEvent::Connected { local, .. }
                 if state == State::Connecting
@@ -422,21 +389,21 @@ impl Net {
             {
                 socket.granted -= 1;
                 socket.waiting.push_back(new);
-                let (flags, v6, options) = (socket.flags, socket.v6, socket.options);
-                socket.generation += 1;
+                let accepted = Socket {
+                    state: State::Connected,
+                    local: Some(local),
+                    peer: Some(peer),
+                    options: socket.options,
+                    granted: FIRST_GRANT,
+                    ..Socket::new(socket.flags, socket.v6)
+                };
                 if !new.is_accepted() || self.is_taken(new.index()) {
                     return Err(lie.into());
                 }
-                let mut accepted = Socket::new(flags, v6);
-                accepted.connecting(peer);
-                (accepted.state, accepted.local) = (State::Connected, Some(local));
-                accepted.options = options;
                 self.insert(new, accepted);
-                return Ok(());
             }
             _ => return Err(lie.into()),
         }
-        socket.generation += 1;
         Ok(())
     }
 }
@@ -463,7 +430,7 @@ mod tests {
 
     /// A socket that is connected, or a peer of datagrams.
     fn connected(flags: SocketFlags) -> (Net, Handle) {
-        let mut net = Net::new();
+        let mut net = Net::default();
         let handle = net.add(Socket::new(flags, false)).unwrap();
         net.get_mut(handle).connecting(address());
         let local = address();
@@ -541,7 +508,7 @@ mod tests {
 
     #[test]
     fn connections_are_new_and_as_many_as_were_granted() {
-        let mut net = Net::new();
+        let mut net = Net::default();
         let listener = net.add(Socket::new(TCP, false)).unwrap();
         let accepted = |number| SocketEvent::Accepted {
             listener,
@@ -575,7 +542,7 @@ mod tests {
 
     #[test]
     fn who_is_not_accepted_goes_with_the_listener() {
-        let mut net = Net::new();
+        let mut net = Net::default();
         let listener = net.add(Socket::new(TCP, false)).unwrap();
         net.get_mut(listener).state = State::Listening;
         net.grants();
@@ -616,7 +583,7 @@ mod tests {
 
     #[test]
     fn events_of_sockets_that_are_not_there_are_lies() {
-        let mut net = Net::new();
+        let mut net = Net::default();
         let handle = Handle::new(3).unwrap();
         assert!(net.apply(SocketEvent::End { handle }, fill).is_err());
         let handle = net.add(Socket::new(TCP, true)).unwrap();
@@ -632,7 +599,7 @@ mod tests {
 
     #[test]
     fn there_are_so_many_sockets_and_no_more() {
-        let mut net = Net::new();
+        let mut net = Net::default();
         for _ in 0..MAX_SOCKETS {
             net.add(Socket::new(TCP, false)).unwrap();
         }

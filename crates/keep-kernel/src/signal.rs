@@ -15,8 +15,6 @@ use crate::frame::{Exception, Frame};
 pub const SIGILL: i32 = 4;
 /// Breakpoint.
 pub const SIGTRAP: i32 = 5;
-/// What `abort` raises.
-pub const SIGABRT: i32 = 6;
 /// Bad memory access of another kind.
 pub const SIGBUS: i32 = 7;
 /// Division by zero.
@@ -68,25 +66,10 @@ pub struct Stack {
 
 /// `struct sigcontext_64`.
 #[repr(C)]
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Context {
-    r8: u64,
-    r9: u64,
-    r10: u64,
-    r11: u64,
-    r12: u64,
-    r13: u64,
-    r14: u64,
-    r15: u64,
-    rdi: u64,
-    rsi: u64,
-    rbp: u64,
-    rbx: u64,
-    rdx: u64,
-    rax: u64,
-    rcx: u64,
-    rsp: u64,
-    rip: u64,
+    /// In the order of [`registers`].
+    registers: [u64; 17],
     rflags: u64,
     cs: u16,
     gs: u16,
@@ -137,11 +120,10 @@ impl VectorArea {
     /// Clears what a processor would refuse to restore (Intel SDM volume 1, §13.8.1).
     pub fn make_sound(&mut self, states: u32, mxcsr: u32) {
         self.0[24..28].copy_from_slice(&mxcsr.to_le_bytes());
-        let mut there = [0; 4];
-        there.copy_from_slice(&self.0[512..516]);
-        let there = u32::from_le_bytes(there) & states;
-        self.0[512..576].fill(0);
-        self.0[512..516].copy_from_slice(&there.to_le_bytes());
+        for (there, may_be) in self.0[512..516].iter_mut().zip(states.to_le_bytes()) {
+            *there &= may_be;
+        }
+        self.0[516..576].fill(0);
     }
 }
 
@@ -310,12 +292,18 @@ impl Signals {
             link: 0,
             stack: self.stack(frame.rsp),
             context: Context {
-                fpstate: at + FPSTATE_OFFSET,
+                registers: registers(frame).map(|register| *register),
+                rflags: frame.rflags,
+                cs: keep_layout::USER_CODE,
+                gs: 0,
+                fs: 0,
+                ss: keep_layout::USER_DATA,
                 code: exception.code,
                 vector: exception.vector,
-                cr2: exception.cr2,
                 oldmask: self.mask(),
-                ..Context::from(&*frame)
+                cr2: exception.cr2,
+                fpstate: at + FPSTATE_OFFSET,
+                reserved: [0; 8],
             },
             mask: self.mask(),
             info,
@@ -346,36 +334,22 @@ impl Signals {
 
     /// Takes back what a handler left on its stack.
     pub fn restore(&mut self, saved: &SignalFrame, frame: &mut Frame) {
-        let context = &saved.context;
         self.set_mask(saved.mask);
-        *frame = Frame { xmm: saved.xmm, ..Frame::from(context) };
+        let rflags = saved.context.rflags & RFLAGS_USER | RFLAGS_FIXED;
+        *frame = Frame { xmm: saved.xmm, rflags, ..Frame::default() };
+        for (register, saved) in registers(frame).into_iter().zip(saved.context.registers) {
+            *register = saved;
+        }
     }
 }
 
-/// The registers that [`Frame`] and [`Context`] have in common under the same names.
-macro_rules! copied {
-    ($to:ident, $from:expr, $rest:expr) => {
-        copied!(@ $to, $from, $rest,
-            rax rcx rdx rbx rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15 rip rsp rflags)
-    };
-    (@ $to:ident, $from:expr, $rest:expr, $($register:ident)*) => {
-        $to { $($register: $from.$register,)* ..$rest }
-    };
-}
-
-impl From<&Frame> for Context {
-    fn from(frame: &Frame) -> Self {
-        let (cs, ss) = (keep_layout::USER_CODE, keep_layout::USER_DATA);
-        copied!(Self, frame, Self { cs, ss, ..Self::default() })
-    }
-}
-
-impl From<&Context> for Frame {
-    fn from(context: &Context) -> Self {
-        let mut frame = copied!(Self, context, Self::default());
-        frame.rflags = frame.rflags & RFLAGS_USER | RFLAGS_FIXED;
-        frame
-    }
+/// The registers of a frame in the order in which `struct sigcontext_64` has them.
+fn registers(f: &mut Frame) -> [&mut u64; 17] {
+    [
+        &mut f.r8, &mut f.r9, &mut f.r10, &mut f.r11, &mut f.r12, &mut f.r13, &mut f.r14,
+        &mut f.r15, &mut f.rdi, &mut f.rsi, &mut f.rbp, &mut f.rbx, &mut f.rdx, &mut f.rax,
+        &mut f.rcx, &mut f.rsp, &mut f.rip,
+    ]
 }
 
 #[cfg(test)]
@@ -420,6 +394,9 @@ mod tests {
         assert_eq!((frame.rip, frame.rdi, frame.rsp), (0x5000, 11, delivery.at));
         assert_eq!(saved.info[2], 0x1234);
         assert_ne!(signals.mask(), 0);
+        // `REG_R15`, `REG_RSP` and `REG_RIP` of the C library, which is where handlers look.
+        let registers = saved.context.registers;
+        assert_eq!((registers[7], registers[15], registers[16]), (99, 0x9000, 0x1000));
         signals.restore(&saved, &mut frame);
         assert_eq!(signals.mask(), 0);
         assert_eq!(

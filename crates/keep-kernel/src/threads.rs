@@ -30,8 +30,8 @@ pub struct Thread {
     pub clear_at_end: u64,
     /// The word that it waits for, and whether somebody has woken it.
     pub futex: Option<(u64, bool)>,
-    /// When the call that is made again has to return at the latest.
-    pub deadline: Option<Option<u64>>,
+    /// When the call that is made again has to return at the latest, on the monotonic clock.
+    pub deadline: Option<u64>,
     /// Whether it sleeps until something has happened to streams or sockets.
     pub listens: bool,
 }
@@ -41,7 +41,7 @@ pub struct Thread {
 pub struct Threads {
     list: [Thread; PROCESSORS as usize],
     /// How many there can be.
-    limit: usize,
+    pub limit: usize,
     /// How many there are.
     pub count: usize,
     /// Where the stacks of all processors but the first are, one after the other; 0 for nowhere yet.
@@ -59,11 +59,6 @@ impl Threads {
         list[0].lives = true;
         let limit = limit.min(list.len());
         Self { list, limit, count: 1, stacks: 0, wait: 0, waiter: None }
-    }
-
-    /// How many there can be.
-    pub fn limit(&self) -> usize {
-        self.limit
     }
 
     /// Whether there is one only.
@@ -122,7 +117,7 @@ mod tests {
     #[test]
     fn threads_begin_and_end() {
         let mut threads = Threads::new(3);
-        assert!(threads.is_alone() && threads.limit() == 3);
+        assert!(threads.is_alone() && threads.limit == 3);
         assert_eq!(threads.begin(Frame::default(), 1, 0x10), Some(1));
         assert_eq!(threads.begin(Frame::default(), 2, 0x20), Some(2));
         assert_eq!(threads.begin(Frame::default(), 3, 0x30), None, "no processor is left");
@@ -131,7 +126,7 @@ mod tests {
         assert_eq!(threads.end(1), 0x10);
         assert_eq!((threads.waiter, threads.count), (None, 2));
         assert_eq!(threads.begin(Frame::default(), 4, 0), Some(1), "its place is free again");
-        assert_eq!(Threads::new(100).limit(), PROCESSORS as usize);
+        assert_eq!(Threads::new(100).limit, PROCESSORS as usize);
     }
 
     #[test]

@@ -30,25 +30,16 @@ pub unsafe trait Plain: Copy {}
 macro_rules! plain {
     ($($of:ty),* $(,)?) => {
         $(
-            // SAFETY: integers, arrays of them, and `repr(C)` structs of them without padding.
+            // SAFETY: integers, and `repr(C)` structs of them and their arrays without padding.
             unsafe impl Plain for $of {}
         )*
     };
 }
 
-plain!(u8, i32, u32, i64, u64, [u8; 144], [u8; 256], [u64; 2], [u64; 3], [u64; 4], [u32; 2]);
-plain!(
-    u16,
-    [u8; 28],
-    [u64; 7],
-    [i64; 2],
-    [i64; 4],
-    Action,
-    Stack,
-    SignalFrame,
-    VectorArea,
-    [u8; 390]
-);
+plain!(u8, u16, i32, u32, i64, u64, Action, Stack, SignalFrame, VectorArea);
+
+// SAFETY: there is nothing between the elements of an array.
+unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
 
 /// Access to the program's memory.
 pub trait UserMemory {
@@ -87,6 +78,15 @@ pub trait UserMemory {
         // SAFETY: there is room for it, and a value without padding is bytes.
         unsafe { bytes.as_mut_ptr().cast::<T>().write_unaligned(*value) };
         Ok(())
+    }
+
+    /// As [`store`](Self::store), for a value that nobody wants if the address is 0.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT`.
+    fn store_if_wanted<T: Plain>(&mut self, address: u64, value: &T) -> Result<(), Errno> {
+        if address == 0 { Ok(()) } else { self.store(address, value) }
     }
 
     /// A path: the bytes before the first zero.

@@ -49,16 +49,17 @@ impl Handle {
 }
 
 /// How bytes travel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SocketKind {
     /// TCP.
+    #[default]
     Stream,
     /// UDP.
     Datagram,
 }
 
 /// What a socket is made with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SocketFlags {
     /// TCP or UDP.
     pub kind: SocketKind,

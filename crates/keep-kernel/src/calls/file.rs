@@ -2,12 +2,14 @@
 
 //! Calls on descriptors: read, write, seek, and what belongs to them.
 
-use keep_fs::{Errno, Kind, OpenFile, Stat, abi};
-use sallyport::{FOREVER, Stream};
+use core::slice::from_raw_parts;
+
+use keep_fs::{Errno, Kind, Stat, abi};
+use sallyport::{FOREVER, HostErrno, Stream};
 
 use super::AT_FDCWD;
 use crate::epoll::Epoll;
-use crate::errno::{EAGAIN, EBADF, EFAULT, EINVAL, EIO, ENOTTY, EPIPE};
+use crate::errno::{EAGAIN, EBADF, EFAULT, EINVAL, EIO, ENOTTY, EPIPE, ESPIPE};
 use crate::files::Object;
 use crate::kernel::{CLAIM_MAX, Kernel, Platform};
 use crate::user::UserMemory;
@@ -21,13 +23,12 @@ const STREAMING: u64 = 32 << 10;
 /// Most parts of a vectored call (`UIO_MAXIOV`).
 const VECTOR_MAX: u64 = 1024;
 
-const EFD_NONBLOCK: u32 = abi::O_NONBLOCK;
 const EFD_SEMAPHORE: u32 = 1;
+const S_IFSOCK: u32 = 0o14_0000;
 
 impl<P: Platform> Kernel<P> {
     pub(super) fn read(&mut self, fd: i32, to: u64, len: u64) -> Result<u64, Errno> {
         let len = len.min(MOVE_MAX);
-        let index = self.files.index(fd)?;
         let description = self.files.get_mut(fd)?;
         let done = match &mut description.object {
             Object::Stream(stream) if !stream.is_readable() => return Err(EBADF),
@@ -39,19 +40,13 @@ impl<P: Platform> Kernel<P> {
                     && self.wait_for_host(stream.bit(), FOREVER)? == 0
                 {}
                 let bytes = self.space.bytes_mut(to, len)?;
-                match P::with_port(|port| port.read(stream, bytes)) {
-                    Ok(Ok(done)) => done as u64,
-                    Ok(Err(errno)) => return Err(host_errno(errno)),
-                    Err(lie) => panic!("the host lied about a read: {lie}"),
-                }
+                let answer = Self::ask("a read", |port| port.read(stream, bytes));
+                answer.map_err(host_errno)? as u64
             }
             Object::Input(offset) => {
-                let done = copy_input(
-                    &self.input,
-                    self.space.at(self.input.phys),
-                    *offset,
-                    self.space.bytes_mut(to, len)?,
-                );
+                let input = self.space.at(self.input.phys);
+                let to = self.space.bytes_mut(to, len)?;
+                let done = copy_input(input, self.input.len, *offset, to);
                 *offset += done;
                 done
             }
@@ -72,7 +67,7 @@ impl<P: Platform> Kernel<P> {
             Object::Epoll(_) | Object::Sheet(_) => return Err(EINVAL),
             Object::Socket(_) => return self.receive(fd, to, len, 0).map(|(len, _)| len),
         };
-        self.touched(index);
+        self.touched(fd);
         Ok(done)
     }
 
@@ -86,7 +81,6 @@ impl<P: Platform> Kernel<P> {
 
     fn write_as(&mut self, fd: i32, from: u64, len: u64, append: bool) -> Result<u64, Errno> {
         let len = len.min(MOVE_MAX);
-        let index = self.files.index(fd)?;
         let is_file = matches!(self.files.get(fd)?.object, Object::File(_));
         let now = if is_file { self.content(len) } else { Default::default() };
         let description = self.files.get_mut(fd)?;
@@ -96,13 +90,13 @@ impl<P: Platform> Kernel<P> {
                 let stream = *stream;
                 let mut bytes = self.space.bytes(from, len)?;
                 let mut claim = [0; CLAIM_MAX];
-                if stream == sallyport::Stream::ReportData {
+                if stream == Stream::ReportData {
                     // Report data are written at once, and what the host gets is another length.
                     let data = bytes.try_into().map_err(|_| EINVAL)?;
                     let said = P::claim(data, &mut claim).ok_or(EIO)?;
                     bytes = &claim[..said];
                 }
-                let written: sallyport::Outcome<usize> = P::with_port(|port| {
+                let written = Self::ask("a write", |port| {
                     let written = port.write_later(stream, bytes)?;
                     // Whoever streams in large pieces goes on while the host writes, and hears of
                     // an error with the next piece. All others hear of it at once.
@@ -114,16 +108,9 @@ impl<P: Platform> Kernel<P> {
                     }
                     Ok(written)
                 });
-                match written {
-                    Ok(Ok(done))
-                        if stream == sallyport::Stream::ReportData && done == bytes.len() =>
-                    {
-                        len
-                    }
-                    Ok(Ok(done)) => done as u64,
-                    Ok(Err(errno)) => return Err(host_errno(errno)),
-                    Err(lie) => panic!("the host lied about a write: {lie}"),
-                }
+                let done = written.map_err(host_errno)?;
+                let whole = stream == Stream::ReportData && done == bytes.len();
+                if whole { len } else { done as u64 }
             }
             Object::Input(_) => return Err(EBADF),
             Object::File(file) => {
@@ -151,7 +138,7 @@ impl<P: Platform> Kernel<P> {
             Object::Socket(_) => return self.send(fd, from, len, 0),
             Object::Sheet(_) => return self.fill_sheet(fd, from, len),
         };
-        self.touched(index);
+        self.touched(fd);
         Ok(done)
     }
 
@@ -163,14 +150,10 @@ impl<P: Platform> Kernel<P> {
             }
             Object::Input(_) => {
                 let at = u64::try_from(at).map_err(|_| EINVAL)?;
-                Ok(copy_input(
-                    &self.input,
-                    self.space.at(self.input.phys),
-                    at,
-                    self.space.bytes_mut(to, len)?,
-                ))
+                let input = self.space.at(self.input.phys);
+                Ok(copy_input(input, self.input.len, at, self.space.bytes_mut(to, len)?))
             }
-            _ => Self::no_position(),
+            _ => Err(ESPIPE),
         }
     }
 
@@ -182,7 +165,31 @@ impl<P: Platform> Kernel<P> {
                 Ok(self.fs.pwrite(file, self.space.bytes(from, len)?, at, now)? as u64)
             }
             Object::Input(_) => Err(EBADF),
-            _ => Self::no_position(),
+            _ => Err(ESPIPE),
+        }
+    }
+
+    /// `pwritev2`: an offset of −1 means the description's own.
+    pub(super) fn pwritev2(
+        &mut self,
+        fd: i32,
+        vector: u64,
+        count: u64,
+        mut offset: i64,
+        flags: u32,
+    ) -> Result<u64, Errno> {
+        const RWF_APPEND: u32 = 0x10;
+        const RWF_HARMLESS: u32 = 0x0f; // HIPRI, DSYNC, SYNC, NOWAIT: nothing here waits for a disk
+        match flags & !RWF_HARMLESS {
+            0 if offset == -1 => self.vectored(fd, vector, count, Self::write),
+            0 => self.vectored(fd, vector, count, |kernel, fd, from, len| {
+                let done = kernel.pwrite(fd, from, len, offset)?;
+                // No file is longer than what an offset can say.
+                offset = offset.saturating_add_unsigned(done);
+                Ok(done)
+            }),
+            RWF_APPEND => self.vectored(fd, vector, count, Self::append),
+            _ => Err(Errno::EOPNOTSUPP),
         }
     }
 
@@ -192,42 +199,7 @@ impl<P: Platform> Kernel<P> {
         fd: i32,
         vector: u64,
         count: u64,
-        part: fn(&mut Self, i32, u64, u64) -> Result<u64, Errno>,
-    ) -> Result<u64, Errno> {
-        self.parts(vector, count, |kernel, _, address, len| part(kernel, fd, address, len))
-    }
-
-    /// As [`Kernel::vectored`], for calls with more to them.
-    pub(super) fn vectored_with(
-        &mut self,
-        fd: i32,
-        vector: u64,
-        count: u64,
         mut part: impl FnMut(&mut Self, i32, u64, u64) -> Result<u64, Errno>,
-    ) -> Result<u64, Errno> {
-        self.parts(vector, count, |kernel, _, address, len| part(kernel, fd, address, len))
-    }
-
-    /// `preadv`, `pwritev`.
-    pub(super) fn vectored_at(
-        &mut self,
-        fd: i32,
-        vector: u64,
-        count: u64,
-        at: i64,
-        part: fn(&mut Self, i32, u64, u64, i64) -> Result<u64, Errno>,
-    ) -> Result<u64, Errno> {
-        self.parts(vector, count, |kernel, done, address, len| {
-            let at = at.checked_add_unsigned(done).ok_or(EINVAL)?;
-            part(kernel, fd, address, len, at)
-        })
-    }
-
-    fn parts(
-        &mut self,
-        vector: u64,
-        count: u64,
-        mut part: impl FnMut(&mut Self, u64, u64, u64) -> Result<u64, Errno>,
     ) -> Result<u64, Errno> {
         if count > VECTOR_MAX {
             return Err(EINVAL);
@@ -239,7 +211,7 @@ impl<P: Platform> Kernel<P> {
             if len == 0 {
                 continue;
             }
-            match part(self, done, address, len) {
+            match part(self, fd, address, len) {
                 Ok(moved) => {
                     done += moved;
                     if moved < len {
@@ -268,15 +240,24 @@ impl<P: Platform> Kernel<P> {
                 *at = i64::try_from(to).map_err(|_| EINVAL)? as u64;
                 Ok(*at)
             }
-            _ => Self::no_position(),
+            _ => Err(ESPIPE),
         }
     }
 
-    pub(super) fn close(&mut self, fd: i32) -> Result<u64, Errno> {
-        if let Some(socket) = self.files.close(fd, &mut self.fs)? {
-            self.close_socket(socket);
+    pub(super) fn close(&mut self, fd: i32) -> Result<(), Errno> {
+        if let Some(object) = self.files.close(fd)? {
+            self.close_object(object);
         }
-        Ok(0)
+        Ok(())
+    }
+
+    /// Closes what no descriptor stands for any more.
+    fn close_object(&mut self, object: Object) {
+        match object {
+            Object::File(file) => self.fs.close(file),
+            Object::Socket(handle) => self.close_socket(handle),
+            _ => {}
+        }
     }
 
     pub(super) fn fcntl(&mut self, fd: i32, command: i32, argument: u64) -> Result<u64, Errno> {
@@ -298,23 +279,22 @@ impl<P: Platform> Kernel<P> {
             F_SETFD => self.files.set_close_on_exec(fd, argument & 1 != 0).map(|()| 0),
             F_GETFL => {
                 let description = self.files.get(fd)?;
-                Ok(u64::from(match &description.object {
-                    Object::File(file) => file.flags(),
-                    Object::Input(_) => description.flags | abi::O_RDONLY,
-                    Object::Stream(stream) if stream.is_readable() => {
-                        description.flags | abi::O_RDONLY
-                    }
-                    Object::Stream(_) => description.flags | abi::O_WRONLY,
-                    _ => description.flags | abi::O_RDWR,
-                }))
+                let access = match &description.object {
+                    Object::File(file) => return Ok(file.flags().into()),
+                    Object::Input(_) => abi::O_RDONLY,
+                    Object::Stream(stream) if stream.is_readable() => abi::O_RDONLY,
+                    Object::Stream(_) => abi::O_WRONLY,
+                    _ => abi::O_RDWR,
+                };
+                Ok((description.flags | access).into())
             }
             F_SETFL => {
                 let description = self.files.get_mut(fd)?;
                 match &mut description.object {
                     Object::File(file) => file.set_flags(argument as u32)?,
                     _ => {
-                        let set = argument as u32 & EFD_NONBLOCK;
-                        description.flags = description.flags & !EFD_NONBLOCK | set;
+                        let set = argument as u32 & abi::O_NONBLOCK;
+                        description.flags = description.flags & !abi::O_NONBLOCK | set;
                     }
                 }
                 Ok(0)
@@ -324,47 +304,47 @@ impl<P: Platform> Kernel<P> {
     }
 
     /// No descriptor is a terminal, and none has another device's controls.
-    pub(super) fn ioctl(&mut self, fd: i32, request: u32, argument: u64) -> Result<u64, Errno> {
+    pub(super) fn ioctl(&mut self, fd: i32, request: u32, argument: u64) -> Result<(), Errno> {
         const FIONREAD: u32 = 0x541b;
         const FIONBIO: u32 = 0x5421;
         let description = self.files.get_mut(fd)?;
         match (request, &description.object) {
             (FIONBIO, Object::Socket(_) | Object::Event(_) | Object::Stream(_)) => {
                 let on: i32 = self.space.load(argument)?;
-                let set = if on != 0 { EFD_NONBLOCK } else { 0 };
-                description.flags = description.flags & !EFD_NONBLOCK | set;
-                Ok(0)
+                let set = if on != 0 { abi::O_NONBLOCK } else { 0 };
+                description.flags = description.flags & !abi::O_NONBLOCK | set;
+                Ok(())
             }
             (FIONREAD, Object::Socket(handle)) => {
                 let received = self.net.get(*handle).received() as i32;
-                self.space.store(argument, &received).map(|()| 0)
+                self.space.store(argument, &received)
             }
             _ => Err(ENOTTY),
         }
     }
 
-    pub(super) fn fsync(&mut self, fd: i32) -> Result<u64, Errno> {
+    pub(super) fn fsync(&mut self, fd: i32) -> Result<(), Errno> {
         match &self.files.get(fd)?.object {
             Object::File(file) if file.flags() & abi::O_PATH != 0 => Err(EBADF),
-            Object::File(_) => Ok(0),
+            Object::File(_) => Ok(()),
             _ => Err(EINVAL),
         }
     }
 
-    pub(super) fn ftruncate(&mut self, fd: i32, size: i64) -> Result<u64, Errno> {
+    pub(super) fn ftruncate(&mut self, fd: i32, size: i64) -> Result<(), Errno> {
         let now = self.now();
         match &self.files.get(fd)?.object {
-            Object::File(file) => self.fs.truncate(file, size, now).map(|()| 0),
+            Object::File(file) => self.fs.truncate(file, size, now),
             Object::Sheet(_) => self.size_sheet(fd, size),
             _ => Err(EINVAL),
         }
     }
 
-    pub(super) fn fadvise(&mut self, fd: i32, _: i64, len: i64, advice: i32) -> Result<u64, Errno> {
+    pub(super) fn fadvise(&mut self, fd: i32, len: i64, advice: i32) -> Result<(), Errno> {
         match &self.files.get(fd)?.object {
-            Object::Stream(_) | Object::Socket(_) => Self::no_position(),
+            Object::Stream(_) | Object::Socket(_) => Err(ESPIPE),
             _ if len < 0 || !(0..=5).contains(&advice) => Err(EINVAL),
-            _ => Ok(0),
+            _ => Ok(()),
         }
     }
 
@@ -378,36 +358,30 @@ impl<P: Platform> Kernel<P> {
 
     /// What `stat` says of a descriptor.
     pub(super) fn stat_of(&self, fd: i32) -> Result<Stat, Errno> {
-        Ok(match &self.files.get(fd)?.object {
-            Object::File(file) => self.fs.stat(file.inode())?,
-            object => {
-                // A stream looks like a character device, the input like a file.
-                let (kind, size) = match object {
-                    Object::Input(_) => (Kind::File, self.input.len),
-                    Object::Sheet(sheet) => (Kind::File, sheet.len()),
-                    _ => (Kind::Device(0), 0),
-                };
-                Stat {
-                    ino: u64::from(fd.unsigned_abs()) + 1,
-                    kind,
-                    mode: match object {
-                        Object::Socket(_) => 0o14_0600,
-                        _ => kind.mode_bits() | 0o600,
-                    },
-                    nlink: 1,
-                    size,
-                    blocks: size.div_ceil(512),
-                    atime: Default::default(),
-                    mtime: Default::default(),
-                    ctime: Default::default(),
-                    btime: Default::default(),
-                }
-            }
+        // A stream looks like a character device, the input like a file.
+        let (kind, mode, size) = match &self.files.get(fd)?.object {
+            Object::File(file) => return self.fs.stat(file.inode()),
+            Object::Input(_) => (Kind::File, abi::S_IFREG, self.input.len),
+            Object::Sheet(sheet) => (Kind::File, abi::S_IFREG, sheet.len()),
+            Object::Socket(_) => (Kind::Device(0), S_IFSOCK, 0),
+            _ => (Kind::Device(0), abi::S_IFCHR, 0),
+        };
+        Ok(Stat {
+            ino: u64::from(fd.unsigned_abs()) + 1,
+            kind,
+            mode: mode | 0o600,
+            nlink: 1,
+            size,
+            blocks: size.div_ceil(512),
+            atime: Default::default(),
+            mtime: Default::default(),
+            ctime: Default::default(),
+            btime: Default::default(),
         })
     }
 
     pub(super) fn eventfd(&mut self, count: u32, flags: u32) -> Result<u64, Errno> {
-        if flags & !(EFD_NONBLOCK | EFD_SEMAPHORE | abi::O_CLOEXEC) != 0 {
+        if flags & !(abi::O_NONBLOCK | EFD_SEMAPHORE | abi::O_CLOEXEC) != 0 {
             return Err(EINVAL);
         }
         self.open_object(Object::Event(u64::from(count)), flags)
@@ -426,11 +400,7 @@ impl<P: Platform> Kernel<P> {
         match self.files.insert(object, flags & !abi::O_CLOEXEC, close_on_exec) {
             Ok(fd) => Ok(fd as u64),
             Err((errno, object)) => {
-                match object {
-                    Object::File(file) => self.fs.close(file),
-                    Object::Socket(handle) => self.close_socket(handle),
-                    _ => {}
-                }
+                self.close_object(object);
                 Err(errno)
             }
         }
@@ -439,10 +409,10 @@ impl<P: Platform> Kernel<P> {
     /// The directory that a path relative to `fd` starts from.
     pub(super) fn directory(&self, fd: i32) -> Result<keep_fs::InodeId, Errno> {
         if fd == AT_FDCWD {
-            return Ok(self.cwd);
+            return Ok(self.fs.root());
         }
         match &self.files.get(fd)?.object {
-            Object::File(file) => Ok(OpenFile::inode(file)),
+            Object::File(file) => Ok(file.inode()),
             _ => Err(Errno::ENOTDIR),
         }
     }
@@ -454,26 +424,26 @@ impl<P: Platform> Kernel<P> {
         self.now()
     }
 
-    /// Tells the sets that wait for a description that it was used.
-    fn touched(&mut self, index: usize) {
-        self.files.touched(index);
+    /// The program has used a description: its next readiness is a new edge.
+    fn touched(&mut self, fd: i32) {
+        if let Ok(description) = self.files.get_mut(fd) {
+            description.generation += 1;
+        }
     }
 }
 
-/// Copies from the input, which the kernel sees at `from`, as far as it goes.
-fn copy_input(input: &keep_mm::Object, from: *const u8, offset: u64, to: &mut [u8]) -> u64 {
-    let len = input.len.saturating_sub(offset).min(to.len() as u64);
+/// Copies from the input, which the kernel sees at `input`, as far as it goes.
+fn copy_input(input: *const u8, input_len: u64, offset: u64, to: &mut [u8]) -> u64 {
+    let len = input_len.saturating_sub(offset).min(to.len() as u64);
     // SAFETY: the input is that long, lies in private memory, and is not written to while the
     // program runs.
-    let bytes =
-        unsafe { core::slice::from_raw_parts(from.wrapping_add(offset as usize), len as usize) };
-    to[..len as usize].copy_from_slice(bytes);
+    let rest = unsafe { from_raw_parts(input.wrapping_add(offset as usize), len as usize) };
+    to[..len as usize].copy_from_slice(rest);
     len
 }
 
 /// The error that the program sees for one of the host's.
-pub(super) fn host_errno(errno: sallyport::HostErrno) -> Errno {
-    use sallyport::HostErrno;
+fn host_errno(errno: HostErrno) -> Errno {
     match errno {
         HostErrno::Pipe => EPIPE,
         HostErrno::Again => EAGAIN,

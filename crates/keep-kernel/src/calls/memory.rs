@@ -53,24 +53,17 @@ impl<P: Platform> Kernel<P> {
         self.space.mmap(place, len, prot, backing).map_err(errno)
     }
 
-    pub(super) fn mprotect(&mut self, address: u64, len: u64, prot: u32) -> Result<u64, Errno> {
+    pub(super) fn mprotect(&mut self, address: u64, len: u64, prot: u32) -> Result<(), Errno> {
         let prot = Prot::from_linux(u64::from(prot)).map_err(errno)?;
-        self.space.mprotect(address, len, prot).map_err(errno)?;
-        Ok(0)
+        self.space.mprotect(address, len, prot).map_err(errno)
     }
 
-    pub(super) fn munmap(&mut self, address: u64, len: u64) -> Result<u64, Errno> {
-        self.space.munmap(address, len).map_err(errno)?;
-        Ok(0)
+    pub(super) fn munmap(&mut self, address: u64, len: u64) -> Result<(), Errno> {
+        self.space.munmap(address, len).map_err(errno)
     }
 
-    pub(super) fn madvise(&mut self, address: u64, len: u64, advice: i32) -> Result<u64, Errno> {
-        self.space.madvise(address, len, advice).map_err(errno)?;
-        Ok(0)
-    }
-
-    pub(super) fn brk(&mut self, to: u64) -> Result<u64, Errno> {
-        Ok(self.space.brk(to))
+    pub(super) fn madvise(&mut self, address: u64, len: u64, advice: i32) -> Result<(), Errno> {
+        self.space.madvise(address, len, advice).map_err(errno)
     }
 }
 

@@ -52,18 +52,17 @@ impl<P: Platform> Kernel<P> {
         self.open_object(Object::File(file), how.flags & abi::O_CLOEXEC)
     }
 
-    pub(super) fn mkdirat(&mut self, dir: i32, path: u64, mode: u32) -> Result<u64, Errno> {
+    pub(super) fn mkdirat(&mut self, dir: i32, path: u64, mode: u32) -> Result<(), Errno> {
         let now = self.now();
         let dir = self.directory(dir)?;
         self.fs.mkdir(dir, self.space.path(path)?, mode, now)?;
-        Ok(0)
+        Ok(())
     }
 
-    pub(super) fn unlinkat(&mut self, dir: i32, path: u64, flags: u32) -> Result<u64, Errno> {
+    pub(super) fn unlinkat(&mut self, dir: i32, path: u64, flags: u32) -> Result<(), Errno> {
         let now = self.now();
         let dir = self.directory(dir)?;
-        self.fs.unlink(dir, self.space.path(path)?, flags, now)?;
-        Ok(0)
+        self.fs.unlink(dir, self.space.path(path)?, flags, now)
     }
 
     pub(super) fn renameat(
@@ -73,12 +72,11 @@ impl<P: Platform> Kernel<P> {
         new_dir: i32,
         new: u64,
         flags: u32,
-    ) -> Result<u64, Errno> {
+    ) -> Result<(), Errno> {
         let now = self.now();
         let (old_dir, new_dir) = (self.directory(old_dir)?, self.directory(new_dir)?);
         let old = self.space.path(old)?.to_vec();
-        self.fs.rename(old_dir, &old, new_dir, self.space.path(new)?, flags, now)?;
-        Ok(0)
+        self.fs.rename(old_dir, &old, new_dir, self.space.path(new)?, flags, now)
     }
 
     pub(super) fn linkat(
@@ -88,20 +86,19 @@ impl<P: Platform> Kernel<P> {
         new_dir: i32,
         new: u64,
         flags: u32,
-    ) -> Result<u64, Errno> {
+    ) -> Result<(), Errno> {
         let now = self.now();
         let (old_dir, new_dir) = (self.directory(old_dir)?, self.directory(new_dir)?);
         let old = self.space.path(old)?.to_vec();
-        self.fs.link(old_dir, &old, new_dir, self.space.path(new)?, flags, now)?;
-        Ok(0)
+        self.fs.link(old_dir, &old, new_dir, self.space.path(new)?, flags, now)
     }
 
-    pub(super) fn symlinkat(&mut self, target: u64, dir: i32, path: u64) -> Result<u64, Errno> {
+    pub(super) fn symlinkat(&mut self, target: u64, dir: i32, path: u64) -> Result<(), Errno> {
         let now = self.now();
         let dir = self.directory(dir)?;
         let target = self.space.path(target)?.to_vec();
         self.fs.symlink(&target, dir, self.space.path(path)?, now)?;
-        Ok(0)
+        Ok(())
     }
 
     pub(super) fn readlink(
@@ -123,7 +120,7 @@ impl<P: Platform> Kernel<P> {
         path: u64,
         times: u64,
         flags: u32,
-    ) -> Result<u64, Errno> {
+    ) -> Result<(), Errno> {
         let now = self.now();
         let (atime, mtime) = if times == 0 {
             (SetTime::Now, SetTime::Now)
@@ -131,25 +128,21 @@ impl<P: Platform> Kernel<P> {
             let [asec, ansec, msec, mnsec]: [i64; 4] = self.space.load(times)?;
             (SetTime::from_raw(asec, ansec)?, SetTime::from_raw(msec, mnsec)?)
         };
-        let inode = match (path, &self.files.get(dir)) {
-            (0, Ok(description)) => match &description.object {
+        let inode = if path == 0 {
+            match &self.files.get(dir)?.object {
                 Object::File(file) => file.inode(),
                 _ => return Err(EINVAL),
-            },
-            (0, Err(errno)) => return Err(*errno),
-            _ => {
-                let dir = self.directory(dir)?;
-                self.fs.lookup(dir, self.space.path(path)?, flags)?
             }
+        } else {
+            let dir = self.directory(dir)?;
+            self.fs.lookup(dir, self.space.path(path)?, flags)?
         };
-        self.fs.set_times(inode, atime, mtime, now)?;
-        Ok(0)
+        self.fs.set_times(inode, atime, mtime, now)
     }
 
-    pub(super) fn fstat(&mut self, fd: i32, to: u64) -> Result<u64, Errno> {
+    pub(super) fn fstat(&mut self, fd: i32, to: u64) -> Result<(), Errno> {
         let stat = self.stat_of(fd)?;
-        self.space.store(to, &stat_bytes(&stat))?;
-        Ok(0)
+        self.space.store(to, &stat_bytes(&stat))
     }
 
     pub(super) fn newfstatat(
@@ -158,10 +151,9 @@ impl<P: Platform> Kernel<P> {
         path: u64,
         to: u64,
         flags: u32,
-    ) -> Result<u64, Errno> {
+    ) -> Result<(), Errno> {
         let stat = self.stat_at(dir, path, flags)?;
-        self.space.store(to, &stat_bytes(&stat))?;
-        Ok(0)
+        self.space.store(to, &stat_bytes(&stat))
     }
 
     pub(super) fn statx(
@@ -171,7 +163,7 @@ impl<P: Platform> Kernel<P> {
         flags: u32,
         mask: u32,
         to: u64,
-    ) -> Result<u64, Errno> {
+    ) -> Result<(), Errno> {
         if mask >> 31 != 0 || flags & AT_STATX_SYNC == AT_STATX_SYNC {
             return Err(EINVAL);
         }
@@ -180,25 +172,18 @@ impl<P: Platform> Kernel<P> {
             return Err(EFAULT);
         }
         let stat = self.stat_at(dir, path, flags & !AT_STATX_SYNC)?;
-        self.space.store(to, &statx_bytes(&stat))?;
-        Ok(0)
+        self.space.store(to, &statx_bytes(&stat))
     }
 
     fn stat_at(&mut self, dir: i32, path: u64, flags: u32) -> Result<Stat, Errno> {
         let flags = flags & !AT_NO_AUTOMOUNT;
+        let named = self.directory(dir);
         let path = if path == 0 { &[] } else { self.space.path(path)? };
         if path.is_empty() && flags & abi::AT_EMPTY_PATH != 0 && dir != super::AT_FDCWD {
             return self.stat_of(dir);
         }
-        let dir = match dir {
-            super::AT_FDCWD => self.cwd,
-            // An absolute path does not look at the descriptor.
-            _ if path.first() == Some(&b'/') => self.fs.root(),
-            _ => match &self.files.get(dir)?.object {
-                Object::File(file) => file.inode(),
-                _ => return Err(Errno::ENOTDIR),
-            },
-        };
+        // An absolute path does not look at the descriptor.
+        let dir = if path.first() == Some(&b'/') { self.fs.root() } else { named? };
         self.fs.stat(self.fs.lookup(dir, path, flags)?)
     }
 }

@@ -16,7 +16,7 @@ use sallyport::{FOREVER, Stream};
 
 use super::time::nanos;
 use crate::epoll::{EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT};
-use crate::errno::{EBADF, EFAULT, EINVAL};
+use crate::errno::{EFAULT, EINVAL};
 use crate::files::{Description, Object};
 use crate::kernel::{Kernel, Platform};
 use crate::user::UserMemory;
@@ -54,20 +54,16 @@ impl<P: Platform> Kernel<P> {
         }
     }
 
-    pub(super) fn poll(&mut self, fds: u64, count: u64, millis: i64) -> Result<u64, Errno> {
-        let timeout = u64::try_from(millis).ok().map(|millis| millis.saturating_mul(1_000_000));
-        self.poll_for(fds, count, timeout)
-    }
-
     pub(super) fn ppoll(&mut self, fds: u64, count: u64, timeout: u64) -> Result<u64, Errno> {
         let timeout = match timeout {
-            0 => None,
-            _ => Some(nanos(self.space.load(timeout)?)?),
+            0 => FOREVER,
+            at => nanos(self.space.load(at)?)?,
         };
-        self.poll_for(fds, count, timeout)
+        self.poll(fds, count, timeout)
     }
 
-    fn poll_for(&mut self, fds: u64, count: u64, timeout: Option<u64>) -> Result<u64, Errno> {
+    /// `poll`, for at most so many nanoseconds.
+    pub(super) fn poll(&mut self, fds: u64, count: u64, timeout: u64) -> Result<u64, Errno> {
         if count > POLL_MAX {
             return Err(EINVAL);
         }
@@ -104,10 +100,10 @@ impl<P: Platform> Kernel<P> {
                 return Ok(ready);
             }
             let asked = answer.is_some() || ask == 0 && self.is_informed();
-            if asked && self.is_over(deadline) {
+            let wait = if ready > 0 { 0 } else { self.time_left(deadline) };
+            if asked && wait == 0 {
                 return Ok(0);
             }
-            let wait = self.time_left(deadline, ready > 0);
             answer = Some(self.wait_or_fail(ask, wait)?);
         }
     }
@@ -118,7 +114,7 @@ impl<P: Platform> Kernel<P> {
         operation: i32,
         fd: i32,
         event: u64,
-    ) -> Result<u64, Errno> {
+    ) -> Result<(), Errno> {
         const ADD: i32 = 1;
         const DELETE: i32 = 2;
         const MODIFY: i32 = 3;
@@ -141,40 +137,28 @@ impl<P: Platform> Kernel<P> {
             return Err(EINVAL);
         };
         match operation {
-            ADD => set.add(fd, target, events, data)?,
-            DELETE => set.delete(fd, target)?,
-            MODIFY => set.modify(fd, target, events, data)?,
-            _ => return Err(EINVAL),
+            ADD => set.add(fd, target, events, data),
+            DELETE => set.delete(fd, target),
+            MODIFY => set.modify(fd, target, events, data),
+            _ => Err(EINVAL),
         }
-        Ok(0)
     }
 
+    /// `epoll_wait`, for at most so many nanoseconds.
     pub(super) fn epoll_wait(
         &mut self,
         epoll: i32,
         events: u64,
         max: i32,
-        millis: i64,
-    ) -> Result<u64, Errno> {
-        let timeout = u64::try_from(millis).ok().map(|millis| millis.saturating_mul(1_000_000));
-        self.epoll_wait_for(epoll, events, max, timeout)
-    }
-
-    fn epoll_wait_for(
-        &mut self,
-        epoll: i32,
-        events: u64,
-        max: i32,
-        timeout: Option<u64>,
+        timeout: u64,
     ) -> Result<u64, Errno> {
         let max = usize::try_from(max).ok().filter(|max| *max > 0).ok_or(EINVAL)?;
         let deadline = self.deadline(timeout);
         let mut answer = None;
         loop {
             // First what is known here, then, if that is nothing, what the host says.
-            let ask = self.streams_of(epoll)?;
-            let found = self.collect(epoll, max, answer.unwrap_or(0))?;
-            if !found.is_empty() || answer.is_some() && self.is_over(deadline) {
+            let (found, ask) = self.collect(epoll, max, answer.unwrap_or(0))?;
+            if !found.is_empty() || answer.is_some() && self.time_left(deadline) == 0 {
                 for (index, (ready, data)) in found.iter().enumerate() {
                     let at = events.checked_add(index as u64 * 12).ok_or(EFAULT)?;
                     self.space.store(at, ready)?;
@@ -185,55 +169,39 @@ impl<P: Platform> Kernel<P> {
                 }
                 return Ok(found.len() as u64);
             }
-            let wait = self.time_left(deadline, false);
+            let wait = self.time_left(deadline);
             let nothing = ask == 0 && wait == 0 && self.is_informed();
             answer = Some(if nothing { 0 } else { self.wait_or_fail(ask, wait)? });
         }
     }
 
-    /// The streams that a set waits for and the host has to be asked about.
-    fn streams_of(&self, epoll: i32) -> Result<u64, Errno> {
-        let Object::Epoll(set) = &self.files.get(epoll)?.object else { return Err(EINVAL) };
-        let mut ask = 0;
-        for entry in set.entries().filter(|entry| entry.events & EPOLLIN != 0) {
-            if let Some(Description { object: Object::Stream(Stream::Stdin), .. }) =
-                self.files.by_index(entry.description)
-            {
-                ask |= Stream::Stdin.bit();
-            }
-        }
-        Ok(ask)
-    }
-
-    fn collect(&mut self, epoll: i32, max: usize, answer: u64) -> Result<Vec<(u32, u64)>, Errno> {
+    /// What of a set is ready, with the host's `answer` about streams; and, if that is nothing, the
+    /// streams that the set waits for and the host has to be asked about.
+    fn collect(
+        &mut self,
+        epoll: i32,
+        max: usize,
+        answer: u64,
+    ) -> Result<(Vec<(u32, u64)>, u64), Errno> {
         // The set is taken out, for what it waits for is in the same table.
         let Object::Epoll(set) = &mut self.files.get_mut(epoll)?.object else {
-            return Err(EBADF);
+            return Err(EINVAL);
         };
         let mut set = core::mem::take(set);
-        let found = set.collect(max, |description| {
-            let state = self.files.by_index(description).map(|description| self.known(description));
+        let mut to_ask = 0;
+        let found = set.collect(max, |entry| {
+            let description = self.files.by_index(entry.description);
+            let state = description.map(|description| self.known(description));
             let Known { ready, ask, generation } = state.unwrap_or_default();
+            if entry.events & EPOLLIN != 0 {
+                to_ask |= ask;
+            }
             (ready | if ask & answer != 0 { EPOLLIN } else { 0 }, generation)
         });
         if let Object::Epoll(place) = &mut self.files.get_mut(epoll)?.object {
             *place = set;
         }
-        found
-    }
-
-    /// How long there is to wait: not at all if something was found.
-    pub(super) fn time_left(&mut self, deadline: Option<u64>, found: bool) -> u64 {
-        match deadline {
-            _ if found => 0,
-            Some(0) => 0,
-            Some(deadline) => deadline.saturating_sub(self.monotonic()),
-            None => FOREVER,
-        }
-    }
-
-    fn is_over(&mut self, deadline: Option<u64>) -> bool {
-        deadline.is_some_and(|deadline| deadline == 0 || self.monotonic() >= deadline)
+        Ok((found, to_ask))
     }
 
     /// Waits for the host, unless that would be for ever and for nothing.

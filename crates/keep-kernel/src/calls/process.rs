@@ -2,13 +2,11 @@
 
 //! Calls about the process itself: there is one.
 
-use core::fmt::Write as _;
-
 use keep_fs::Errno;
 use sallyport::ExitKind;
 
 use crate::errno::{EINVAL, EIO, ENOSYS};
-use crate::kernel::{Kernel, Message, Platform};
+use crate::kernel::{Kernel, Platform};
 use crate::signal::{Action, SS_DISABLE, Stack};
 use crate::user::UserMemory;
 
@@ -17,29 +15,23 @@ const RANDOM_MAX: u64 = 1 << 20;
 
 impl<P: Platform> Kernel<P> {
     pub(crate) fn exit_program(&mut self, status: i32) -> ! {
-        let mut message = Message::new();
-        // A message cannot fail to be written: what does not fit is cut.
-        let _ = write!(message, "status {status}");
-        self.exit(ExitKind::Finished, message.as_bytes())
+        self.exit(ExitKind::Finished, format_args!("status {status}"))
     }
 
     /// A program can only send a signal to itself, and does so to abort.
-    pub(super) fn kill(&mut self, signal: i32) -> Result<u64, Errno> {
-        if signal == 0 {
-            return Ok(0);
-        }
+    pub(super) fn kill(&mut self, signal: i32) -> Result<(), Errno> {
         match self.signals.action(signal) {
+            _ if signal == 0 => Ok(()),
             None => Err(EINVAL),
-            Some(Action { handler: 1, .. }) => Ok(0),
+            Some(Action { handler: 1, .. }) => Ok(()),
             _ => {
-                let mut message = Message::new();
-                let _ = write!(message, "the program ended itself by signal {signal}");
-                self.exit(ExitKind::Killed, message.as_bytes())
+                let message = format_args!("the program ended itself by signal {signal}");
+                self.exit(ExitKind::Killed, message)
             }
         }
     }
 
-    pub(super) fn prlimit(&mut self, resource: i32, new: u64, old: u64) -> Result<u64, Errno> {
+    pub(super) fn prlimit(&mut self, resource: i32, new: u64, old: u64) -> Result<(), Errno> {
         const STACK: i32 = 3;
         const FILES: i32 = 7;
         if new != 0 {
@@ -53,26 +45,23 @@ impl<P: Platform> Kernel<P> {
             FILES => 4096,
             _ => u64::MAX,
         };
-        if old != 0 {
-            self.space.store(old, &[limit, limit])?;
-        }
-        Ok(0)
+        self.space.store_if_wanted(old, &[limit, limit])
     }
 
-    pub(super) fn arch_prctl(&mut self, code: i32, address: u64) -> Result<u64, Errno> {
+    pub(super) fn arch_prctl(&mut self, code: i32, address: u64) -> Result<(), Errno> {
         const ARCH_SET_FS: i32 = 0x1002;
         if code != ARCH_SET_FS || address >= 1 << 47 {
             return Err(EINVAL);
         }
         P::set_thread_pointer(address);
-        Ok(0)
+        Ok(())
     }
 
     pub(super) fn sched_getaffinity(&mut self, len: u64, to: u64) -> Result<u64, Errno> {
         if len < 8 {
             return Err(EINVAL);
         }
-        self.space.store(to, &((1_u64 << self.threads.limit()) - 1))?;
+        self.space.store(to, &((1_u64 << self.threads.limit) - 1))?;
         Ok(8)
     }
 
@@ -86,9 +75,9 @@ impl<P: Platform> Kernel<P> {
     }
 
     /// The platform's key for sealing, straight into the program's memory.
-    pub(super) fn sealing_key(&mut self, to: u64) -> Result<u64, Errno> {
+    pub(super) fn sealing_key(&mut self, to: u64) -> Result<(), Errno> {
         let into = self.space.bytes_mut(to, 32)?.first_chunk_mut().ok_or(EINVAL)?;
-        P::sealing_key(into).map(|()| 0).ok_or(ENOSYS)
+        P::sealing_key(into).ok_or(ENOSYS)
     }
 
     pub(super) fn rt_sigaction(
@@ -97,7 +86,7 @@ impl<P: Platform> Kernel<P> {
         new: u64,
         old: u64,
         size: u64,
-    ) -> Result<u64, Errno> {
+    ) -> Result<(), Errno> {
         const SIGKILL: i32 = 9;
         const SIGSTOP: i32 = 19;
         let current = self.signals.action(signal).ok_or(EINVAL)?;
@@ -108,10 +97,7 @@ impl<P: Platform> Kernel<P> {
             let action = self.space.load(new)?;
             self.signals.set_action(signal, action);
         }
-        if old != 0 {
-            self.space.store(old, &current)?;
-        }
-        Ok(0)
+        self.space.store_if_wanted(old, &current)
     }
 
     pub(super) fn rt_sigprocmask(
@@ -120,7 +106,7 @@ impl<P: Platform> Kernel<P> {
         new: u64,
         old: u64,
         size: u64,
-    ) -> Result<u64, Errno> {
+    ) -> Result<(), Errno> {
         if size != 8 {
             return Err(EINVAL);
         }
@@ -134,13 +120,10 @@ impl<P: Platform> Kernel<P> {
                 _ => return Err(EINVAL),
             });
         }
-        if old != 0 {
-            self.space.store(old, &current)?;
-        }
-        Ok(0)
+        self.space.store_if_wanted(old, &current)
     }
 
-    pub(super) fn sigaltstack(&mut self, new: u64, old: u64, rsp: u64) -> Result<u64, Errno> {
+    pub(super) fn sigaltstack(&mut self, new: u64, old: u64, rsp: u64) -> Result<(), Errno> {
         const MINIMUM: u64 = 2048;
         let current = self.signals.stack(rsp);
         if new != 0 {
@@ -153,9 +136,6 @@ impl<P: Platform> Kernel<P> {
             }
             self.signals.set_stack(stack);
         }
-        if old != 0 {
-            self.space.store(old, &current)?;
-        }
-        Ok(0)
+        self.space.store_if_wanted(old, &current)
     }
 }

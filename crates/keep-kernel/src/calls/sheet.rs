@@ -8,7 +8,7 @@
 //! then. From there on it is what the host's input is to other programs. There are [`MAX_SHEETS`], and none after
 //! `prctl(PR_SET_MDWE)`, with which the program says that it has all its code.
 
-use keep_fs::Errno;
+use keep_fs::{Errno, abi};
 use keep_mm::Object as Content;
 
 use crate::errno::{EINVAL, EMFILE, ENOMEM};
@@ -20,9 +20,6 @@ use crate::user::UserMemory;
 const MAX_SHEETS: u8 = 2;
 /// Longest sheet in bytes.
 const MAX_LEN: u64 = 1 << 30;
-
-const EPERM: Errno = Errno(1);
-const ENOSPC: Errno = Errno(28);
 
 /// `F_SEAL_SHRINK`, `F_SEAL_GROW` and `F_SEAL_WRITE`.
 const NO_CHANGE: u64 = 2 | 4 | 8;
@@ -60,38 +57,35 @@ impl<P: Platform> Kernel<P> {
             return Err(EMFILE);
         }
         self.sheets += 1;
-        let sheet = Object::Sheet(Sheet::default());
-        match self.files.insert(sheet, 0, flags & CLOEXEC != 0) {
-            Ok(fd) => Ok(fd as u64),
-            Err((errno, _)) => Err(errno),
-        }
+        let flags = if flags & CLOEXEC != 0 { abi::O_CLOEXEC } else { 0 };
+        self.open_object(Object::Sheet(Sheet::default()), flags)
     }
 
     /// `ftruncate`: gives a sheet its length, once.
-    pub(super) fn size_sheet(&mut self, fd: i32, len: i64) -> Result<u64, Errno> {
+    pub(super) fn size_sheet(&mut self, fd: i32, len: i64) -> Result<(), Errno> {
         let len = u64::try_from(len).map_err(|_| EINVAL)?;
         let Object::Sheet(sheet) = &mut self.files.get_mut(fd)?.object else { return Err(EINVAL) };
         if sheet.content.is_some() || sheet.sealed {
-            return Err(EPERM);
+            return Err(Errno::EPERM);
         }
         if len == 0 || len > MAX_LEN {
             return Err(EINVAL);
         }
         let phys = self.space.alloc(len).ok_or(ENOMEM)?;
         sheet.content = Some(Content { phys, len, executable: false });
-        Ok(0)
+        Ok(())
     }
 
     /// `write`: appends.
     pub(super) fn fill_sheet(&mut self, fd: i32, from: u64, len: u64) -> Result<u64, Errno> {
         let Object::Sheet(sheet) = &mut self.files.get_mut(fd)?.object else { return Err(EINVAL) };
         if sheet.sealed {
-            return Err(EPERM);
+            return Err(Errno::EPERM);
         }
-        let Some(content) = sheet.content else { return Err(ENOSPC) };
+        let Some(content) = sheet.content else { return Err(Errno::ENOSPC) };
         let len = len.min(content.len.saturating_sub(sheet.filled));
         if len == 0 {
-            return Err(ENOSPC);
+            return Err(Errno::ENOSPC);
         }
         let to = self.space.at(content.phys + sheet.filled);
         let bytes = self.space.bytes(from, len)?;
@@ -107,7 +101,7 @@ impl<P: Platform> Kernel<P> {
         let Object::Sheet(sheet) = &mut self.files.get_mut(fd)?.object else { return Err(EINVAL) };
         let Some(content) = &mut sheet.content else { return Err(EINVAL) };
         if sheet.sealed {
-            return Err(EPERM);
+            return Err(Errno::EPERM);
         }
         // All or nothing: half a seal would leave a half-way state to reason about.
         if seals & NO_CHANGE != NO_CHANGE || sheet.filled != content.len {
@@ -119,14 +113,14 @@ impl<P: Platform> Kernel<P> {
     }
 
     /// `prctl(PR_SET_MDWE)`: nothing becomes executable that is not already.
-    pub(super) fn prctl(&mut self, option: i32, argument: u64) -> Result<u64, Errno> {
+    pub(super) fn prctl(&mut self, option: i32, argument: u64) -> Result<(), Errno> {
         const PR_SET_MDWE: i32 = 65;
         const REFUSE_EXEC_GAIN: u64 = 1;
         match (option, argument) {
             (PR_SET_MDWE, REFUSE_EXEC_GAIN) => {
                 self.space.lock_exec();
                 self.sheets = MAX_SHEETS;
-                Ok(0)
+                Ok(())
             }
             // There is nothing else to control.
             _ => Err(EINVAL),

@@ -6,12 +6,12 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use keep_fs::{Errno, abi};
-use sallyport::{Handle, HostErrno, Lie, SocketEvent, SocketFlags, SocketKind, SocketOption};
+use sallyport::{FOREVER, Handle, Port, SocketEvent, SocketFlags, SocketKind, SocketOption};
 
 use crate::epoll::{EPOLLIN, EPOLLOUT};
 use crate::errno::{
     EACCES, EAFNOSUPPORT, EAGAIN, EALREADY, EDESTADDRREQ, EINPROGRESS, EINVAL, EISCONN, EMFILE,
-    EMSGSIZE, ENOTCONN, ENOTSOCK, EPIPE, EPROTONOSUPPORT, ESOCKTNOSUPPORT,
+    EMSGSIZE, ENOTCONN, ENOTSOCK, EPIPE, EPROTONOSUPPORT, ESOCKTNOSUPPORT, errno,
 };
 use crate::files::Object;
 use crate::kernel::{Kernel, Platform};
@@ -19,8 +19,8 @@ use crate::net::{Socket, State, Trouble};
 use crate::threads::BLOCKED;
 use crate::user::UserMemory;
 
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
+pub(super) const AF_INET: u16 = 2;
+pub(super) const AF_INET6: u16 = 10;
 const SOCK_NONBLOCK: u32 = abi::O_NONBLOCK;
 const SOCK_CLOEXEC: u32 = abi::O_CLOEXEC;
 
@@ -34,14 +34,8 @@ const MOVE_MAX: u64 = 1 << 20;
 /// What one answer of the host may take of the heap.
 const ANSWER_MAX: usize = 2 << 20;
 
-fn errno(errno: HostErrno) -> Errno {
-    Errno(errno.number() as i32)
-}
-
-/// Ends the Keep for a lie.
-fn believe<T>(answer: Result<T, Lie>) -> T {
-    answer.unwrap_or_else(|lie| panic!("the host lied about a socket: {lie}"))
-}
+/// `struct msghdr`: name, its length, parts, their number, and what no socket here has.
+type MessageHeader = [u64; 7];
 
 impl<P: Platform> Kernel<P> {
     pub(super) fn socket(&mut self, family: i32, kind: u32, protocol: i32) -> Result<u64, Errno> {
@@ -79,32 +73,32 @@ impl<P: Platform> Kernel<P> {
     /// Ends a socket whose last descriptor is closed.
     pub(super) fn close_socket(&mut self, handle: Handle) {
         for handle in self.net.remove(handle) {
-            believe(P::with_port(|port| port.close(handle)));
+            Self::ask("a socket", |port| port.close(handle));
         }
         self.sent();
     }
 
-    pub(super) fn bind(&mut self, fd: i32, at: u64, len: u64) -> Result<u64, Errno> {
+    pub(super) fn bind(&mut self, fd: i32, at: u64, len: u64) -> Result<(), Errno> {
         let (handle, _) = self.handle(fd)?;
         let address = self.address(handle, at, len)?;
         self.bind_to(handle, address)
     }
 
-    fn bind_to(&mut self, handle: Handle, mut address: SocketAddr) -> Result<u64, Errno> {
+    fn bind_to(&mut self, handle: Handle, mut address: SocketAddr) -> Result<(), Errno> {
         let socket = self.net.get_mut(handle);
         if socket.state != State::New {
             return Err(EINVAL);
         }
         let flags = socket.flags;
         let port =
-            believe(P::with_port(|port| port.bind(handle, flags, address))).map_err(errno)?;
+            Self::ask("a socket", |port| port.bind(handle, flags, address)).map_err(errno)?;
         address.set_port(port);
         (socket.state, socket.local) = (State::Bound, Some(address));
         self.pass_options(handle);
-        Ok(0)
+        Ok(())
     }
 
-    pub(super) fn listen(&mut self, fd: i32, backlog: u32) -> Result<u64, Errno> {
+    pub(super) fn listen(&mut self, fd: i32, backlog: u32) -> Result<(), Errno> {
         let (handle, _) = self.handle(fd)?;
         let socket = self.net.get(handle);
         if socket.flags.kind == SocketKind::Datagram {
@@ -117,15 +111,15 @@ impl<P: Platform> Kernel<P> {
         let socket = self.net.get_mut(handle);
         match socket.state {
             State::Bound => {}
-            State::Listening => return Ok(0),
+            State::Listening => return Ok(()),
             _ => return Err(EINVAL),
         }
-        believe(P::with_port(|port| port.listen(handle, backlog))).map_err(errno)?;
+        Self::ask("a socket", |port| port.listen(handle, backlog)).map_err(errno)?;
         socket.state = State::Listening;
-        Ok(0)
+        Ok(())
     }
 
-    pub(super) fn connect(&mut self, fd: i32, at: u64, len: u64) -> Result<u64, Errno> {
+    pub(super) fn connect(&mut self, fd: i32, at: u64, len: u64) -> Result<(), Errno> {
         let (handle, waits) = self.handle(fd)?;
         if self.threads.at(P::processor()).deadline.is_some() {
             // It is made again, and has begun already.
@@ -141,7 +135,7 @@ impl<P: Platform> Kernel<P> {
             State::Connected => return Err(EISCONN),
             State::Listening | State::Closed => return Err(EINVAL),
         }
-        if let Err(error) = believe(P::with_port(|port| port.connect(handle, flags, address))) {
+        if let Err(error) = Self::ask("a socket", |port| port.connect(handle, flags, address)) {
             // For want of a route, for example. The socket is of no more use.
             socket.state = State::Closed;
             return Err(errno(error));
@@ -149,17 +143,17 @@ impl<P: Platform> Kernel<P> {
         socket.connecting(address);
         self.pass_options(handle);
         match (flags.kind, waits) {
-            (SocketKind::Datagram, _) => Ok(0),
+            (SocketKind::Datagram, _) => Ok(()),
             (_, false) => Err(EINPROGRESS),
             (_, true) => self.connected(handle),
         }
     }
 
     /// Waits for the end of an attempt to connect.
-    fn connected(&mut self, handle: Handle) -> Result<u64, Errno> {
+    fn connected(&mut self, handle: Handle) -> Result<(), Errno> {
         self.wait_until(handle, 1, |socket, _| socket.state != State::Connecting)
             .map_err(|error| if error == BLOCKED { error } else { EINPROGRESS })?;
-        self.net.get_mut(handle).error.take().map_or(Ok(0), Err)
+        self.net.get_mut(handle).error.take().map_or(Ok(()), Err)
     }
 
     pub(super) fn accept(&mut self, fd: i32, at: u64, len: u64, flags: u32) -> Result<u64, Errno> {
@@ -206,20 +200,16 @@ impl<P: Platform> Kernel<P> {
         is_true: impl Fn(&Socket, usize) -> bool,
     ) -> Result<(), Errno> {
         let limit = self.net.get(handle).timeouts[timeout];
-        let deadline = self.deadline(limit);
+        let deadline = self.deadline(limit.unwrap_or(FOREVER));
         loop {
             let room = P::with_port(|port| port.room(handle));
             if is_true(self.net.get(handle), room) {
                 return Ok(());
             }
-            let left = match deadline {
-                None => sallyport::FOREVER,
-                Some(deadline) => deadline.saturating_sub(self.monotonic()),
+            match self.time_left(deadline) {
+                0 => return Err(EAGAIN),
+                left => self.wait_for_host(0, left)?,
             };
-            if left == 0 {
-                return Err(EAGAIN);
-            }
-            self.wait_for_host(0, left)?;
         }
     }
 
@@ -290,7 +280,7 @@ impl<P: Platform> Kernel<P> {
         loop {
             let socket = self.net.get_mut(handle);
             if let Some(error) = P::with_port(|port| port.send_error(handle)) {
-                socket.fail(errno(error));
+                socket.fail(error);
             }
             if let Some(error) = socket.error.take() {
                 return Err(error);
@@ -311,7 +301,7 @@ impl<P: Platform> Kernel<P> {
             };
             if socket.state == State::Connected {
                 let bytes = self.space.bytes(from, len)?;
-                let done = believe(P::with_port(|port| port.send(handle, kind, bytes)));
+                let done = Self::ask("a socket", |port| port.send(handle, kind, bytes));
                 if done > 0 || len == 0 {
                     self.sent();
                     return Ok(done as u64);
@@ -346,16 +336,11 @@ impl<P: Platform> Kernel<P> {
         self.send(fd, from, len, flags)
     }
 
-    /// `struct msghdr`: name, its length, parts, their number, and what no socket here has.
-    fn message(&mut self, at: u64) -> Result<[u64; 7], Errno> {
-        self.space.load(at)
-    }
-
     pub(super) fn send_message(&mut self, fd: i32, at: u64, flags: u32) -> Result<u64, Errno> {
-        let [_, _, parts, count, ..] = self.message(at)?;
+        let [_, _, parts, count, ..]: MessageHeader = self.space.load(at)?;
         let (handle, _) = self.handle(fd)?;
         if self.net.get(handle).flags.kind == SocketKind::Stream {
-            return self.vectored_with(fd, parts, count, |kernel, fd, from, len| {
+            return self.vectored(fd, parts, count, |kernel, fd, from, len| {
                 kernel.send(fd, from, len, flags)
             });
         }
@@ -375,7 +360,7 @@ impl<P: Platform> Kernel<P> {
         count: u64,
         mut flags: u32,
     ) -> Result<u64, Errno> {
-        self.vectored_with(fd, parts, count, |kernel, fd, to, len| {
+        self.vectored(fd, parts, count, |kernel, fd, to, len| {
             let (done, _) = kernel.receive(fd, to, len, flags)?;
             flags |= MSG_DONTWAIT;
             Ok(done)
@@ -383,7 +368,7 @@ impl<P: Platform> Kernel<P> {
     }
 
     pub(super) fn receive_message(&mut self, fd: i32, at: u64, flags: u32) -> Result<u64, Errno> {
-        let [name, _, parts, count, ..] = self.message(at)?;
+        let [name, _, parts, count, ..]: MessageHeader = self.space.load(at)?;
         let (handle, _) = self.handle(fd)?;
         let socket = self.net.get(handle);
         let (peer, kind) = (socket.peer, socket.flags.kind);
@@ -405,23 +390,23 @@ impl<P: Platform> Kernel<P> {
         Ok(done)
     }
 
-    pub(super) fn shutdown(&mut self, fd: i32, how: i32) -> Result<u64, Errno> {
+    pub(super) fn shutdown(&mut self, fd: i32, how: i32) -> Result<(), Errno> {
         let (handle, _) = self.handle(fd)?;
         let socket = self.net.get_mut(handle);
         match socket.state {
             _ if !(0..=2).contains(&how) => return Err(EINVAL),
             State::Connected => {}
-            State::Listening => return Ok(0),
+            State::Listening => return Ok(()),
             _ => return Err(ENOTCONN),
         }
         socket.generation += 1;
         socket.shut_read |= how != 1;
         if how != 0 && !socket.shut_write {
             socket.shut_write = true;
-            believe(P::with_port(|port| port.shutdown(handle)));
+            Self::ask("a socket", |port| port.shutdown(handle));
             self.sent();
         }
-        Ok(0)
+        Ok(())
     }
 
     /// `getsockname`, `getpeername`.
@@ -431,7 +416,7 @@ impl<P: Platform> Kernel<P> {
         at: u64,
         len: u64,
         peer: bool,
-    ) -> Result<u64, Errno> {
+    ) -> Result<(), Errno> {
         let (handle, _) = self.handle(fd)?;
         let socket = self.net.get(handle);
         if !peer && socket.state == State::Connected && socket.local.is_none() {
@@ -443,8 +428,7 @@ impl<P: Platform> Kernel<P> {
             (true, _) => return Err(ENOTCONN),
             (false, _) => socket.local.unwrap_or(self.unspecified(handle)),
         };
-        self.store_address(&address, at, len)?;
-        Ok(0)
+        self.store_address(&address, at, len)
     }
 
     fn unspecified(&self, handle: Handle) -> SocketAddr {
@@ -512,7 +496,7 @@ impl<P: Platform> Kernel<P> {
         for &option in SocketOption::ALL {
             let value = socket.option(option);
             if value != 0 {
-                believe(P::with_port(|port| port.option(handle, option, value.into())));
+                Self::ask("a socket", |port| port.option(handle, option, value.into()));
             }
         }
     }
@@ -529,7 +513,7 @@ impl<P: Platform> Kernel<P> {
     pub(crate) fn show(&mut self) {
         self.pace.shown(P::tsc());
         if P::with_port(|port| port.is_deferred()) {
-            believe(P::with_port(|port| port.show()));
+            Self::ask("a socket", Port::show);
         }
     }
 

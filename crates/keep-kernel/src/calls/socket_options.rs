@@ -6,7 +6,8 @@
 use keep_fs::Errno;
 use sallyport::{SocketKind, SocketOption};
 
-use crate::errno::{EINVAL, ENOPROTOOPT};
+use super::socket::{AF_INET, AF_INET6};
+use crate::errno::{EINVAL, ENOPROTOOPT, errno};
 use crate::kernel::{Kernel, Platform};
 use crate::net::{Socket, State};
 use crate::user::UserMemory;
@@ -28,25 +29,15 @@ const SO_PROTOCOL: i32 = 38;
 const SO_DOMAIN: i32 = 39;
 const IPV6_V6ONLY: i32 = 26;
 
-/// The options that are passed on to the host.
-fn passed_on(level: i32, name: i32) -> Option<SocketOption> {
+/// The options that are passed on to the host, and Linux's values where nothing was set.
+fn passed_on(level: i32, name: i32) -> Result<(SocketOption, u32), Errno> {
     match (level, name) {
-        (IPPROTO_TCP, 1) => Some(SocketOption::NoDelay),
-        (SOL_SOCKET, 9) => Some(SocketOption::KeepAlive),
-        (IPPROTO_TCP, 4) => Some(SocketOption::KeepIdle),
-        (IPPROTO_TCP, 5) => Some(SocketOption::KeepInterval),
-        (IPPROTO_TCP, 6) => Some(SocketOption::KeepCount),
-        _ => None,
-    }
-}
-
-/// Linux's values where nothing was set.
-fn default_of(option: SocketOption) -> u32 {
-    match option {
-        SocketOption::KeepIdle => 7200,
-        SocketOption::KeepInterval => 75,
-        SocketOption::KeepCount => 9,
-        _ => 0,
+        (IPPROTO_TCP, 1) => Ok((SocketOption::NoDelay, 0)),
+        (SOL_SOCKET, 9) => Ok((SocketOption::KeepAlive, 0)),
+        (IPPROTO_TCP, 4) => Ok((SocketOption::KeepIdle, 7200)),
+        (IPPROTO_TCP, 5) => Ok((SocketOption::KeepInterval, 75)),
+        (IPPROTO_TCP, 6) => Ok((SocketOption::KeepCount, 9)),
+        _ => Err(ENOPROTOOPT),
     }
 }
 
@@ -58,74 +49,58 @@ impl<P: Platform> Kernel<P> {
         name: i32,
         at: u64,
         len: u64,
-    ) -> Result<u64, Errno> {
+    ) -> Result<(), Errno> {
         let (handle, _) = self.handle(fd)?;
-        if (level, name) == (SOL_SOCKET, SO_RCVTIMEO) || (level, name) == (SOL_SOCKET, SO_SNDTIMEO)
-        {
-            return self.set_timeout(fd, name == SO_SNDTIMEO, at, len);
-        }
-        if len < 4 {
+        let is_timeout = level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO);
+        if len < if is_timeout { 16 } else { 4 } {
             return Err(EINVAL);
         }
+        if is_timeout {
+            let [seconds, micros]: [i64; 2] = self.space.load(at)?;
+            let (Ok(seconds), 0..1_000_000) = (u64::try_from(seconds), micros) else {
+                return Err(Errno(33)); // EDOM
+            };
+            let nanos = seconds.saturating_mul(1_000_000_000).saturating_add(micros as u64 * 1000);
+            let timeouts = &mut self.net.get_mut(handle).timeouts;
+            timeouts[usize::from(name == SO_SNDTIMEO)] = (nanos > 0).then_some(nanos);
+            return Ok(());
+        }
         let value: i32 = self.space.load(at)?;
-        let is_new = self.net.get(handle).state == State::New;
         let socket = self.net.get_mut(handle);
-        let option = match (level, name) {
+        let (option, value) = match (level, name) {
             (SOL_SOCKET, SO_REUSEADDR) => {
                 socket.flags.reuse = value != 0;
-                return Ok(0);
+                return Ok(());
             }
-            (SOL_SOCKET, SO_SNDBUF | SO_RCVBUF) => return Ok(0),
-            (IPPROTO_IPV6, IPV6_V6ONLY) if socket.v6 && is_new => {
+            (SOL_SOCKET, SO_SNDBUF | SO_RCVBUF) => return Ok(()),
+            (IPPROTO_IPV6, IPV6_V6ONLY) if socket.v6 && socket.state == State::New => {
                 socket.flags.only_v6 = value != 0;
-                return Ok(0);
+                return Ok(());
             }
             (IPPROTO_IPV6, IPV6_V6ONLY) if socket.v6 => return Err(EINVAL),
             (SOL_SOCKET, SO_LINGER) => {
                 let [on, seconds]: [u32; 2] = self.space.load(at)?;
-                socket.options[SocketOption::Abort.number() as usize] =
-                    u32::from(on != 0 && seconds == 0);
-                SocketOption::Abort
+                (SocketOption::Abort, u32::from(on != 0 && seconds == 0))
             }
             _ => {
-                let option = passed_on(level, name).ok_or(ENOPROTOOPT)?;
+                let (option, _) = passed_on(level, name)?;
                 if level == IPPROTO_TCP && socket.flags.kind == SocketKind::Datagram {
                     return Err(ENOPROTOOPT);
                 }
-                let value = match option.limit() {
-                    1 => u32::from(value != 0),
-                    limit => u32::try_from(value)
-                        .ok()
-                        .filter(|v| (1..=limit).contains(&u64::from(*v)))
-                        .ok_or(EINVAL)?,
-                };
-                socket.options[option.number() as usize] = value;
-                option
+                match (option.limit(), u32::try_from(value)) {
+                    (1, _) => (option, u32::from(value != 0)),
+                    (limit, Ok(value @ 1..)) if u64::from(value) <= limit => (option, value),
+                    _ => return Err(EINVAL),
+                }
             }
         };
+        socket.options[option.number() as usize] = value;
         // Before the host knows the socket, it is enough to remember.
         if matches!(socket.state, State::Bound | State::Connecting | State::Connected) {
-            let value = socket.option(option).into();
-            if let Err(lie) = P::with_port(|port| port.option(handle, option, value)) {
-                panic!("the host lied about a socket: {lie}");
-            }
+            Self::ask("a socket", |port| port.option(handle, option, value.into()));
             self.sent();
         }
-        Ok(0)
-    }
-
-    fn set_timeout(&mut self, fd: i32, send: bool, at: u64, len: u64) -> Result<u64, Errno> {
-        let (handle, _) = self.handle(fd)?;
-        if len < 16 {
-            return Err(EINVAL);
-        }
-        let [seconds, micros]: [i64; 2] = self.space.load(at)?;
-        let (Ok(seconds), 0..1_000_000) = (u64::try_from(seconds), micros) else {
-            return Err(Errno(33)); // EDOM
-        };
-        let nanos = seconds.saturating_mul(1_000_000_000).saturating_add(micros as u64 * 1000);
-        self.net.get_mut(handle).timeouts[usize::from(send)] = (nanos > 0).then_some(nanos);
-        Ok(0)
+        Ok(())
     }
 
     pub(super) fn socket_option(
@@ -135,15 +110,14 @@ impl<P: Platform> Kernel<P> {
         name: i32,
         at: u64,
         len_at: u64,
-    ) -> Result<u64, Errno> {
+    ) -> Result<(), Errno> {
         let (handle, _) = self.handle(fd)?;
         let room: i32 = self.space.load(len_at)?;
         let socket = self.net.get_mut(handle);
         let value = match (level, name) {
             (SOL_SOCKET, SO_ERROR) => {
-                let sent = P::with_port(|port| port.send_error(handle));
-                let late = sent.map(|errno| Errno(errno.number() as i32));
-                socket.error.take().or(late).map_or(0, |errno| errno.0 as u32)
+                let late = P::with_port(|port| port.send_error(handle));
+                socket.error.take().or(late.map(errno)).map_or(0, |errno| errno.0 as u32)
             }
             (SOL_SOCKET, SO_LINGER) => {
                 let abort = u64::from(socket.option(SocketOption::Abort));
@@ -155,7 +129,7 @@ impl<P: Platform> Kernel<P> {
                     return Err(EINVAL);
                 }
                 self.space.store(at, &[nanos / 1_000_000_000, nanos / 1000 % 1_000_000])?;
-                return self.space.store(len_at, &16_u32).map(|()| 0);
+                return self.space.store(len_at, &16_u32);
             }
             _ => Self::number_option(socket, level, name)?,
         };
@@ -163,38 +137,24 @@ impl<P: Platform> Kernel<P> {
     }
 
     fn number_option(socket: &Socket, level: i32, name: i32) -> Result<u32, Errno> {
-        let stream = socket.flags.kind == SocketKind::Stream;
+        let (kind, protocol) = match socket.flags.kind {
+            SocketKind::Stream => (1, 6),
+            SocketKind::Datagram => (2, 17),
+        };
+        let family = if socket.v6 { AF_INET6 } else { AF_INET };
         Ok(match (level, name) {
             (SOL_SOCKET, SO_REUSEADDR) => socket.flags.reuse.into(),
-            (SOL_SOCKET, SO_TYPE) => {
-                if stream {
-                    1
-                } else {
-                    2
-                }
-            }
-            (SOL_SOCKET, SO_PROTOCOL) => {
-                if stream {
-                    6
-                } else {
-                    17
-                }
-            }
-            (SOL_SOCKET, SO_DOMAIN) => {
-                if socket.v6 {
-                    10
-                } else {
-                    2
-                }
-            }
+            (SOL_SOCKET, SO_TYPE) => kind,
+            (SOL_SOCKET, SO_PROTOCOL) => protocol,
+            (SOL_SOCKET, SO_DOMAIN) => family.into(),
             (SOL_SOCKET, SO_ACCEPTCONN) => (socket.state == State::Listening).into(),
             (SOL_SOCKET, SO_SNDBUF) => sallyport::SEND_WINDOW as u32,
             (SOL_SOCKET, SO_RCVBUF) => sallyport::MAX_GRANT as u32,
             (IPPROTO_IPV6, IPV6_V6ONLY) if socket.v6 => socket.flags.only_v6.into(),
             _ => {
-                let option = passed_on(level, name).ok_or(ENOPROTOOPT)?;
+                let (option, default) = passed_on(level, name)?;
                 match socket.option(option) {
-                    0 => default_of(option),
+                    0 => default,
                     value => value,
                 }
             }
@@ -209,10 +169,10 @@ impl<P: Platform> Kernel<P> {
         room: i32,
         at: u64,
         len_at: u64,
-    ) -> Result<u64, Errno> {
+    ) -> Result<(), Errno> {
         let len = len.min(usize::try_from(room).map_err(|_| EINVAL)?);
         let bytes = value.to_le_bytes();
         self.space.bytes_mut(at, len as u64)?.copy_from_slice(&bytes[..len]);
-        self.space.store(len_at, &(len as u32)).map(|()| 0)
+        self.space.store(len_at, &(len as u32))
     }
 }

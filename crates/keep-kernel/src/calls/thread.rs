@@ -3,7 +3,9 @@
 //! Calls about threads: one begins, ends, waits for a word in memory, wakes others.
 
 use keep_fs::Errno;
+use sallyport::{ClockId, FOREVER};
 
+use super::time::nanos;
 use crate::errno::{EAGAIN, EFAULT, EINVAL, ENOSYS, ETIMEDOUT};
 use crate::frame::Frame;
 use crate::kernel::{Kernel, Platform};
@@ -28,7 +30,7 @@ impl<P: Platform> Kernel<P> {
         let child = Frame { rax: 0, rsp, ..frame.clone() };
         let clear = if flags & CHILD_CLEARTID != 0 { frame.r10 } else { 0 };
         let mask = self.signals.mask();
-        let limit = self.threads.limit() as u64;
+        let limit = self.threads.limit as u64;
         if self.threads.stacks == 0 && limit > 1 {
             let stacks = self.space.alloc((limit - 1) * STACKS).ok_or(EAGAIN)?;
             self.threads.stacks = self.space.at(stacks) as u64;
@@ -82,9 +84,9 @@ impl<P: Platform> Kernel<P> {
                 if !address.is_multiple_of(4) {
                     return Err(EINVAL);
                 }
-                let number = P::processor();
                 let alone = self.threads.is_alone();
-                match self.threads.at(number).futex {
+                let thread = self.threads.at(P::processor());
+                match thread.futex {
                     Some((_, true)) => return Ok(0),
                     Some(_) => {}
                     None if self.space.load::<u32>(address).map_err(|_| EFAULT)? != value => {
@@ -93,23 +95,21 @@ impl<P: Platform> Kernel<P> {
                     None if timeout == 0 && alone => {
                         panic!("the program waits for a thread, but it has only one")
                     }
-                    None => self.threads.at(number).futex = Some((address, false)),
+                    None => thread.futex = Some((address, false)),
                 }
-                let realtime = operation & FUTEX_CLOCK_REALTIME != 0;
-                let left = match timeout {
-                    0 => None,
-                    // A WAIT's time is a duration, a WAIT_BITSET's a point in time.
-                    at => {
-                        let time = super::time::nanos(self.space.load(at)?)?;
-                        Some(match (wait, realtime) {
-                            (FUTEX_WAIT, _) => time,
-                            (_, true) => time.saturating_sub(self.realtime()),
-                            (_, false) => time.saturating_sub(self.monotonic()),
-                        })
-                    }
+                let mut left = match timeout {
+                    0 => FOREVER,
+                    at => nanos(self.space.load(at)?)?,
                 };
+                // A WAIT's time is a duration, a WAIT_BITSET's a point in time.
+                if timeout != 0 && wait == FUTEX_WAIT_BITSET {
+                    left = left.saturating_sub(match operation & FUTEX_CLOCK_REALTIME {
+                        0 => self.monotonic(),
+                        _ => self.time(ClockId::Realtime),
+                    });
+                }
                 let deadline = self.deadline(left);
-                match self.time_left(deadline, false) {
+                match self.time_left(deadline) {
                     0 => Err(ETIMEDOUT),
                     left => self.block(left),
                 }
@@ -133,8 +133,7 @@ impl<P: Platform> Kernel<P> {
 
     /// Something has happened that a thread may listen for.
     pub(crate) fn stir(&mut self) {
-        let listeners = self.threads.listeners();
-        Self::wake_all(listeners);
+        Self::wake_all(self.threads.listeners());
     }
 
     /// Leaves the kernel to others for at most so many nanoseconds; the call is then made again.
