@@ -7,23 +7,13 @@ use crate::dir::{PLACE_DOT, PLACE_DOTDOT};
 use crate::fs::{Content, Fs};
 use crate::{Errno, InodeId, Kind, OpenHow, Timespec};
 
-/// Flags of `open` that mean something here; `openat2` refuses others, `openat` drops them.
-const O_KNOWN: u32 = O_ACCMODE
-    | O_CREAT
-    | O_EXCL
-    | O_TRUNC
-    | O_APPEND
-    | O_NONBLOCK
-    | O_SYNC
-    | O_LARGEFILE
-    | O_DIRECTORY
-    | O_NOFOLLOW
-    | O_CLOEXEC
-    | O_PATH;
 /// Flags that mean something together with `O_PATH`.
 const O_PATH_KNOWN: u32 = O_DIRECTORY | O_NOFOLLOW | O_PATH | O_CLOEXEC;
 /// Flags that `fcntl(F_SETFL)` changes.
 const O_CHANGEABLE: u32 = O_APPEND | O_NONBLOCK;
+/// Flags of `open` that mean something here; `openat2` refuses others, `openat` drops them.
+const O_KNOWN: u32 =
+    O_PATH_KNOWN | O_CHANGEABLE | O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_SYNC | O_LARGEFILE;
 const RESOLVE_KNOWN: u64 = RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH;
 /// Bytes that one call moves at most, as in Linux.
 const IO_MAX: usize = 0x7fff_f000;
@@ -38,7 +28,6 @@ const DIRENT_HEAD: usize = 19;
 #[must_use]
 pub struct OpenFile {
     inode: InodeId,
-    kind: Kind,
     offset: u64,
     flags: u32,
     /// In a directory: listings end here, so that names added meanwhile do not make them endless.
@@ -49,11 +38,6 @@ impl OpenFile {
     /// The inode, for calls that need no more: `stat`, `utimensat`, the start of a path.
     pub fn inode(&self) -> InodeId {
         self.inode
-    }
-
-    /// What was opened.
-    pub fn kind(&self) -> Kind {
-        self.kind
     }
 
     /// What `fcntl(F_GETFL)` shows.
@@ -103,43 +87,32 @@ impl Fs {
         now: Timespec,
     ) -> Result<OpenFile, Errno> {
         let OpenHow { mut flags, mut mode, resolve } = how;
-        if strict {
-            let path_only = flags & O_PATH != 0 && flags & !O_PATH_KNOWN != 0;
-            if flags & !O_KNOWN != 0
-                || path_only
-                || mode & !0o7777 != 0
-                || mode != 0 && flags & O_CREAT == 0
-            {
-                return Err(Errno::EINVAL);
-            }
-        }
-        if resolve & !RESOLVE_KNOWN != 0 {
-            return Err(Errno::EINVAL);
-        }
-        flags &= O_KNOWN;
+        let known = if flags & O_PATH != 0 { O_PATH_KNOWN } else { O_KNOWN };
+        let modes = if flags & O_CREAT != 0 { 0o7777 } else { 0 };
+        let surplus = flags & !known != 0 || mode & !modes != 0;
+        flags &= known;
         mode &= 0o7777;
-        if flags & O_PATH != 0 {
-            flags &= O_PATH_KNOWN;
-        }
-        if flags & O_DIRECTORY != 0 && flags & O_CREAT != 0 {
+        if strict && surplus
+            || resolve & !RESOLVE_KNOWN != 0
+            || flags & O_DIRECTORY != 0 && flags & O_CREAT != 0
+        {
             return Err(Errno::EINVAL);
         }
-        let (inode, new) = self.open_inode(dir, path, flags, mode, resolve, now)?;
-        let kind = self.kind(inode)?;
+        let inode = self.open_inode(dir, path, OpenHow { flags, mode, resolve }, now)?;
         if flags & O_PATH == 0 {
-            match kind {
+            match self.kind(inode)? {
                 Kind::Symlink => return Err(Errno::ELOOP),
                 Kind::Directory if flags & O_ACCMODE != O_RDONLY || flags & O_TRUNC != 0 => {
                     return Err(Errno::EISDIR);
                 }
-                Kind::File if flags & O_TRUNC != 0 && !new => self.resize(inode, 0, now)?,
+                Kind::File if flags & O_TRUNC != 0 => self.resize(inode, 0, now)?,
                 _ => {}
             }
             flags |= O_LARGEFILE;
         }
         self.inode_mut(inode)?.holds += 1;
         flags &= !(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC);
-        Ok(OpenFile { inode, kind, offset: 0, flags, list_end: 0 })
+        Ok(OpenFile { inode, offset: 0, flags, list_end: 0 })
     }
 
     /// Ends an open file; an inode without names ends with it.
@@ -277,7 +250,7 @@ impl Fs {
     pub fn truncate(&mut self, file: &OpenFile, size: i64, now: Timespec) -> Result<(), Errno> {
         let size = u64::try_from(size).map_err(|_| Errno::EINVAL)?;
         file.real()?;
-        if file.kind != Kind::File || !file.may_write() {
+        if !file.may_write() {
             return Err(Errno::EINVAL);
         }
         self.resize(file.inode, size, now)
