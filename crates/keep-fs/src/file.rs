@@ -5,7 +5,7 @@
 use crate::abi::*;
 use crate::dir::{PLACE_DOT, PLACE_DOTDOT};
 use crate::fs::{Content, Fs};
-use crate::{Errno, InodeId, Kind, OpenHow, Timespec};
+use crate::{Errno, InodeId, Kind, OpenHow, Result, Timespec};
 
 /// Flags that mean something together with `O_PATH`.
 const O_PATH_KNOWN: u32 = O_DIRECTORY | O_NOFOLLOW | O_PATH | O_CLOEXEC;
@@ -50,7 +50,7 @@ impl OpenFile {
     /// # Errors
     ///
     /// `EBADF` with `O_PATH`.
-    pub fn set_flags(&mut self, flags: u32) -> Result<(), Errno> {
+    pub fn set_flags(&mut self, flags: u32) -> Result<()> {
         self.real()?;
         self.flags = self.flags & !O_CHANGEABLE | flags & O_CHANGEABLE;
         Ok(())
@@ -67,7 +67,7 @@ impl OpenFile {
     }
 
     /// Refuses what was opened with `O_PATH`.
-    fn real(&self) -> Result<(), Errno> {
+    fn real(&self) -> Result<()> {
         if self.flags & O_PATH == 0 { Ok(()) } else { Err(Errno::EBADF) }
     }
 }
@@ -85,7 +85,7 @@ impl Fs {
         how: OpenHow,
         strict: bool,
         now: Timespec,
-    ) -> Result<OpenFile, Errno> {
+    ) -> Result<OpenFile> {
         let OpenHow { mut flags, mut mode, resolve } = how;
         let known = if flags & O_PATH != 0 { O_PATH_KNOWN } else { O_KNOWN };
         let modes = if flags & O_CREAT != 0 { 0o7777 } else { 0 };
@@ -125,7 +125,7 @@ impl Fs {
     /// # Errors
     ///
     /// As the system call.
-    pub fn read(&self, file: &mut OpenFile, out: &mut [u8]) -> Result<usize, Errno> {
+    pub fn read(&self, file: &mut OpenFile, out: &mut [u8]) -> Result<usize> {
         let done = self.read_at(file, out, file.offset)?;
         file.offset += done as u64;
         Ok(done)
@@ -136,7 +136,7 @@ impl Fs {
     /// # Errors
     ///
     /// As the system call.
-    pub fn pread(&self, file: &OpenFile, out: &mut [u8], offset: i64) -> Result<usize, Errno> {
+    pub fn pread(&self, file: &OpenFile, out: &mut [u8], offset: i64) -> Result<usize> {
         self.read_at(file, out, u64::try_from(offset).map_err(|_| Errno::EINVAL)?)
     }
 
@@ -145,12 +145,7 @@ impl Fs {
     /// # Errors
     ///
     /// As the system call.
-    pub fn write(
-        &mut self,
-        file: &mut OpenFile,
-        bytes: &[u8],
-        now: Timespec,
-    ) -> Result<usize, Errno> {
+    pub fn write(&mut self, file: &mut OpenFile, bytes: &[u8], now: Timespec) -> Result<usize> {
         let (at, done) = self.write_at(file, bytes, Some(file.offset), now)?;
         if done > 0 {
             file.offset = at + done as u64;
@@ -169,7 +164,7 @@ impl Fs {
         bytes: &[u8],
         offset: i64,
         now: Timespec,
-    ) -> Result<usize, Errno> {
+    ) -> Result<usize> {
         let offset = u64::try_from(offset).map_err(|_| Errno::EINVAL)?;
         Ok(self.write_at(file, bytes, Some(offset), now)?.1)
     }
@@ -179,7 +174,7 @@ impl Fs {
     /// # Errors
     ///
     /// As the system call.
-    pub fn append(&mut self, file: &OpenFile, bytes: &[u8], now: Timespec) -> Result<usize, Errno> {
+    pub fn append(&mut self, file: &OpenFile, bytes: &[u8], now: Timespec) -> Result<usize> {
         Ok(self.write_at(file, bytes, None, now)?.1)
     }
 
@@ -188,7 +183,7 @@ impl Fs {
     /// # Errors
     ///
     /// As the system call.
-    pub fn seek(&self, file: &mut OpenFile, offset: i64, whence: u32) -> Result<u64, Errno> {
+    pub fn seek(&self, file: &mut OpenFile, offset: i64, whence: u32) -> Result<u64> {
         file.real()?;
         let base = match (whence, self.content(file.inode)?) {
             (SEEK_SET, _) => 0,
@@ -210,7 +205,7 @@ impl Fs {
     /// # Errors
     ///
     /// As the system call: `EINVAL` if not one record fits, `ENOENT` in a removed directory.
-    pub fn getdents(&self, file: &mut OpenFile, out: &mut [u8]) -> Result<usize, Errno> {
+    pub fn getdents(&self, file: &mut OpenFile, out: &mut [u8]) -> Result<usize> {
         file.real()?;
         let directory = self.directory(file.inode)?;
         if self.inode(file.inode)?.nlink == 0 {
@@ -247,7 +242,7 @@ impl Fs {
     /// # Errors
     ///
     /// As the system call.
-    pub fn truncate(&mut self, file: &OpenFile, size: i64, now: Timespec) -> Result<(), Errno> {
+    pub fn truncate(&mut self, file: &OpenFile, size: i64, now: Timespec) -> Result<()> {
         let size = u64::try_from(size).map_err(|_| Errno::EINVAL)?;
         file.real()?;
         if !file.may_write() {
@@ -256,7 +251,7 @@ impl Fs {
         self.resize(file.inode, size, now)
     }
 
-    fn read_at(&self, file: &OpenFile, out: &mut [u8], offset: u64) -> Result<usize, Errno> {
+    fn read_at(&self, file: &OpenFile, out: &mut [u8], offset: u64) -> Result<usize> {
         if !file.may_read() {
             return Err(Errno::EBADF);
         }
@@ -276,7 +271,7 @@ impl Fs {
         bytes: &[u8],
         offset: Option<u64>,
         now: Timespec,
-    ) -> Result<(u64, usize), Errno> {
+    ) -> Result<(u64, usize)> {
         if !file.may_write() {
             return Err(Errno::EBADF);
         }
@@ -292,7 +287,7 @@ impl Fs {
         bytes: &[u8],
         offset: Option<u64>,
         now: Timespec,
-    ) -> Result<(u64, usize), Errno> {
+    ) -> Result<(u64, usize)> {
         let (max, budget) = (self.max_file, &mut self.budget);
         let inode = self.inodes.get_mut(&inode).ok_or(Errno::ESTALE)?;
         let Content::File(data) = &mut inode.content else { return Err(Errno::ENODEV) };
@@ -310,7 +305,7 @@ impl Fs {
         Ok((at, done))
     }
 
-    fn resize(&mut self, inode: InodeId, size: u64, now: Timespec) -> Result<(), Errno> {
+    fn resize(&mut self, inode: InodeId, size: u64, now: Timespec) -> Result<()> {
         let (max, budget) = (self.max_file, &mut self.budget);
         let inode = self.inodes.get_mut(&inode).ok_or(Errno::ESTALE)?;
         let Content::File(data) = &mut inode.content else { return Err(Errno::EINVAL) };
@@ -324,7 +319,7 @@ impl Fs {
 }
 
 /// Refuses a range whose end is no signed 64-bit number.
-fn check_range(offset: u64, len: usize) -> Result<(), Errno> {
+fn check_range(offset: u64, len: usize) -> Result<()> {
     match offset.checked_add(len as u64) {
         Some(end) if end <= i64::MAX as u64 => Ok(()),
         _ => Err(Errno::EINVAL),

@@ -13,7 +13,7 @@ use crate::data::Data;
 use crate::dir::Directory;
 use crate::fs::{Content, Fs};
 use crate::path::{Goal, check_path};
-use crate::{Errno, InodeId, OpenHow, Timespec};
+use crate::{Errno, InodeId, OpenHow, Result, Timespec};
 
 impl Fs {
     /// `mkdirat`.
@@ -27,7 +27,7 @@ impl Fs {
         path: &[u8],
         mode: u32,
         now: Timespec,
-    ) -> Result<InodeId, Errno> {
+    ) -> Result<InodeId> {
         let (dir, name) = self.vacant(dir, path, true)?;
         let content = Content::Directory(Directory::new(dir));
         self.create(dir, &name, content, mode & 0o1777, now)
@@ -44,7 +44,7 @@ impl Fs {
         dir: InodeId,
         path: &[u8],
         now: Timespec,
-    ) -> Result<InodeId, Errno> {
+    ) -> Result<InodeId> {
         check_path(target)?;
         let (dir, name) = self.vacant(dir, path, false)?;
         self.create(dir, &name, Content::Symlink(Box::from(target)), 0o777, now)
@@ -55,7 +55,7 @@ impl Fs {
     /// # Errors
     ///
     /// As the system call.
-    pub fn readlink(&self, dir: InodeId, path: &[u8], out: &mut [u8]) -> Result<usize, Errno> {
+    pub fn readlink(&self, dir: InodeId, path: &[u8], out: &mut [u8]) -> Result<usize> {
         if out.is_empty() {
             return Err(Errno::EINVAL);
         }
@@ -84,7 +84,7 @@ impl Fs {
         new: &[u8],
         at: u32,
         now: Timespec,
-    ) -> Result<(), Errno> {
+    ) -> Result<()> {
         if at & !(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH) != 0 {
             return Err(Errno::EINVAL);
         }
@@ -102,7 +102,7 @@ impl Fs {
         self.add_name(dir, &name, inode, now)?;
         let inode = self.inode_mut(inode)?;
         inode.nlink += 1;
-        inode.changed(now);
+        inode.ctime = now;
         Ok(())
     }
 
@@ -111,13 +111,7 @@ impl Fs {
     /// # Errors
     ///
     /// As the system call.
-    pub fn unlink(
-        &mut self,
-        dir: InodeId,
-        path: &[u8],
-        at: u32,
-        now: Timespec,
-    ) -> Result<(), Errno> {
+    pub fn unlink(&mut self, dir: InodeId, path: &[u8], at: u32, now: Timespec) -> Result<()> {
         let rmdir = match at {
             0 => false,
             AT_REMOVEDIR => true,
@@ -153,7 +147,7 @@ impl Fs {
         new: &[u8],
         flags: u32,
         now: Timespec,
-    ) -> Result<(), Errno> {
+    ) -> Result<()> {
         if flags != 0 {
             return Err(Errno::EINVAL);
         }
@@ -193,7 +187,7 @@ impl Fs {
                 self.remove_name(from.dir, &from.name, now)?;
             }
         }
-        self.inode_mut(source)?.changed(now);
+        self.inode_mut(source)?.ctime = now;
         if is_dir && from.dir != to.dir {
             self.reparent(source, from.dir, to.dir)?;
         }
@@ -201,7 +195,7 @@ impl Fs {
     }
 
     /// Whether an inode may lose its name where a directory, or none, is expected.
-    fn may_go(&self, inode: InodeId, as_dir: bool) -> Result<(), Errno> {
+    fn may_go(&self, inode: InodeId, as_dir: bool) -> Result<()> {
         match (as_dir, self.content(inode)?) {
             (true, Content::Directory(directory)) if !directory.is_empty() => Err(Errno::ENOTEMPTY),
             (true, Content::File(_) | Content::Symlink(_)) => Err(Errno::ENOTDIR),
@@ -211,7 +205,7 @@ impl Fs {
     }
 
     /// The directory and the name for something new.
-    fn vacant(&self, dir: InodeId, path: &[u8], is_dir: bool) -> Result<(InodeId, Vec<u8>), Errno> {
+    fn vacant(&self, dir: InodeId, path: &[u8], is_dir: bool) -> Result<(InodeId, Vec<u8>)> {
         let found = self.walk(dir, path, Goal::Name, 0)?;
         if found.is_special() || self.child(found.dir, &found.name)?.is_some() {
             return Err(Errno::EEXIST);
@@ -229,7 +223,7 @@ impl Fs {
         path: &[u8],
         how: OpenHow,
         now: Timespec,
-    ) -> Result<InodeId, Errno> {
+    ) -> Result<InodeId> {
         let create = how.flags & O_CREAT != 0;
         let exclusive = create && how.flags & O_EXCL != 0;
         let follow = how.flags & O_NOFOLLOW == 0 && !exclusive;

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use crate::abi::*;
 use crate::fs::{Content, Fs};
-use crate::{Errno, InodeId, Kind};
+use crate::{Errno, InodeId, Kind, Result};
 
 /// What the walk does with the last component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Fs {
         path: &'a [u8],
         goal: Goal,
         resolve: u64,
-    ) -> Result<Found<'a>, Errno> {
+    ) -> Result<Found<'a>> {
         check_path(path)?;
         let beneath = resolve & RESOLVE_BENEATH != 0;
         let top = if beneath { start } else { self.root() };
@@ -122,7 +122,7 @@ impl Fs {
     /// # Errors
     ///
     /// As `stat`.
-    pub fn lookup(&self, dir: InodeId, path: &[u8], at: u32) -> Result<InodeId, Errno> {
+    pub fn lookup(&self, dir: InodeId, path: &[u8], at: u32) -> Result<InodeId> {
         if path.is_empty() && at & AT_EMPTY_PATH != 0 {
             self.content(dir)?;
             return Ok(dir);
@@ -132,7 +132,7 @@ impl Fs {
     }
 
     /// What `name` is in `dir`.
-    pub(crate) fn child(&self, dir: InodeId, name: &[u8]) -> Result<Option<InodeId>, Errno> {
+    pub(crate) fn child(&self, dir: InodeId, name: &[u8]) -> Result<Option<InodeId>> {
         let directory = self.directory(dir)?;
         if self.inode(dir)?.nlink == 0 {
             return Err(Errno::ENOENT);
@@ -144,7 +144,7 @@ impl Fs {
     }
 
     /// Whether `inode` is `dir` or one of the directories above it.
-    pub(crate) fn is_above(&self, inode: InodeId, mut dir: InodeId) -> Result<bool, Errno> {
+    pub(crate) fn is_above(&self, inode: InodeId, mut dir: InodeId) -> Result<bool> {
         loop {
             if dir == inode {
                 return Ok(true);
@@ -167,7 +167,7 @@ fn skip_slashes(path: &[u8], from: usize) -> usize {
 }
 
 /// Refuses what is no path, and so no target of a link.
-pub(crate) fn check_path(path: &[u8]) -> Result<(), Errno> {
+pub(crate) fn check_path(path: &[u8]) -> Result<()> {
     match path.len() {
         0 => Err(Errno::ENOENT),
         PATH_MAX.. => Err(Errno::ENAMETOOLONG),

@@ -101,10 +101,11 @@ impl<P: Platform> Kernel<P> {
             boot,
         };
         kernel.provision(HEAP_AT_START);
-        if kernel.boot.seeds
-            && let Err(error) = seed::decode(&mut kernel, kernel.now())
-        {
-            panic!("the host's folders cannot be taken in: {error}");
+        if kernel.boot.seeds {
+            let now = kernel.now();
+            if let Err(error) = seed::decode(&mut kernel, now) {
+                panic!("the host's folders cannot be taken in: {error}");
+            }
         }
         kernel.read_input();
         kernel.open_standard_files();
