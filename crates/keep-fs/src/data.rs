@@ -10,7 +10,7 @@ use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
 use alloc::vec::Vec;
 
-use crate::abi::Errno;
+use crate::{Errno, Result};
 
 /// Bytes that one chunk covers.
 pub(crate) const CHUNK: usize = 64 * 1024;
@@ -26,14 +26,14 @@ pub(crate) struct Budget {
 
 impl Budget {
     /// Whether that much more fits.
-    pub(crate) fn check(&self, bytes: u64) -> Result<(), Errno> {
+    pub(crate) fn check(&self, bytes: u64) -> Result<()> {
         match self.used.checked_add(bytes) {
             Some(sum) if sum <= self.max => Ok(()),
             _ => Err(Errno::ENOSPC),
         }
     }
 
-    pub(crate) fn take(&mut self, bytes: u64) -> Result<(), Errno> {
+    pub(crate) fn take(&mut self, bytes: u64) -> Result<()> {
         self.check(bytes)?;
         self.used += bytes;
         Ok(())
@@ -85,7 +85,7 @@ impl Data {
         offset: u64,
         bytes: &[u8],
         budget: &mut Budget,
-    ) -> Result<usize, Errno> {
+    ) -> Result<usize> {
         let mut done = 0;
         while done < bytes.len() {
             let (index, start) = split(offset + done as u64);
@@ -116,7 +116,7 @@ impl Data {
     }
 
     /// Chunk `index` with at least its first `end` bytes there.
-    fn ensure(&mut self, index: u64, end: usize, budget: &mut Budget) -> Result<&mut [u8], Errno> {
+    fn ensure(&mut self, index: u64, end: usize, budget: &mut Budget) -> Result<&mut [u8]> {
         match self.chunks.entry(index) {
             Entry::Occupied(entry) => {
                 let chunk = entry.into_mut();
@@ -145,17 +145,14 @@ fn split(offset: u64) -> (u64, usize) {
 
 /// Lengthens a chunk with zeros. Its memory doubles, so that many small writes cost few copies,
 /// unless only the bare need still fits.
-fn grow(bytes: &mut Vec<u8>, end: usize, budget: &mut Budget) -> Result<(), Errno> {
+fn grow(bytes: &mut Vec<u8>, end: usize, budget: &mut Budget) -> Result<()> {
     if bytes.len() >= end {
         return Ok(());
     }
     let old = bytes.capacity();
     if old < end {
         let roomy = end.next_power_of_two().clamp(64, CHUNK);
-        let want = match budget.check((roomy - old) as u64) {
-            Ok(()) => roomy,
-            Err(_) => end,
-        };
+        let want = if budget.check((roomy - old) as u64).is_ok() { roomy } else { end };
         budget.check((want - old) as u64)?;
         bytes.try_reserve_exact(want - bytes.len()).map_err(|_| Errno::ENOSPC)?;
         // An allocator may give more than was asked for.

@@ -5,25 +5,15 @@
 use crate::abi::*;
 use crate::dir::{PLACE_DOT, PLACE_DOTDOT};
 use crate::fs::{Content, Fs};
-use crate::{Errno, InodeId, Kind, OpenHow, Timespec};
+use crate::{Errno, InodeId, Kind, OpenHow, Result, Timespec};
 
-/// Flags of `open` that mean something here; `openat2` refuses others, `openat` drops them.
-const O_KNOWN: u32 = O_ACCMODE
-    | O_CREAT
-    | O_EXCL
-    | O_TRUNC
-    | O_APPEND
-    | O_NONBLOCK
-    | O_SYNC
-    | O_LARGEFILE
-    | O_DIRECTORY
-    | O_NOFOLLOW
-    | O_CLOEXEC
-    | O_PATH;
 /// Flags that mean something together with `O_PATH`.
 const O_PATH_KNOWN: u32 = O_DIRECTORY | O_NOFOLLOW | O_PATH | O_CLOEXEC;
 /// Flags that `fcntl(F_SETFL)` changes.
 const O_CHANGEABLE: u32 = O_APPEND | O_NONBLOCK;
+/// Flags of `open` that mean something here; `openat2` refuses others, `openat` drops them.
+const O_KNOWN: u32 =
+    O_PATH_KNOWN | O_CHANGEABLE | O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC | O_SYNC | O_LARGEFILE;
 const RESOLVE_KNOWN: u64 = RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH;
 /// Bytes that one call moves at most, as in Linux.
 const IO_MAX: usize = 0x7fff_f000;
@@ -38,7 +28,6 @@ const DIRENT_HEAD: usize = 19;
 #[must_use]
 pub struct OpenFile {
     inode: InodeId,
-    kind: Kind,
     offset: u64,
     flags: u32,
     /// In a directory: listings end here, so that names added meanwhile do not make them endless.
@@ -51,11 +40,6 @@ impl OpenFile {
         self.inode
     }
 
-    /// What was opened.
-    pub fn kind(&self) -> Kind {
-        self.kind
-    }
-
     /// What `fcntl(F_GETFL)` shows.
     pub fn flags(&self) -> u32 {
         self.flags
@@ -66,7 +50,7 @@ impl OpenFile {
     /// # Errors
     ///
     /// `EBADF` with `O_PATH`.
-    pub fn set_flags(&mut self, flags: u32) -> Result<(), Errno> {
+    pub fn set_flags(&mut self, flags: u32) -> Result<()> {
         self.real()?;
         self.flags = self.flags & !O_CHANGEABLE | flags & O_CHANGEABLE;
         Ok(())
@@ -83,7 +67,7 @@ impl OpenFile {
     }
 
     /// Refuses what was opened with `O_PATH`.
-    fn real(&self) -> Result<(), Errno> {
+    fn real(&self) -> Result<()> {
         if self.flags & O_PATH == 0 { Ok(()) } else { Err(Errno::EBADF) }
     }
 }
@@ -101,45 +85,34 @@ impl Fs {
         how: OpenHow,
         strict: bool,
         now: Timespec,
-    ) -> Result<OpenFile, Errno> {
+    ) -> Result<OpenFile> {
         let OpenHow { mut flags, mut mode, resolve } = how;
-        if strict {
-            let path_only = flags & O_PATH != 0 && flags & !O_PATH_KNOWN != 0;
-            if flags & !O_KNOWN != 0
-                || path_only
-                || mode & !0o7777 != 0
-                || mode != 0 && flags & O_CREAT == 0
-            {
-                return Err(Errno::EINVAL);
-            }
-        }
-        if resolve & !RESOLVE_KNOWN != 0 {
-            return Err(Errno::EINVAL);
-        }
-        flags &= O_KNOWN;
+        let known = if flags & O_PATH != 0 { O_PATH_KNOWN } else { O_KNOWN };
+        let modes = if flags & O_CREAT != 0 { 0o7777 } else { 0 };
+        let surplus = flags & !known != 0 || mode & !modes != 0;
+        flags &= known;
         mode &= 0o7777;
-        if flags & O_PATH != 0 {
-            flags &= O_PATH_KNOWN;
-        }
-        if flags & O_DIRECTORY != 0 && flags & O_CREAT != 0 {
+        if strict && surplus
+            || resolve & !RESOLVE_KNOWN != 0
+            || flags & O_DIRECTORY != 0 && flags & O_CREAT != 0
+        {
             return Err(Errno::EINVAL);
         }
-        let (inode, new) = self.open_inode(dir, path, flags, mode, resolve, now)?;
-        let kind = self.kind(inode)?;
+        let inode = self.open_inode(dir, path, OpenHow { flags, mode, resolve }, now)?;
         if flags & O_PATH == 0 {
-            match kind {
+            match self.kind(inode)? {
                 Kind::Symlink => return Err(Errno::ELOOP),
                 Kind::Directory if flags & O_ACCMODE != O_RDONLY || flags & O_TRUNC != 0 => {
                     return Err(Errno::EISDIR);
                 }
-                Kind::File if flags & O_TRUNC != 0 && !new => self.resize(inode, 0, now)?,
+                Kind::File if flags & O_TRUNC != 0 => self.resize(inode, 0, now)?,
                 _ => {}
             }
             flags |= O_LARGEFILE;
         }
         self.inode_mut(inode)?.holds += 1;
         flags &= !(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC);
-        Ok(OpenFile { inode, kind, offset: 0, flags, list_end: 0 })
+        Ok(OpenFile { inode, offset: 0, flags, list_end: 0 })
     }
 
     /// Ends an open file; an inode without names ends with it.
@@ -152,7 +125,7 @@ impl Fs {
     /// # Errors
     ///
     /// As the system call.
-    pub fn read(&self, file: &mut OpenFile, out: &mut [u8]) -> Result<usize, Errno> {
+    pub fn read(&self, file: &mut OpenFile, out: &mut [u8]) -> Result<usize> {
         let done = self.read_at(file, out, file.offset)?;
         file.offset += done as u64;
         Ok(done)
@@ -163,7 +136,7 @@ impl Fs {
     /// # Errors
     ///
     /// As the system call.
-    pub fn pread(&self, file: &OpenFile, out: &mut [u8], offset: i64) -> Result<usize, Errno> {
+    pub fn pread(&self, file: &OpenFile, out: &mut [u8], offset: i64) -> Result<usize> {
         self.read_at(file, out, u64::try_from(offset).map_err(|_| Errno::EINVAL)?)
     }
 
@@ -172,12 +145,7 @@ impl Fs {
     /// # Errors
     ///
     /// As the system call.
-    pub fn write(
-        &mut self,
-        file: &mut OpenFile,
-        bytes: &[u8],
-        now: Timespec,
-    ) -> Result<usize, Errno> {
+    pub fn write(&mut self, file: &mut OpenFile, bytes: &[u8], now: Timespec) -> Result<usize> {
         let (at, done) = self.write_at(file, bytes, Some(file.offset), now)?;
         if done > 0 {
             file.offset = at + done as u64;
@@ -196,7 +164,7 @@ impl Fs {
         bytes: &[u8],
         offset: i64,
         now: Timespec,
-    ) -> Result<usize, Errno> {
+    ) -> Result<usize> {
         let offset = u64::try_from(offset).map_err(|_| Errno::EINVAL)?;
         Ok(self.write_at(file, bytes, Some(offset), now)?.1)
     }
@@ -206,7 +174,7 @@ impl Fs {
     /// # Errors
     ///
     /// As the system call.
-    pub fn append(&mut self, file: &OpenFile, bytes: &[u8], now: Timespec) -> Result<usize, Errno> {
+    pub fn append(&mut self, file: &OpenFile, bytes: &[u8], now: Timespec) -> Result<usize> {
         Ok(self.write_at(file, bytes, None, now)?.1)
     }
 
@@ -215,7 +183,7 @@ impl Fs {
     /// # Errors
     ///
     /// As the system call.
-    pub fn seek(&self, file: &mut OpenFile, offset: i64, whence: u32) -> Result<u64, Errno> {
+    pub fn seek(&self, file: &mut OpenFile, offset: i64, whence: u32) -> Result<u64> {
         file.real()?;
         let base = match (whence, self.content(file.inode)?) {
             (SEEK_SET, _) => 0,
@@ -237,7 +205,7 @@ impl Fs {
     /// # Errors
     ///
     /// As the system call: `EINVAL` if not one record fits, `ENOENT` in a removed directory.
-    pub fn getdents(&self, file: &mut OpenFile, out: &mut [u8]) -> Result<usize, Errno> {
+    pub fn getdents(&self, file: &mut OpenFile, out: &mut [u8]) -> Result<usize> {
         file.real()?;
         let directory = self.directory(file.inode)?;
         if self.inode(file.inode)?.nlink == 0 {
@@ -274,16 +242,16 @@ impl Fs {
     /// # Errors
     ///
     /// As the system call.
-    pub fn truncate(&mut self, file: &OpenFile, size: i64, now: Timespec) -> Result<(), Errno> {
+    pub fn truncate(&mut self, file: &OpenFile, size: i64, now: Timespec) -> Result<()> {
         let size = u64::try_from(size).map_err(|_| Errno::EINVAL)?;
         file.real()?;
-        if file.kind != Kind::File || !file.may_write() {
+        if !file.may_write() {
             return Err(Errno::EINVAL);
         }
         self.resize(file.inode, size, now)
     }
 
-    fn read_at(&self, file: &OpenFile, out: &mut [u8], offset: u64) -> Result<usize, Errno> {
+    fn read_at(&self, file: &OpenFile, out: &mut [u8], offset: u64) -> Result<usize> {
         if !file.may_read() {
             return Err(Errno::EBADF);
         }
@@ -303,7 +271,7 @@ impl Fs {
         bytes: &[u8],
         offset: Option<u64>,
         now: Timespec,
-    ) -> Result<(u64, usize), Errno> {
+    ) -> Result<(u64, usize)> {
         if !file.may_write() {
             return Err(Errno::EBADF);
         }
@@ -319,7 +287,7 @@ impl Fs {
         bytes: &[u8],
         offset: Option<u64>,
         now: Timespec,
-    ) -> Result<(u64, usize), Errno> {
+    ) -> Result<(u64, usize)> {
         let (max, budget) = (self.max_file, &mut self.budget);
         let inode = self.inodes.get_mut(&inode).ok_or(Errno::ESTALE)?;
         let Content::File(data) = &mut inode.content else { return Err(Errno::ENODEV) };
@@ -337,7 +305,7 @@ impl Fs {
         Ok((at, done))
     }
 
-    fn resize(&mut self, inode: InodeId, size: u64, now: Timespec) -> Result<(), Errno> {
+    fn resize(&mut self, inode: InodeId, size: u64, now: Timespec) -> Result<()> {
         let (max, budget) = (self.max_file, &mut self.budget);
         let inode = self.inodes.get_mut(&inode).ok_or(Errno::ESTALE)?;
         let Content::File(data) = &mut inode.content else { return Err(Errno::EINVAL) };
@@ -351,7 +319,7 @@ impl Fs {
 }
 
 /// Refuses a range whose end is no signed 64-bit number.
-fn check_range(offset: u64, len: usize) -> Result<(), Errno> {
+fn check_range(offset: u64, len: usize) -> Result<()> {
     match offset.checked_add(len as u64) {
         Some(end) if end <= i64::MAX as u64 => Ok(()),
         _ => Err(Errno::EINVAL),

@@ -7,7 +7,7 @@ use alloc::collections::BTreeMap;
 
 use crate::data::{Budget, Data};
 use crate::dir::Directory;
-use crate::{Errno, InodeId, Kind, SetTime, Stat, Timespec};
+use crate::{Errno, InodeId, Kind, Result, SetTime, Stat, Timespec};
 
 /// Flat charge in bytes for an inode, about what it takes.
 const INODE_COST: u64 = 256;
@@ -53,7 +53,7 @@ pub(crate) struct Inode {
     pub(crate) holds: u64,
     atime: Timespec,
     mtime: Timespec,
-    ctime: Timespec,
+    pub(crate) ctime: Timespec,
     btime: Timespec,
 }
 
@@ -61,11 +61,6 @@ impl Inode {
     /// Notes a change of the content.
     pub(crate) fn modified(&mut self, now: Timespec) {
         (self.mtime, self.ctime) = (now, now);
-    }
-
-    /// Notes a change of the inode alone.
-    pub(crate) fn changed(&mut self, now: Timespec) {
-        self.ctime = now;
     }
 }
 
@@ -108,7 +103,7 @@ impl Fs {
     /// # Errors
     ///
     /// `ESTALE` if it is gone.
-    pub fn kind(&self, inode: InodeId) -> Result<Kind, Errno> {
+    pub fn kind(&self, inode: InodeId) -> Result<Kind> {
         Ok(match self.content(inode)? {
             Content::File(_) => Kind::File,
             Content::Directory(_) => Kind::Directory,
@@ -121,7 +116,7 @@ impl Fs {
     /// # Errors
     ///
     /// `ESTALE` if the inode is gone.
-    pub fn stat(&self, id: InodeId) -> Result<Stat, Errno> {
+    pub fn stat(&self, id: InodeId) -> Result<Stat> {
         let (inode, kind) = (self.inode(id)?, self.kind(id)?);
         let (size, memory) = match &inode.content {
             Content::File(data) => (data.size(), data.cost()),
@@ -153,7 +148,7 @@ impl Fs {
         atime: SetTime,
         mtime: SetTime,
         now: Timespec,
-    ) -> Result<(), Errno> {
+    ) -> Result<()> {
         let inode = self.inode_mut(inode)?;
         for (time, to) in [(&mut inode.atime, atime), (&mut inode.mtime, mtime)] {
             match to {
@@ -174,27 +169,27 @@ impl Fs {
         }
     }
 
-    pub(crate) fn inode(&self, inode: InodeId) -> Result<&Inode, Errno> {
+    pub(crate) fn inode(&self, inode: InodeId) -> Result<&Inode> {
         self.inodes.get(&inode).ok_or(Errno::ESTALE)
     }
 
-    pub(crate) fn inode_mut(&mut self, inode: InodeId) -> Result<&mut Inode, Errno> {
+    pub(crate) fn inode_mut(&mut self, inode: InodeId) -> Result<&mut Inode> {
         self.inodes.get_mut(&inode).ok_or(Errno::ESTALE)
     }
 
-    pub(crate) fn content(&self, inode: InodeId) -> Result<&Content, Errno> {
+    pub(crate) fn content(&self, inode: InodeId) -> Result<&Content> {
         Ok(&self.inode(inode)?.content)
     }
 
     /// An inode as a directory.
-    pub(crate) fn directory(&self, inode: InodeId) -> Result<&Directory, Errno> {
+    pub(crate) fn directory(&self, inode: InodeId) -> Result<&Directory> {
         match self.content(inode)? {
             Content::Directory(directory) => Ok(directory),
             _ => Err(Errno::ENOTDIR),
         }
     }
 
-    pub(crate) fn directory_mut(&mut self, inode: InodeId) -> Result<&mut Directory, Errno> {
+    pub(crate) fn directory_mut(&mut self, inode: InodeId) -> Result<&mut Directory> {
         match &mut self.inode_mut(inode)?.content {
             Content::Directory(directory) => Ok(directory),
             _ => Err(Errno::ENOTDIR),
@@ -209,7 +204,7 @@ impl Fs {
         content: Content,
         mode: u32,
         now: Timespec,
-    ) -> Result<InodeId, Errno> {
+    ) -> Result<InodeId> {
         if self.inodes.len() as u64 >= self.max_inodes {
             return Err(Errno::ENOSPC);
         }
@@ -246,7 +241,7 @@ impl Fs {
         name: &[u8],
         inode: InodeId,
         now: Timespec,
-    ) -> Result<(), Errno> {
+    ) -> Result<()> {
         self.budget.take(name_cost(name))?;
         self.directory_mut(dir)?.set(name, inode);
         self.inode_mut(dir)?.modified(now);
@@ -254,12 +249,7 @@ impl Fs {
     }
 
     /// Takes a name away, but leaves the inode's count of names alone.
-    pub(crate) fn remove_name(
-        &mut self,
-        dir: InodeId,
-        name: &[u8],
-        now: Timespec,
-    ) -> Result<(), Errno> {
+    pub(crate) fn remove_name(&mut self, dir: InodeId, name: &[u8], now: Timespec) -> Result<()> {
         self.directory_mut(dir)?.remove(name);
         self.inode_mut(dir)?.modified(now);
         self.budget.give(name_cost(name));
@@ -267,16 +257,11 @@ impl Fs {
     }
 
     /// Notes that an inode lost a name; a directory has one only, in `dir`.
-    pub(crate) fn drop_link(
-        &mut self,
-        dir: InodeId,
-        inode: InodeId,
-        now: Timespec,
-    ) -> Result<(), Errno> {
+    pub(crate) fn drop_link(&mut self, dir: InodeId, inode: InodeId, now: Timespec) -> Result<()> {
         let is_dir = self.is_directory(inode);
         let gone = self.inode_mut(inode)?;
         gone.nlink = if is_dir { 0 } else { gone.nlink.saturating_sub(1) };
-        gone.changed(now);
+        gone.ctime = now;
         if is_dir {
             // It goes on holding its parent, which its `..` still leads to, until it ends.
             let parent = self.inode_mut(dir)?;
@@ -287,12 +272,7 @@ impl Fs {
     }
 
     /// Tells a directory, that has a new name in `to`, where its `..` leads now.
-    pub(crate) fn reparent(
-        &mut self,
-        inode: InodeId,
-        from: InodeId,
-        to: InodeId,
-    ) -> Result<(), Errno> {
+    pub(crate) fn reparent(&mut self, inode: InodeId, from: InodeId, to: InodeId) -> Result<()> {
         self.directory_mut(inode)?.parent = to;
         let new = self.inode_mut(to)?;
         (new.nlink, new.holds) = (new.nlink.saturating_add(1), new.holds + 1);

@@ -35,6 +35,9 @@ pub use abi::Errno;
 pub use file::OpenFile;
 pub use fs::{Fs, Limits, Usage};
 
+/// What calls answer: as [`core::result::Result`], with a Linux error number.
+pub type Result<T> = core::result::Result<T, Errno>;
+
 /// Names an inode; never used twice in the life of an [`Fs`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InodeId(u64);
@@ -65,7 +68,7 @@ impl SetTime {
     /// # Errors
     ///
     /// `EINVAL` if the nanoseconds are neither a special value nor below 1,000,000,000.
-    pub fn from_raw(sec: i64, nsec: i64) -> Result<Self, Errno> {
+    pub fn from_raw(sec: i64, nsec: i64) -> Result<Self> {
         match nsec {
             abi::UTIME_NOW => Ok(Self::Now),
             abi::UTIME_OMIT => Ok(Self::Omit),

@@ -12,8 +12,8 @@ use crate::abi::*;
 use crate::data::Data;
 use crate::dir::Directory;
 use crate::fs::{Content, Fs};
-use crate::path::{Goal, Last};
-use crate::{Errno, InodeId, Kind, Timespec};
+use crate::path::{Goal, check_path};
+use crate::{Errno, InodeId, OpenHow, Result, Timespec};
 
 impl Fs {
     /// `mkdirat`.
@@ -27,7 +27,7 @@ impl Fs {
         path: &[u8],
         mode: u32,
         now: Timespec,
-    ) -> Result<InodeId, Errno> {
+    ) -> Result<InodeId> {
         let (dir, name) = self.vacant(dir, path, true)?;
         let content = Content::Directory(Directory::new(dir));
         self.create(dir, &name, content, mode & 0o1777, now)
@@ -44,13 +44,8 @@ impl Fs {
         dir: InodeId,
         path: &[u8],
         now: Timespec,
-    ) -> Result<InodeId, Errno> {
-        match target.len() {
-            0 => return Err(Errno::ENOENT),
-            PATH_MAX.. => return Err(Errno::ENAMETOOLONG),
-            _ if target.contains(&0) => return Err(Errno::EINVAL),
-            _ => {}
-        }
+    ) -> Result<InodeId> {
+        check_path(target)?;
         let (dir, name) = self.vacant(dir, path, false)?;
         self.create(dir, &name, Content::Symlink(Box::from(target)), 0o777, now)
     }
@@ -60,7 +55,7 @@ impl Fs {
     /// # Errors
     ///
     /// As the system call.
-    pub fn readlink(&self, dir: InodeId, path: &[u8], out: &mut [u8]) -> Result<usize, Errno> {
+    pub fn readlink(&self, dir: InodeId, path: &[u8], out: &mut [u8]) -> Result<usize> {
         if out.is_empty() {
             return Err(Errno::EINVAL);
         }
@@ -89,7 +84,7 @@ impl Fs {
         new: &[u8],
         at: u32,
         now: Timespec,
-    ) -> Result<(), Errno> {
+    ) -> Result<()> {
         if at & !(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH) != 0 {
             return Err(Errno::EINVAL);
         }
@@ -107,7 +102,7 @@ impl Fs {
         self.add_name(dir, &name, inode, now)?;
         let inode = self.inode_mut(inode)?;
         inode.nlink += 1;
-        inode.changed(now);
+        inode.ctime = now;
         Ok(())
     }
 
@@ -116,32 +111,26 @@ impl Fs {
     /// # Errors
     ///
     /// As the system call.
-    pub fn unlink(
-        &mut self,
-        dir: InodeId,
-        path: &[u8],
-        at: u32,
-        now: Timespec,
-    ) -> Result<(), Errno> {
+    pub fn unlink(&mut self, dir: InodeId, path: &[u8], at: u32, now: Timespec) -> Result<()> {
         let rmdir = match at {
             0 => false,
             AT_REMOVEDIR => true,
             _ => return Err(Errno::EINVAL),
         };
         let found = self.walk(dir, path, Goal::Name, 0)?;
-        let name = match found.last {
-            Last::Name(name) => name,
-            _ if !rmdir => return Err(Errno::EISDIR),
-            Last::Dot => return Err(Errno::EINVAL),
-            Last::DotDot => return Err(Errno::ENOTEMPTY),
-            Last::Root => return Err(Errno::EBUSY),
-        };
-        let inode = self.child(found.dir, &name)?.ok_or(Errno::ENOENT)?;
+        match &*found.name {
+            b"" | b"." | b".." if !rmdir => return Err(Errno::EISDIR),
+            b"" => return Err(Errno::EBUSY),
+            b"." => return Err(Errno::EINVAL),
+            b".." => return Err(Errno::ENOTEMPTY),
+            _ => {}
+        }
+        let inode = self.child(found.dir, &found.name)?.ok_or(Errno::ENOENT)?;
         self.may_go(inode, rmdir)?;
         if !rmdir && found.slash {
             return Err(Errno::ENOTDIR);
         }
-        self.remove_name(found.dir, &name, now)?;
+        self.remove_name(found.dir, &found.name, now)?;
         self.drop_link(found.dir, inode, now)
     }
 
@@ -158,7 +147,7 @@ impl Fs {
         new: &[u8],
         flags: u32,
         now: Timespec,
-    ) -> Result<(), Errno> {
+    ) -> Result<()> {
         if flags != 0 {
             return Err(Errno::EINVAL);
         }
@@ -166,10 +155,11 @@ impl Fs {
         let (from, to) =
             (self.walk(old_dir, old, Goal::Name, 0), self.walk(new_dir, new, Goal::Name, 0));
         let (from, to) = (from?, to?);
-        let Last::Name(from_name) = from.last else { return Err(Errno::EBUSY) };
-        let Last::Name(to_name) = to.last else { return Err(Errno::EBUSY) };
-        let source = self.child(from.dir, &from_name)?.ok_or(Errno::ENOENT)?;
-        let target = self.child(to.dir, &to_name)?;
+        if from.is_special() || to.is_special() {
+            return Err(Errno::EBUSY);
+        }
+        let source = self.child(from.dir, &from.name)?.ok_or(Errno::ENOENT)?;
+        let target = self.child(to.dir, &to.name)?;
         let is_dir = self.is_directory(source);
         if !is_dir && (from.slash || to.slash) {
             return Err(Errno::ENOTDIR);
@@ -187,17 +177,17 @@ impl Fs {
                 }
                 self.may_go(target, is_dir)?;
                 // The name keeps its place and gets another inode: nobody sees it missing.
-                self.directory_mut(to.dir)?.set(&to_name, source);
+                self.directory_mut(to.dir)?.set(&to.name, source);
                 self.inode_mut(to.dir)?.modified(now);
-                self.remove_name(from.dir, &from_name, now)?;
+                self.remove_name(from.dir, &from.name, now)?;
                 self.drop_link(to.dir, target, now)?;
             }
             None => {
-                self.add_name(to.dir, &to_name, source, now)?;
-                self.remove_name(from.dir, &from_name, now)?;
+                self.add_name(to.dir, &to.name, source, now)?;
+                self.remove_name(from.dir, &from.name, now)?;
             }
         }
-        self.inode_mut(source)?.changed(now);
+        self.inode_mut(source)?.ctime = now;
         if is_dir && from.dir != to.dir {
             self.reparent(source, from.dir, to.dir)?;
         }
@@ -205,7 +195,7 @@ impl Fs {
     }
 
     /// Whether an inode may lose its name where a directory, or none, is expected.
-    fn may_go(&self, inode: InodeId, as_dir: bool) -> Result<(), Errno> {
+    fn may_go(&self, inode: InodeId, as_dir: bool) -> Result<()> {
         match (as_dir, self.content(inode)?) {
             (true, Content::Directory(directory)) if !directory.is_empty() => Err(Errno::ENOTEMPTY),
             (true, Content::File(_) | Content::Symlink(_)) => Err(Errno::ENOTDIR),
@@ -215,44 +205,42 @@ impl Fs {
     }
 
     /// The directory and the name for something new.
-    fn vacant(&self, dir: InodeId, path: &[u8], is_dir: bool) -> Result<(InodeId, Vec<u8>), Errno> {
+    fn vacant(&self, dir: InodeId, path: &[u8], is_dir: bool) -> Result<(InodeId, Vec<u8>)> {
         let found = self.walk(dir, path, Goal::Name, 0)?;
-        let Last::Name(name) = found.last else { return Err(Errno::EEXIST) };
-        match self.child(found.dir, &name)? {
-            Some(_) => Err(Errno::EEXIST),
-            None if found.slash && !is_dir => Err(Errno::ENOENT),
-            None => Ok((found.dir, name.into_owned())),
+        if found.is_special() || self.child(found.dir, &found.name)?.is_some() {
+            return Err(Errno::EEXIST);
         }
+        if found.slash && !is_dir {
+            return Err(Errno::ENOENT);
+        }
+        Ok((found.dir, found.name.into_owned()))
     }
 
-    /// Finds or makes the file that `open` was asked for; says whether it is new.
+    /// Finds or makes the file that `open` was asked for.
     pub(crate) fn open_inode(
         &mut self,
         dir: InodeId,
         path: &[u8],
-        flags: u32,
-        mode: u32,
-        resolve: u64,
+        how: OpenHow,
         now: Timespec,
-    ) -> Result<(InodeId, bool), Errno> {
-        let create = flags & O_CREAT != 0;
-        let exclusive = create && flags & O_EXCL != 0;
-        let follow = flags & O_NOFOLLOW == 0 && !exclusive;
+    ) -> Result<InodeId> {
+        let create = how.flags & O_CREAT != 0;
+        let exclusive = create && how.flags & O_EXCL != 0;
+        let follow = how.flags & O_NOFOLLOW == 0 && !exclusive;
         let goal = if create { Goal::Create { follow } } else { Goal::Find { follow } };
-        let found = self.walk(dir, path, goal, resolve)?;
-        match (found.inode, found.last) {
-            (Some(_), _) if exclusive => Err(Errno::EEXIST),
-            (Some(inode), _) => match self.kind(inode)? {
-                Kind::Directory if create => Err(Errno::EISDIR),
-                Kind::Directory => Ok((inode, false)),
-                _ if flags & O_DIRECTORY != 0 => Err(Errno::ENOTDIR),
-                _ => Ok((inode, false)),
+        let found = self.walk(dir, path, goal, how.resolve)?;
+        match found.inode {
+            Some(_) if exclusive => Err(Errno::EEXIST),
+            Some(inode) => match self.is_directory(inode) {
+                true if create => Err(Errno::EISDIR),
+                false if how.flags & O_DIRECTORY != 0 => Err(Errno::ENOTDIR),
+                _ => Ok(inode),
             },
-            (None, Last::Name(name)) if create => {
+            None if create => {
                 let content = Content::File(Data::default());
-                Ok((self.create(found.dir, &name, content, mode, now)?, true))
+                self.create(found.dir, &found.name, content, how.mode, now)
             }
-            (None, _) => Err(Errno::ENOENT),
+            None => Err(Errno::ENOENT),
         }
     }
 }

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use crate::abi::*;
 use crate::fs::{Content, Fs};
-use crate::{Errno, InodeId, Kind};
+use crate::{Errno, InodeId, Kind, Result};
 
 /// What the walk does with the last component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,25 +24,24 @@ pub(crate) enum Goal {
     Name,
 }
 
-/// The last component of a path.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Last<'a> {
-    Name(Cow<'a, [u8]>),
-    Dot,
-    DotDot,
-    Root,
-}
-
 /// Where a path leads.
 #[derive(Debug)]
 pub(crate) struct Found<'a> {
     /// The directory that the last component is looked up in.
     pub(crate) dir: InodeId,
-    pub(crate) last: Last<'a>,
+    /// The last component: a name, `.`, `..`, or nothing if the path is of slashes alone.
+    pub(crate) name: Cow<'a, [u8]>,
     /// Whether slashes follow the last component.
     pub(crate) slash: bool,
     /// What is there; not looked up with [`Goal::Name`].
     pub(crate) inode: Option<InodeId>,
+}
+
+impl Found<'_> {
+    /// Whether the last component is no name that could be made or removed.
+    pub(crate) fn is_special(&self) -> bool {
+        matches!(&*self.name, b"" | b"." | b"..")
+    }
 }
 
 impl Fs {
@@ -53,14 +52,8 @@ impl Fs {
         path: &'a [u8],
         goal: Goal,
         resolve: u64,
-    ) -> Result<Found<'a>, Errno> {
-        match path.len() {
-            0 => return Err(Errno::ENOENT),
-            PATH_MAX.. => return Err(Errno::ENAMETOOLONG),
-            // C strings cannot hold it, so it is no path that Linux has a rule for.
-            _ if path.contains(&0) => return Err(Errno::EINVAL),
-            _ => {}
-        }
+    ) -> Result<Found<'a>> {
+        check_path(path)?;
         let beneath = resolve & RESOLVE_BENEATH != 0;
         let top = if beneath { start } else { self.root() };
         let (mut here, mut links, mut path) = (start, 0, Cow::Borrowed(path));
@@ -78,48 +71,38 @@ impl Fs {
                 let end = path[at..].iter().position(|b| *b == b'/').map_or(path.len(), |n| at + n);
                 let next = skip_slashes(&path, end);
                 let (is_last, slash) = (next == path.len(), end < path.len());
-                let (last, found) = match &path[at..end] {
-                    b"" => (Last::Root, here),
-                    b"." => (Last::Dot, here),
-                    b".." if here != top => (Last::DotDot, dir.parent),
+                let inode = match &path[at..end] {
+                    b"" | b"." => Some(here),
+                    b".." if here != top => Some(dir.parent),
                     b".." if beneath => return Err(Errno::EXDEV),
-                    b".." => (Last::DotDot, here),
+                    b".." => Some(here),
                     name => {
-                        if is_last && slash && matches!(goal, Goal::Create { .. }) {
-                            return Err(Errno::EISDIR);
-                        }
                         let inode = match goal {
                             Goal::Name if is_last => None,
+                            Goal::Create { .. } if is_last && slash => return Err(Errno::EISDIR),
                             _ => self.child(here, name)?,
                         };
-                        let follow = match goal {
-                            _ if !is_last => true,
-                            Goal::Find { follow } => follow || slash,
-                            Goal::Create { follow } => follow,
-                            Goal::Name => false,
-                        };
+                        let asked = Goal::Find { follow: true } == goal
+                            || Goal::Create { follow: true } == goal;
                         match inode.map(|id| self.content(id)).transpose()? {
-                            Some(Content::Symlink(target)) if follow => break (target, end),
-                            None if !is_last => return Err(Errno::ENOENT),
-                            _ => {}
-                        }
-                        match inode {
-                            Some(inode) if !is_last => (Last::Dot, inode),
-                            _ => {
-                                if let (true, Goal::Find { .. }, Some(inode)) = (slash, goal, inode)
-                                {
-                                    self.directory(inode)?;
-                                }
-                                let last = Last::Name(cut(path, at, end));
-                                return Ok(Found { dir: here, last, slash, inode });
+                            Some(Content::Symlink(target)) if asked || slash => {
+                                break (target, end);
                             }
+                            _ => inode,
                         }
                     }
                 };
                 if is_last {
-                    return Ok(Found { dir: here, last, slash, inode: Some(found) });
+                    if let (true, Goal::Find { .. }, Some(inode)) = (slash, goal, inode) {
+                        self.directory(inode)?;
+                    }
+                    let name = match path {
+                        Cow::Borrowed(path) => Cow::Borrowed(&path[at..end]),
+                        Cow::Owned(path) => Cow::Owned(path[at..end].to_vec()),
+                    };
+                    return Ok(Found { dir: here, name, slash, inode });
                 }
-                (here, at) = (found, next);
+                (here, at) = (inode.ok_or(Errno::ENOENT)?, next);
             };
             links += 1;
             if resolve & RESOLVE_NO_SYMLINKS != 0 || links > SYMLINKS_MAX {
@@ -139,7 +122,7 @@ impl Fs {
     /// # Errors
     ///
     /// As `stat`.
-    pub fn lookup(&self, dir: InodeId, path: &[u8], at: u32) -> Result<InodeId, Errno> {
+    pub fn lookup(&self, dir: InodeId, path: &[u8], at: u32) -> Result<InodeId> {
         if path.is_empty() && at & AT_EMPTY_PATH != 0 {
             self.content(dir)?;
             return Ok(dir);
@@ -149,7 +132,7 @@ impl Fs {
     }
 
     /// What `name` is in `dir`.
-    pub(crate) fn child(&self, dir: InodeId, name: &[u8]) -> Result<Option<InodeId>, Errno> {
+    pub(crate) fn child(&self, dir: InodeId, name: &[u8]) -> Result<Option<InodeId>> {
         let directory = self.directory(dir)?;
         if self.inode(dir)?.nlink == 0 {
             return Err(Errno::ENOENT);
@@ -161,7 +144,7 @@ impl Fs {
     }
 
     /// Whether `inode` is `dir` or one of the directories above it.
-    pub(crate) fn is_above(&self, inode: InodeId, mut dir: InodeId) -> Result<bool, Errno> {
+    pub(crate) fn is_above(&self, inode: InodeId, mut dir: InodeId) -> Result<bool> {
         loop {
             if dir == inode {
                 return Ok(true);
@@ -183,13 +166,13 @@ fn skip_slashes(path: &[u8], from: usize) -> usize {
     path[from..].iter().position(|b| *b != b'/').map_or(path.len(), |n| from + n)
 }
 
-fn cut(path: Cow<'_, [u8]>, from: usize, to: usize) -> Cow<'_, [u8]> {
-    match path {
-        Cow::Borrowed(path) => Cow::Borrowed(&path[from..to]),
-        Cow::Owned(mut path) => {
-            path.truncate(to);
-            path.drain(..from);
-            Cow::Owned(path)
-        }
+/// Refuses what is no path, and so no target of a link.
+pub(crate) fn check_path(path: &[u8]) -> Result<()> {
+    match path.len() {
+        0 => Err(Errno::ENOENT),
+        PATH_MAX.. => Err(Errno::ENAMETOOLONG),
+        // C strings cannot hold it, so it is no path that Linux has a rule for.
+        _ if path.contains(&0) => Err(Errno::EINVAL),
+        _ => Ok(()),
     }
 }

@@ -2,7 +2,7 @@
 
 //! The byte format in which host folders travel into the Keep.
 //!
-//! The host writes the stream, so everything in it may be a lie. [`Decoder`] takes it in pieces of
+//! The host writes the stream, so everything in it may be a lie. [`decode`] reads it in pieces of
 //! any size, keeps no more of it than one name and one link target, and leaves counts and sizes to
 //! the file system's [`Limits`](crate::Limits). A stream has no paths, only names inside the
 //! directory that is open, so there is no way to name anything outside. What writes it is no part
@@ -29,8 +29,12 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Range;
 
-use crate::abi::{AT_SYMLINK_NOFOLLOW, NAME_MAX, O_CREAT, O_EXCL, PATH_MAX};
+use crate::abi::{NAME_MAX, PATH_MAX};
+use crate::data::Data;
+use crate::dir::Directory;
+use crate::fs::Content;
 use crate::{Errno, Fs, InodeId, SetTime, Timespec};
 
 /// How a stream begins: its name and the version of the format.
@@ -39,6 +43,8 @@ pub const MAGIC: [u8; 8] = *b"KeepSd\0\x01";
 pub const HEAD: usize = 24;
 /// Directories that may be open at a time, the seed's own included.
 pub const MAX_DEPTH: usize = 256;
+/// Bytes that are asked for at a time.
+pub const PIECE: usize = 64 << 10;
 
 /// The end of the stream.
 pub const TAG_END: u8 = 0;
@@ -89,14 +95,90 @@ impl fmt::Display for SeedError {
 }
 
 impl From<Errno> for SeedError {
-    fn from(errno: Errno) -> Self {
+    fn from(_: Errno) -> Self {
         // Names, depth and targets are checked before; what is left to be wrong is space.
-        if errno == Errno::EEXIST { Self::DUPLICATE } else { Self::FULL }
+        Self::FULL
     }
 }
 
-/// The head of the entry that is being read.
-#[derive(Debug, Clone, Copy)]
+/// Who has a file system and the stream to fill it from.
+pub trait Receiver {
+    /// The file system, which has to be the same every time.
+    fn fs(&mut self) -> &mut Fs;
+
+    /// Reads the next bytes of the stream, as many as are there; 0 at its end.
+    fn read(&mut self, piece: &mut [u8]) -> usize;
+}
+
+/// A stream, of which the last piece is kept until all of it was used.
+struct Stream<'a, R> {
+    receiver: &'a mut R,
+    piece: Vec<u8>,
+    /// What of the piece is still to be used.
+    rest: Range<usize>,
+}
+
+impl<R: Receiver> Stream<'_, R> {
+    /// Where in the piece the next bytes are: one at least, and at most so many.
+    fn next(&mut self, most: u64) -> Result<Range<usize>, SeedError> {
+        if self.rest.is_empty() {
+            self.rest = 0..self.receiver.read(&mut self.piece);
+        }
+        let len = most.min(self.rest.len() as u64) as usize;
+        let part = self.rest.start..self.rest.start + len;
+        self.rest.start = part.end;
+        if part.is_empty() { Err(SeedError::TRUNCATED) } else { Ok(part) }
+    }
+
+    /// The next `len` bytes, which is always a small number.
+    fn take(&mut self, len: usize) -> Result<Vec<u8>, SeedError> {
+        let mut taken = Vec::with_capacity(len);
+        while taken.len() < len {
+            let part = self.next((len - taken.len()) as u64)?;
+            taken.extend_from_slice(&self.piece[part]);
+        }
+        Ok(taken)
+    }
+
+    /// Makes an entry in `dir`, with its body.
+    fn make(
+        &mut self,
+        dir: InodeId,
+        name: &[u8],
+        head: &Head,
+        now: Timespec,
+    ) -> Result<InodeId, SeedError> {
+        if self.receiver.fs().child(dir, name)?.is_some() {
+            return Err(SeedError::DUPLICATE);
+        }
+        let (content, mode) = match head.tag {
+            TAG_DIRECTORY => (Content::Directory(Directory::new(dir)), 0o755),
+            TAG_FILE => (Content::File(Data::default()), 0o644),
+            _ => {
+                // The length was checked with the head.
+                let target = self.take(head.body as usize)?;
+                if target.contains(&0) {
+                    return Err(SeedError::TARGET);
+                }
+                (Content::Symlink(target.into()), 0o777)
+            }
+        };
+        let inode = self.receiver.fs().create(dir, name, content, mode, now)?;
+        let mut done = 0;
+        while head.tag == TAG_FILE && done < head.body {
+            let bytes = self.next(head.body - done)?;
+            let (fs, bytes) = (self.receiver.fs(), &self.piece[bytes]);
+            let (_, written) = fs.write_inode(inode, bytes, Some(done), now)?;
+            if written < bytes.len() {
+                return Err(SeedError::FULL);
+            }
+            done += written as u64;
+        }
+        Ok(inode)
+    }
+}
+
+/// The head of an entry.
 struct Head {
     tag: u8,
     name: usize,
@@ -104,226 +186,78 @@ struct Head {
     body: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum State {
-    Magic,
-    Head,
-    Name(Head),
-    Target(Head),
-    /// The file, where its next byte goes, and where it ends.
-    File(InodeId, u64, Head),
-    End,
-}
-
-/// Fills a file system from a stream that arrives in pieces.
-#[derive(Debug)]
-pub struct Decoder {
-    now: Timespec,
-    state: State,
-    failed: Option<SeedError>,
-    /// The part of a magic, head, name or target that has arrived.
-    partial: Vec<u8>,
-    name: Vec<u8>,
-    /// The directories that are open, with the time that each gets when it is left.
-    open: Vec<(InodeId, Timespec)>,
-    seeds: usize,
-}
-
-impl Decoder {
-    /// A decoder at the start of a stream. Everything is born at `now`.
-    pub fn new(now: Timespec) -> Self {
-        Self {
-            now,
-            state: State::Magic,
-            failed: None,
-            partial: Vec::new(),
-            name: Vec::new(),
-            open: Vec::new(),
-            seeds: 0,
-        }
+/// Fills a file system from a stream, and says how many seeds there were. They appear in its root;
+/// everything is born at `now`.
+///
+/// # Errors
+///
+/// [`SeedError`]; what came before has been made then.
+pub fn decode(receiver: &mut impl Receiver, now: Timespec) -> Result<usize, SeedError> {
+    let mut stream = Stream { receiver, piece: alloc::vec![0; PIECE], rest: 0..0 };
+    if stream.take(MAGIC.len())? != MAGIC {
+        return Err(SeedError::MAGIC);
     }
-
-    /// Takes the next piece of the stream; the seeds appear in the root of `fs`, which has to be
-    /// the same every time.
-    ///
-    /// # Errors
-    ///
-    /// [`SeedError`]; from then on the decoder says the same for ever.
-    pub fn push(&mut self, fs: &mut Fs, mut bytes: &[u8]) -> Result<(), SeedError> {
-        if let Some(error) = self.failed {
-            return Err(error);
-        }
-        while !bytes.is_empty() {
-            if let Err(error) = self.step(fs, &mut bytes) {
-                self.failed = Some(error);
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the end of the stream has arrived.
-    pub fn is_done(&self) -> bool {
-        matches!(self.state, State::End) && self.failed.is_none()
-    }
-
-    /// Says how many seeds there were.
-    ///
-    /// # Errors
-    ///
-    /// What [`push`](Self::push) said, or that the end is missing.
-    pub fn finish(self) -> Result<usize, SeedError> {
-        match (self.failed, self.state) {
-            (Some(error), _) => Err(error),
-            (None, State::End) => Ok(self.seeds),
-            (None, _) => Err(SeedError::TRUNCATED),
-        }
-    }
-
-    fn step(&mut self, fs: &mut Fs, bytes: &mut &[u8]) -> Result<(), SeedError> {
-        match self.state {
-            State::Magic => {
-                let Some(magic) = self.collect(bytes, MAGIC.len())? else { return Ok(()) };
-                if magic != MAGIC {
-                    return Err(SeedError::MAGIC);
-                }
-                self.state = State::Head;
-            }
-            State::Head => {
-                let Some(head) = self.collect(bytes, HEAD)? else { return Ok(()) };
-                self.state = self.head(fs, parse(&head)?)?;
-            }
-            State::Name(head) => {
-                let Some(name) = self.collect(bytes, head.name)? else { return Ok(()) };
+    // The directories that are open, with the time that each gets when it is left.
+    let mut open = Vec::new();
+    let mut seeds = 0;
+    loop {
+        let head = parse(&stream.take(HEAD)?)?;
+        let (inode, mtime) = match (head.tag, open.len()) {
+            (TAG_END, 0) => break,
+            (TAG_END, _) => return Err(SeedError::NESTING),
+            // Its time comes last, because what was put into it changed the time.
+            (TAG_LEAVE, _) => open.pop().ok_or(SeedError::NESTING)?,
+            (TAG_DIRECTORY, MAX_DEPTH..) => return Err(SeedError::DEPTH),
+            (TAG_FILE | TAG_SYMLINK, 0) => return Err(SeedError::TOP),
+            (tag, depth) => {
+                let name = stream.take(head.name)?;
                 check_name(&name)?;
-                self.name = name;
-                self.state = self.named(fs, head)?;
-            }
-            State::Target(head) => {
-                // The length was checked with the head.
-                let Some(target) = self.collect(bytes, head.body as usize)? else { return Ok(()) };
-                if target.contains(&0) {
-                    return Err(SeedError::TARGET);
+                if depth == 0 && name != seeds.to_string().as_bytes() {
+                    return Err(SeedError::TOP);
                 }
-                let inode = fs.symlink(&target, self.here(fs), &self.name, self.now)?;
-                self.state = self.done(fs, inode, head.mtime)?;
-            }
-            State::File(inode, at, head) => {
-                let rest = usize::try_from(head.body - at).unwrap_or(usize::MAX);
-                let (part, _) = bytes.split_at(rest.min(bytes.len()));
-                let (_, done) = fs.write_inode(inode, part, Some(at), self.now)?;
-                *bytes = &bytes[done..];
-                let at = at + done as u64;
-                self.state = if at == head.body {
-                    self.done(fs, inode, head.mtime)?
-                } else {
-                    State::File(inode, at, head)
-                };
-            }
-            State::End => return Err(SeedError::TRAILING),
-        }
-        Ok(())
-    }
-
-    /// Acts on a head as far as it can be without a name.
-    fn head(&mut self, fs: &mut Fs, head: Head) -> Result<State, SeedError> {
-        match (head.tag, self.open.len()) {
-            (TAG_END, 0) => Ok(State::End),
-            (TAG_END, _) => Err(SeedError::NESTING),
-            (TAG_LEAVE, _) => {
-                // Its time comes last, because what was put into it changed the time.
-                let (inode, mtime) = self.open.pop().ok_or(SeedError::NESTING)?;
-                self.done(fs, inode, mtime)
-            }
-            (TAG_DIRECTORY, MAX_DEPTH..) => Err(SeedError::DEPTH),
-            (TAG_FILE | TAG_SYMLINK, 0) => Err(SeedError::TOP),
-            _ => Ok(State::Name(head)),
-        }
-    }
-
-    /// Makes what can be made now that the name is there.
-    fn named(&mut self, fs: &mut Fs, head: Head) -> Result<State, SeedError> {
-        let here = self.here(fs);
-        match head.tag {
-            TAG_DIRECTORY => {
-                if self.open.is_empty() {
-                    if self.name != self.seeds.to_string().as_bytes() {
-                        return Err(SeedError::TOP);
-                    }
-                    self.seeds += 1;
+                let root = stream.receiver.fs().root();
+                let dir = open.last().map_or(root, |open: &(InodeId, Timespec)| open.0);
+                let inode = stream.make(dir, &name, &head, now)?;
+                if tag == TAG_DIRECTORY {
+                    seeds += usize::from(depth == 0);
+                    open.push((inode, head.mtime));
+                    continue;
                 }
-                let inode = fs.mkdir(here, &self.name, 0o755, self.now)?;
-                self.open.push((inode, head.mtime));
-                Ok(State::Head)
+                (inode, head.mtime)
             }
-            TAG_FILE => {
-                let flags = O_CREAT | O_EXCL;
-                let (inode, _) = fs.open_inode(here, &self.name, flags, 0o644, 0, self.now)?;
-                if head.body == 0 {
-                    return self.done(fs, inode, head.mtime);
-                }
-                Ok(State::File(inode, 0, head))
-            }
-            _ => match fs.lookup(here, &self.name, AT_SYMLINK_NOFOLLOW) {
-                // Said before the target arrives; it would be found then as well.
-                Ok(_) => Err(SeedError::DUPLICATE),
-                Err(_) => Ok(State::Target(head)),
-            },
-        }
+        };
+        stream.receiver.fs().set_times(inode, SetTime::At(mtime), SetTime::At(mtime), now)?;
     }
-
-    /// Ends an entry.
-    fn done(&self, fs: &mut Fs, inode: InodeId, mtime: Timespec) -> Result<State, SeedError> {
-        fs.set_times(inode, SetTime::At(mtime), SetTime::At(mtime), self.now)?;
-        Ok(State::Head)
-    }
-
-    /// The directory that entries go into.
-    fn here(&self, fs: &Fs) -> InodeId {
-        self.open.last().map_or(fs.root(), |open| open.0)
-    }
-
-    /// Gathers `len` bytes, which is always a small number, over as many pieces as it takes.
-    fn collect(&mut self, bytes: &mut &[u8], len: usize) -> Result<Option<Vec<u8>>, SeedError> {
-        let (part, rest) = bytes.split_at(bytes.len().min(len - self.partial.len()));
-        self.partial.try_reserve_exact(part.len()).map_err(|_| Errno::ENOSPC)?;
-        self.partial.extend_from_slice(part);
-        *bytes = rest;
-        Ok((self.partial.len() == len).then(|| core::mem::take(&mut self.partial)))
-    }
+    if stream.next(1).is_ok() { Err(SeedError::TRAILING) } else { Ok(seeds) }
 }
 
 /// Reads a head and checks all of it that can be checked alone.
 fn parse(bytes: &[u8]) -> Result<Head, SeedError> {
-    let Ok([tag, zero, name0, name1, n0, n1, n2, n3, rest @ ..]) = <[u8; HEAD]>::try_from(bytes)
-    else {
+    let ([[tag, zero, name @ .., n0, n1, n2, n3], sec, body], []) = bytes.as_chunks::<8>() else {
         return Err(SeedError::HEAD);
     };
-    let [s0, s1, s2, s3, s4, s5, s6, s7, b0, b1, b2, b3, b4, b5, b6, b7] = rest;
-    let name = usize::from(u16::from_le_bytes([name0, name1]));
-    let nsec = u32::from_le_bytes([n0, n1, n2, n3]);
-    let sec = i64::from_le_bytes([s0, s1, s2, s3, s4, s5, s6, s7]);
-    let body = u64::from_le_bytes([b0, b1, b2, b3, b4, b5, b6, b7]);
-    let well_formed = match tag {
+    let (sec, body) = (i64::from_le_bytes(*sec), u64::from_le_bytes(*body));
+    let name = usize::from(u16::from_le_bytes(*name));
+    let nsec = u32::from_le_bytes([*n0, *n1, *n2, *n3]);
+    let well_formed = match *tag {
         TAG_END | TAG_LEAVE => bytes[1..].iter().all(|byte| *byte == 0),
-        TAG_DIRECTORY => zero == 0 && body == 0,
-        TAG_FILE | TAG_SYMLINK => zero == 0,
+        TAG_DIRECTORY => *zero == 0 && body == 0,
+        TAG_FILE | TAG_SYMLINK => *zero == 0,
         _ => false,
     };
-    let has_name = !matches!(tag, TAG_END | TAG_LEAVE);
     if !well_formed {
         return Err(SeedError::HEAD);
     }
-    if tag == TAG_SYMLINK && !(1..PATH_MAX as u64).contains(&body) {
+    if *tag == TAG_SYMLINK && !(1..PATH_MAX as u64).contains(&body) {
         return Err(SeedError::TARGET);
     }
-    if has_name && !(1..=NAME_MAX).contains(&name) {
+    if !matches!(*tag, TAG_END | TAG_LEAVE) && !(1..=NAME_MAX).contains(&name) {
         return Err(SeedError::NAME);
     }
     if nsec >= 1_000_000_000 {
         return Err(SeedError::TIME);
     }
-    Ok(Head { tag, name, mtime: Timespec { sec, nsec }, body })
+    Ok(Head { tag: *tag, name, mtime: Timespec { sec, nsec }, body })
 }
 
 /// Refuses what is no plain name.

@@ -3,7 +3,7 @@
 //! The stream of seeds: what goes in comes out, and a lying host is refused.
 
 use keep_fs::abi::AT_SYMLINK_NOFOLLOW;
-use keep_fs::seed::{Decoder, HEAD, MAGIC, MAX_DEPTH, SeedError};
+use keep_fs::seed::{self, HEAD, MAGIC, MAX_DEPTH, SeedError};
 use keep_fs::{Fs, Kind, Limits, OpenHow, Timespec};
 use proptest::prelude::*;
 
@@ -11,18 +11,33 @@ const LIMITS: Limits = Limits { bytes: 1 << 20, inodes: 500, file_size: 1 << 40 
 const NOW: Timespec = Timespec { sec: 99, nsec: 0 };
 const OLD: Timespec = Timespec { sec: -3, nsec: 999_999_999 };
 
+/// A stream that comes in pieces.
+struct Receiver<'a> {
+    fs: Fs,
+    rest: &'a [u8],
+    piece: usize,
+}
+
+impl seed::Receiver for Receiver<'_> {
+    fn fs(&mut self) -> &mut Fs {
+        &mut self.fs
+    }
+
+    fn read(&mut self, piece: &mut [u8]) -> usize {
+        let (part, rest) = self.rest.split_at(self.rest.len().min(self.piece).min(piece.len()));
+        piece[..part.len()].copy_from_slice(part);
+        self.rest = rest;
+        part.len()
+    }
+}
+
 /// Decodes in pieces; whatever happens, the file system has to stay in its limits.
 fn decode(stream: &[u8], piece: usize) -> (Fs, Result<usize, SeedError>) {
-    let mut fs = Fs::new(LIMITS, NOW);
-    let mut decoder = Decoder::new(NOW);
-    for bytes in stream.chunks(piece) {
-        if let Err(error) = decoder.push(&mut fs, bytes) {
-            assert_eq!(decoder.push(&mut fs, b"more"), Err(error));
-            break;
-        }
-    }
+    let mut receiver = Receiver { fs: Fs::new(LIMITS, NOW), rest: stream, piece };
+    let result = seed::decode(&mut receiver, NOW);
+    let fs = receiver.fs;
     assert!(fs.usage().bytes <= LIMITS.bytes && fs.usage().inodes <= LIMITS.inodes);
-    (fs, decoder.finish())
+    (fs, result)
 }
 
 /// A stream with seed 0 open, then what `body` adds, then what it takes to end well.

@@ -422,7 +422,7 @@ mod tests {
     use std::os::unix::fs::{FileExt, MetadataExt};
 
     use keep_fs::abi::AT_SYMLINK_NOFOLLOW;
-    use keep_fs::seed::Decoder;
+    use keep_fs::seed::{self, Receiver};
     use keep_fs::{Fs, Kind, Limits, OpenHow};
 
     use super::*;
@@ -496,18 +496,33 @@ mod tests {
 
     fn decode(stream: &mut dyn Read, piece: usize) -> Result<Fs, String> {
         let limits = Limits { bytes: 1 << 28, inodes: 10_000, file_size: 1 << 30 };
-        let mut fs = Fs::new(limits, Timespec::default());
-        let mut decoder = Decoder::new(Timespec::default());
-        let mut buffer = vec![0; piece];
-        loop {
-            let len = stream.read(&mut buffer).map_err(|e| error(e).to_string())?;
-            if len == 0 {
-                break;
-            }
-            decoder.push(&mut fs, &buffer[..len]).map_err(|e| e.to_string())?;
+        let fs = Fs::new(limits, Timespec::default());
+        let mut keep = Keep { fs, stream, piece, failed: None };
+        let result = seed::decode(&mut keep, Timespec::default());
+        keep.failed.map_or(Ok(()), Err)?;
+        result.map(|_| keep.fs).map_err(|e| e.to_string())
+    }
+
+    /// A Keep that reads a stream in pieces.
+    struct Keep<'a> {
+        fs: Fs,
+        stream: &'a mut dyn Read,
+        piece: usize,
+        failed: Option<String>,
+    }
+
+    impl Receiver for Keep<'_> {
+        fn fs(&mut self) -> &mut Fs {
+            &mut self.fs
         }
-        decoder.finish().map_err(|e| e.to_string())?;
-        Ok(fs)
+
+        fn read(&mut self, piece: &mut [u8]) -> usize {
+            let len = piece.len().min(self.piece);
+            self.stream.read(&mut piece[..len]).unwrap_or_else(|e| {
+                self.failed = Some(error(e).to_string());
+                0
+            })
+        }
     }
 
     /// A folder with one of everything.

@@ -6,7 +6,7 @@
 //! folders for the file system, the workload's input. Nothing of it is trusted: what must be
 //! authentic is checked by the program, against digests that the tenant knows.
 
-use keep_fs::seed::Decoder;
+use keep_fs::seed::{self, Receiver};
 use keep_fs::{Fs, Limits, Timespec};
 use keep_layout::{IMAGE_PHYS, MMAP_END, MMAP_START, StartInfo, TABLES_END};
 use keep_mm::{Backing, Config, Object as Content, Pages, Place, Prot, Region, Space};
@@ -22,9 +22,6 @@ use crate::user::UserMemory;
 
 /// Size of the program's stack in bytes. Only what is touched costs memory.
 pub const STACK_SIZE: u64 = 8 << 20;
-
-/// Bytes that are read from the host at a time while the file system is filled.
-const SEED_PIECE: usize = 64 << 10;
 
 /// Bytes that the kernel's heap has when the program starts.
 const HEAP_AT_START: usize = 1 << 20;
@@ -84,32 +81,14 @@ impl<P: Platform> Kernel<P> {
         };
         kernel.provision(HEAP_AT_START);
         if kernel.boot.seeds {
-            kernel.seed();
+            let now = kernel.now();
+            if let Err(error) = seed::decode(&mut kernel, now) {
+                panic!("the host's folders cannot be taken in: {error}");
+            }
         }
         kernel.read_input();
         kernel.open_standard_files();
         kernel
-    }
-
-    /// Fills the file system from the host's folders.
-    fn seed(&mut self) {
-        let mut decoder = Decoder::new(self.now());
-        let mut piece = alloc::vec![0; SEED_PIECE];
-        loop {
-            self.provision(4 * SEED_PIECE + (1 << 20));
-            match Self::ask("its folders", |port| port.read(Stream::Seed, &mut piece)) {
-                Ok(0) => break,
-                Ok(len) => {
-                    if let Err(error) = decoder.push(&mut self.fs, &piece[..len]) {
-                        panic!("the host's folders cannot be taken in: {error}");
-                    }
-                }
-                Err(errno) => panic!("the host cannot read its folders: {}", errno.name()),
-            }
-        }
-        if let Err(error) = decoder.finish() {
-            panic!("the host's folders cannot be taken in: {error}");
-        }
     }
 
     /// Copies the workload's input into private memory.
@@ -202,5 +181,20 @@ impl<P: Platform> Kernel<P> {
             put(stack + index as u64 * 16, words);
         }
         stack
+    }
+}
+
+/// Fills the file system from the host's folders.
+impl<P: Platform> Receiver for Kernel<P> {
+    fn fs(&mut self) -> &mut Fs {
+        &mut self.fs
+    }
+
+    fn read(&mut self, piece: &mut [u8]) -> usize {
+        self.provision(4 * seed::PIECE + (1 << 20));
+        match Self::ask("its folders", |port| port.read(Stream::Seed, piece)) {
+            Ok(len) => len,
+            Err(errno) => panic!("the host cannot read its folders: {}", errno.name()),
+        }
     }
 }

@@ -51,8 +51,10 @@ pub const SLOT: u64 = 16 * PAGE;
 pub const SSA: u64 = PAGE;
 /// Number of a thread's state save areas, of one page each: for what is interrupted, and for the
 /// handler of that.
+#[cfg(feature = "host")]
 pub const FRAMES: u64 = 2;
 /// Where the stack begins in a slot.
+#[cfg(feature = "host")]
 pub const STACK: u64 = 4 * PAGE;
 /// Where the stack ends and the thread block begins in a slot.
 pub const BLOCK: u64 = 8 * PAGE;

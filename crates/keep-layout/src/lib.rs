@@ -23,6 +23,9 @@
 //!
 //! The direct map leaves out the physical chunks that hold read-and-execute parts of the image, so
 //! that nothing executable can be written through it.
+//!
+//! What the kernel itself has no use for, only those who build images and run Keeps, comes with the
+//! feature `host`.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -32,7 +35,9 @@ pub mod processor;
 pub mod snp;
 mod start;
 
-pub use start::{KernelHeader, StartInfo, VECTORS};
+pub use start::StartInfo;
+#[cfg(feature = "host")]
+pub use start::{KernelHeader, VECTORS};
 
 /// A large page: the unit in which memory is handed out.
 pub const CHUNK: u64 = 2 << 20;
@@ -40,6 +45,7 @@ pub const CHUNK: u64 = 2 << 20;
 pub const PAGE: u64 = 4096;
 
 /// Lowest address of a program's text and constants.
+#[cfg(feature = "host")]
 pub const PROGRAM_START: u64 = 0x1000_0000;
 /// First byte of the stub and the kernel's text and constants; the program ends at or below it.
 pub const KERNEL_TEXT: u64 = 0x1478_0000;
@@ -77,16 +83,20 @@ pub const USER_CODE: u16 = 0x33;
 /// Segment selector of ring-3 data (index 5, requested privilege level 3).
 pub const USER_DATA: u16 = 0x2b;
 /// Segment selector of ring-0 code.
+#[cfg(feature = "host")]
 pub const STUB_CODE: u16 = 0x08;
 /// Segment selector of ring-0 data.
+#[cfg(feature = "host")]
 pub const STUB_DATA: u16 = 0x10;
 /// Segment selector of the task state segment.
+#[cfg(feature = "host")]
 pub const TASK_STATE: u16 = 0x40;
 
 /// Most processors of a Keep. The first state of each is in the image and measured, however many the
 /// host then lets run.
 pub const PROCESSORS: u64 = 7;
 /// The vector by which a processor is told to forget cached address translations; the NMI does so too.
+#[cfg(feature = "host")]
 pub const VECTOR_FLUSH: u8 = VECTORS as u8;
 
 /// I/O port of the doorbell: "look at the submission ring".
@@ -104,4 +114,5 @@ pub const PORT_PARK: u16 = 0x514;
 /// Parks without a limit.
 pub const PARK_FOREVER: u32 = u32::MAX;
 /// The ports of a Keep: all that ring 3 may write to.
+#[cfg(feature = "host")]
 pub const PORTS: core::ops::Range<u16> = PORT_DOORBELL..PORT_PARK + 4;

@@ -14,7 +14,7 @@
 //! | [`KERNEL_STACK`] | where the kernel's stack begins; 0 until the processor may run | no |
 //! | [`EXCEPTION_STACK`] | where the stack for exceptions begins | no |
 //! | [`STUB_STACK`] | where the stub's stack begins | no |
-//! | [`RESUME_AT`] | for the few instructions that go back to the program | no |
+//! | 104 | for the few instructions that go back to the program | no |
 //! | [`BUSY`] | whether the kernel runs on it | no |
 //! | [`FLUSHED`] | the last change of translations that an interrupt has made it forget for | no |
 //! | [`WANTED`] | the last one that it is to be interrupted for | no |
@@ -34,8 +34,6 @@ pub const KERNEL_STACK: u64 = 80;
 pub const EXCEPTION_STACK: u64 = 88;
 /// Where the stub's stack begins.
 pub const STUB_STACK: u64 = 96;
-/// Where the program goes on.
-pub const RESUME_AT: u64 = 104;
 /// Whether the kernel runs.
 pub const BUSY: u64 = 112;
 /// What [`WANTED`] was when [`VECTOR_FLUSH`](crate::VECTOR_FLUSH) last came.

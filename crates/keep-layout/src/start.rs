@@ -8,11 +8,10 @@
 //! 64-bit words alone: no padding, so no byte of the measured image is left to chance, and an
 //! assembler can write them as a list of `.quad`s.
 
-use core::mem::size_of;
-
 /// The first words of the kernel's text, at [`KERNEL_TEXT`](crate::KERNEL_TEXT).
 ///
 /// All addresses are final: the kernel is linked for a fixed address.
+#[cfg(feature = "host")]
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KernelHeader {
@@ -49,8 +48,10 @@ pub struct KernelHeader {
 }
 
 /// The number of exception vectors.
+#[cfg(feature = "host")]
 pub const VECTORS: usize = 32;
 
+#[cfg(feature = "host")]
 impl KernelHeader {
     /// `KEEPKRNL`, read as a little-endian word.
     pub const MAGIC: u64 = u64::from_le_bytes(*b"KEEPKRNL");
@@ -150,17 +151,18 @@ impl StartInfo {
 
 /// Converts between the struct and its words; the fields are named once, in memory's order.
 macro_rules! words {
-    ($count:literal: $($field:ident)*) => {
+    ($($field:ident)*) => {
         impl StartInfo {
             /// Its length in words.
-            pub const WORDS: usize = $count;
+            pub const WORDS: usize = size_of::<Self>() / 8;
 
             /// The words in the order in which they lie in memory.
+            #[cfg(feature = "host")]
             pub fn to_words(&self) -> [u64; Self::WORDS] {
                 [$(self.$field),*]
             }
 
-            /// The opposite of [`StartInfo::to_words`].
+            /// From the words in that order.
             pub fn from_words(&[$($field),*]: &[u64; Self::WORDS]) -> Self {
                 Self { $($field),* }
             }
@@ -168,11 +170,11 @@ macro_rules! words {
     };
 }
 
-words! { 19:
+words! {
     magic version program_base program_entry program_phdr program_phent program_phnum
     text_start text_end text_phys data_start data_end data_phys brk_start image_end
     trampolines_start trampolines_end tables_root tables_next
 }
 
+#[cfg(feature = "host")]
 const _: () = assert!(size_of::<KernelHeader>() == KernelHeader::WORDS * 8);
-const _: () = assert!(size_of::<StartInfo>() == StartInfo::WORDS * 8);

@@ -10,8 +10,6 @@ use core::fmt;
 pub enum LayoutError {
     /// Bytes or bits that must be zero are not; the structure's name.
     Reserved(&'static str),
-    /// No type of a page has this number.
-    PageType(u8),
     /// A field has a value that it cannot have; its name.
     Field(&'static str),
 }
@@ -20,7 +18,6 @@ impl fmt::Display for LayoutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reserved(name) => write!(f, "reserved bytes of {name} are not zero"),
-            Self::PageType(number) => write!(f, "there is no type {number} of pages"),
             Self::Field(name) => write!(f, "{name} cannot have this value"),
         }
     }
@@ -56,24 +53,17 @@ pub(crate) fn is_zero(whole: &[u8], from: usize, to: usize) -> bool {
     whole.get(from..to).is_some_and(|bytes| bytes.iter().all(|byte| *byte == 0))
 }
 
-macro_rules! aligned {
-    ($(#[$doc:meta])* $name:ident, $align:literal) => {
-        $(#[$doc])*
-        #[repr(C, align($align))]
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub struct $name<T>(pub T);
-    };
-}
+/// A value where the processor wants it: `SECINFO`, keys.
+#[repr(C, align(64))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Align64<T>(pub T);
 
-aligned!(
-    /// A value where the processor wants it: `SECINFO`.
-    Align64, 64
-);
-aligned!(
-    /// A value where the processor wants it: `REPORTDATA`.
-    Align128, 128
-);
-aligned!(
-    /// A value where the processor wants it: `TARGETINFO`, `REPORT`, `KEYREQUEST`.
-    Align512, 512
-);
+/// A value where the processor wants it: `REPORTDATA`.
+#[repr(C, align(128))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Align128<T>(pub T);
+
+/// A value where the processor wants it: `TARGETINFO`, `REPORT`, `KEYREQUEST`.
+#[repr(C, align(512))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Align512<T>(pub T);

@@ -13,17 +13,15 @@
 //! | more than one frame in use | [`Refusal::Nested`]: the handler itself was interrupted and entered again |
 //! | RIP in the code for entry and exit | [`Refusal::InStub`]: registers and stack are not the program's there (this is how SmashEx, CVE-2021-0186, gets in) |
 //! | #UD, `cpuid` | [`Decision::Cpuid`]: answered from what was measured |
-//! | #UD, `rdtsc` or `rdtscp` (processors without SGX2) | [`Decision::Rdtsc`], [`Decision::Rdtscp`] |
 //! | #UD, `syscall` that was not rewritten | [`Decision::Syscall`] |
-//! | #UD, anything else | SIGILL |
-//! | #PF where the kernel's map has nothing, or not these rights | SIGSEGV: Wasm's guard pages, or a fault of the program |
-//! | #PF where the map waits for a page that was to be added | [`Decision::Accept`] |
 //! | #PF where the map has an accepted page with these rights | [`Refusal::PageTaken`]: the host removed, replaced or blocked it |
 //! | #PF outside of the enclave, in the block shared with the host | [`Refusal::SharedTaken`] |
-//! | #PF anywhere else outside | SIGSEGV |
-//! | #GP | SIGSEGV without an address |
-//! | #DE, #MF, #XM · #BR · #AC · #DB, #BP · #CP | SIGFPE · SIGSEGV · SIGBUS · SIGTRAP · SIGSEGV |
+//! | any other #PF: where the map waits for a page, or has nothing, or not these rights | [`Decision::Usual`] |
+//! | any other #UD, #GP, #DE, #MF, #XM, #BR, #AC, #DB, #BP, #CP | [`Decision::Usual`] |
 //! | another number | [`Refusal::Unknown`] |
+//!
+//! What is usual is the same on every platform: the kernel brings a page in that its map waits for, makes a signal
+//! of what a program can bring about, and ends the Keep otherwise.
 //!
 //! A page is accepted **only where the map waits for one**, and never twice. An accepted page that faults must
 //! not be accepted again: a host can remove it while no thread is inside and add an empty one in its place, and
@@ -31,7 +29,7 @@
 //!
 //! A refusal ends the Keep.
 
-use crate::page::{PAGE, Rights};
+use crate::page::Rights;
 use crate::range::Elrange;
 use crate::ssa::{ExInfo, ExitInfo, ExitType, fault};
 
@@ -77,22 +75,6 @@ pub struct Exit {
     pub rip: u64,
 }
 
-/// Signals of Linux, as the runtime knows exceptions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Signal {
-    /// Illegal instruction.
-    Sigill = 4,
-    /// Breakpoint, single step.
-    Sigtrap = 5,
-    /// Not aligned.
-    Sigbus = 7,
-    /// Arithmetic.
-    Sigfpe = 8,
-    /// Memory.
-    Sigsegv = 11,
-}
-
 /// Why the Keep ends: the host did what no honest host does, or what cannot be went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
@@ -115,16 +97,10 @@ pub enum Decision {
     Resume,
     /// Answers `cpuid` and goes on behind its two bytes.
     Cpuid,
-    /// Answers `rdtsc` and goes on behind its two bytes.
-    Rdtsc,
-    /// Answers `rdtscp` and goes on behind its three bytes.
-    Rdtscp,
     /// Runs a system call and goes on behind the two bytes of `syscall`.
     Syscall,
-    /// Accepts the page at this address, gives it these rights, and goes on with the same instruction.
-    Accept(u64, Rights),
-    /// Hands the exception to the runtime; with an address if there is one.
-    Signal(Signal, Option<u64>),
+    /// What the kernel does on every platform.
+    Usual,
     /// Ends the Keep.
     Refuse(Refusal),
 }
@@ -134,8 +110,7 @@ impl Decision {
     #[must_use]
     pub const fn skip(self) -> u64 {
         match self {
-            Self::Cpuid | Self::Rdtsc | Self::Syscall => 2,
-            Self::Rdtscp => 3,
+            Self::Cpuid | Self::Syscall => 2,
             _ => 0,
         }
     }
@@ -143,29 +118,21 @@ impl Decision {
 
 /// Exceptions that a processor reports to an enclave.
 pub mod vector {
-    /// Division.
-    pub const DE: u8 = 0;
-    /// Debug.
-    pub const DB: u8 = 1;
+    #[cfg(feature = "host")]
+    pub use crate::host::numbers::vector::*;
+
     /// Breakpoint.
     pub const BP: u8 = 3;
-    /// Bound.
-    pub const BR: u8 = 5;
     /// Undefined instruction, or one that is not for enclaves.
     pub const UD: u8 = 6;
     /// General protection; with `EXINFO` only.
     pub const GP: u8 = 13;
     /// Page fault; with `EXINFO` only.
     pub const PF: u8 = 14;
-    /// x87.
-    pub const MF: u8 = 16;
-    /// Alignment.
-    pub const AC: u8 = 17;
-    /// SSE and AVX.
-    pub const XM: u8 = 19;
-    /// Control protection; with `CPINFO` only.
-    pub const CP: u8 = 21;
 }
+
+/// #DE, #DB, #BP, #BR, #UD, #GP, #PF, #MF, #AC, #XM and #CP: all that a processor reports.
+const REPORTED: [u8; 11] = [0, 1, 3, 5, 6, 13, 14, 16, 17, 19, 21];
 
 /// The table.
 #[must_use]
@@ -178,28 +145,15 @@ pub fn decide(exit: &Exit, view: &impl View) -> Decision {
         return Decision::Refuse(Refusal::InStub);
     }
     // `int3` is the one instruction that raises an exception on purpose and is reported.
-    if (info.kind == ExitType::Software) != (info.vector == vector::BP) {
+    if (info.kind == ExitType::Software) != (info.vector == vector::BP)
+        || !REPORTED.contains(&info.vector)
+    {
         return Decision::Refuse(Refusal::Unknown(info.vector));
     }
     match info.vector {
         vector::UD => undefined(view.code(exit.rip)),
         vector::PF => page_fault(&exit.more, view),
-        vector::GP | vector::BR | vector::CP => Decision::Signal(Signal::Sigsegv, None),
-        vector::DE | vector::MF | vector::XM => Decision::Signal(Signal::Sigfpe, Some(exit.rip)),
-        vector::DB | vector::BP => Decision::Signal(Signal::Sigtrap, Some(exit.rip)),
-        vector::AC => Decision::Signal(Signal::Sigbus, None),
-        other => Decision::Refuse(Refusal::Unknown(other)),
-    }
-    .with_rip(exit.rip)
-}
-
-impl Decision {
-    /// An illegal instruction is reported at its own address.
-    fn with_rip(self, rip: u64) -> Self {
-        match self {
-            Self::Signal(Signal::Sigill, _) => Self::Signal(Signal::Sigill, Some(rip)),
-            other => other,
-        }
+        _ => Decision::Usual,
     }
 }
 
@@ -207,33 +161,31 @@ impl Decision {
 fn undefined(code: &[u8]) -> Decision {
     match code {
         [0x0f, 0xa2, ..] => Decision::Cpuid,
-        [0x0f, 0x31, ..] => Decision::Rdtsc,
-        [0x0f, 0x01, 0xf9, ..] => Decision::Rdtscp,
         [0x0f, 0x05, ..] => Decision::Syscall,
-        _ => Decision::Signal(Signal::Sigill, None),
+        _ => Decision::Usual,
     }
 }
 
 fn page_fault(more: &ExInfo, view: &impl View) -> Decision {
-    let address = more.address;
-    let segv = Decision::Signal(Signal::Sigsegv, Some(address));
+    let (address, fetch) = (more.address, more.error & fault::FETCH != 0);
     if !view.enclave().contains(address) {
         // Code is never fetched from there.
-        let shared = view.is_shared(address) && more.error & fault::FETCH == 0;
-        return if shared { Decision::Refuse(Refusal::SharedTaken(address)) } else { segv };
+        let taken = view.is_shared(address) && !fetch;
+        return if taken {
+            Decision::Refuse(Refusal::SharedTaken(address))
+        } else {
+            Decision::Usual
+        };
     }
-    let wanted = match (more.error & fault::FETCH != 0, more.error & fault::WRITE != 0) {
+    let wanted = match (fetch, more.error & fault::WRITE != 0) {
         (true, _) => Rights::from_bits(4),
         (false, true) => Rights::from_bits(2),
         (false, false) => Rights::R,
     };
     match view.mapped(address) {
-        Mapped::Awaited(rights) if wanted.within(rights) => {
-            Decision::Accept(address - address % PAGE, rights)
-        }
         Mapped::Accepted(rights) if wanted.within(rights) => {
             Decision::Refuse(Refusal::PageTaken(address))
         }
-        Mapped::Nothing | Mapped::Awaited(_) | Mapped::Accepted(_) => segv,
+        _ => Decision::Usual,
     }
 }

@@ -40,8 +40,6 @@ impl Rights {
     pub const R: Self = Self(1);
     /// To be read and written.
     pub const RW: Self = Self(3);
-    /// To be read and executed.
-    pub const RX: Self = Self(5);
     /// The lower three bits: read, write, execute.
     #[must_use]
     pub const fn from_bits(bits: u64) -> Self {
@@ -82,13 +80,8 @@ impl SecInfo {
     /// An ordinary page with these rights.
     #[must_use]
     pub const fn reg(rights: Rights) -> Self {
-        Self {
-            rights,
-            pending: false,
-            modified: false,
-            restricted: false,
-            page_type: PageType::Reg,
-        }
+        let page_type = PageType::Reg;
+        Self { rights, pending: false, modified: false, restricted: false, page_type }
     }
 
     /// What the enclave accepts after `EAUG`: an empty page to be read and written.

@@ -24,40 +24,19 @@ pub const EXINFO: usize = 16;
 
 /// Where registers lie in `GPRSGX`; each has 8 bytes.
 pub mod offset {
+    #[cfg(feature = "host")]
+    pub use crate::host::numbers::offset::*;
+
     /// RAX.
     pub const RAX: usize = 0;
-    /// RCX.
-    pub const RCX: usize = 8;
-    /// RDX.
-    pub const RDX: usize = 16;
-    /// RBX.
-    pub const RBX: usize = 24;
     /// RSP.
     pub const RSP: usize = 32;
-    /// RBP.
-    pub const RBP: usize = 40;
-    /// RSI.
-    pub const RSI: usize = 48;
-    /// RDI.
-    pub const RDI: usize = 56;
-    /// R8; R9 to R15 follow.
-    pub const R8: usize = 64;
     /// RFLAGS.
     pub const RFLAGS: usize = 128;
     /// RIP.
     pub const RIP: usize = 136;
-    /// RSP outside of the enclave.
-    pub const URSP: usize = 144;
-    /// RBP outside of the enclave.
-    pub const URBP: usize = 152;
     /// EXITINFO, 4 bytes.
     pub const EXITINFO: usize = 160;
-    /// AEXNOTIFY, 1 byte.
-    pub const AEX_NOTIFY: usize = 167;
-    /// Base of FS.
-    pub const FS_BASE: usize = 168;
-    /// Base of GS.
-    pub const GS_BASE: usize = 176;
 }
 
 /// How `EXITINFO` says that an exception came about (`EXIT_TYPE`).
@@ -116,18 +95,13 @@ pub struct ExInfo {
 
 /// Bits of a page fault's error code.
 pub mod fault {
-    /// The page was there.
-    pub const PRESENT: u32 = 1 << 0;
+    #[cfg(feature = "host")]
+    pub use crate::host::numbers::fault::*;
+
     /// It was to be written.
     pub const WRITE: u32 = 1 << 1;
-    /// From ring 3; always set here.
-    pub const USER: u32 = 1 << 2;
     /// It was to be executed.
     pub const FETCH: u32 = 1 << 4;
-    /// A protection key forbids it.
-    pub const KEY: u32 = 1 << 5;
-    /// The enclave page cache map forbids it: rights, type, not accepted, not this enclave's.
-    pub const SGX: u32 = 1 << 15;
 }
 
 impl ExInfo {

@@ -29,7 +29,8 @@ const WIDE: Limits = Limits { bytes: 1 << 30, inodes: 1 << 20, file_size: u64::M
 fn is_private(ours: &Ours, op: &Op) -> bool {
     match op {
         Op::Seek(slot, ..) => {
-            ours.slots[*slot].as_ref().is_some_and(|file| file.kind() == Kind::Directory)
+            let file = ours.slots[*slot].as_ref();
+            file.is_some_and(|file| ours.fs.kind(file.inode()) == Ok(Kind::Directory))
         }
         _ => false,
     }

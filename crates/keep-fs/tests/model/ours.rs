@@ -35,7 +35,7 @@ impl Ours {
 
     fn list(&mut self, slot: usize) -> Result<Answer, Errno> {
         let file = self.slots[slot].as_mut().ok_or(Errno::EBADF)?;
-        if file.kind() == Kind::Directory {
+        if self.fs.kind(file.inode()) == Ok(Kind::Directory) {
             self.fs.seek(file, 0, SEEK_SET)?;
         }
         let mut names = BTreeMap::new();

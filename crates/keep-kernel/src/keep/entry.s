@@ -9,21 +9,9 @@
     .section .text.entry, "ax", @progbits
 
     .macro  SAVE_REGISTERS              # below rip, rsp, rflags
-    pushq   %r15
-    pushq   %r14
-    pushq   %r13
-    pushq   %r12
-    pushq   %r11
-    pushq   %r10
-    pushq   %r9
-    pushq   %r8
-    pushq   %rdi
-    pushq   %rsi
-    pushq   %rbp
-    pushq   %rbx
-    pushq   %rdx
-    pushq   %rcx
-    pushq   %rax
+    .irp    register, r15,r14,r13,r12,r11,r10,r9,r8,rdi,rsi,rbp,rbx,rdx,rcx,rax
+    pushq   %\register
+    .endr
     subq    $272, %rsp                  # 256 bytes of XMM, 16 of padding
     .irp    n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
     movups  %xmm\n, 16*\n(%rsp)
@@ -36,21 +24,9 @@
     movups  16*\n(%rsp), %xmm\n
     .endr
     addq    $272, %rsp
-    popq    %rax
-    popq    %rcx
-    popq    %rdx
-    popq    %rbx
-    popq    %rbp
-    popq    %rsi
-    popq    %rdi
-    popq    %r8
-    popq    %r9
-    popq    %r10
-    popq    %r11
-    popq    %r12
-    popq    %r13
-    popq    %r14
-    popq    %r15
+    .irp    register, rax,rcx,rdx,rbx,rbp,rsi,rdi,r8,r9,r10,r11,r12,r13,r14,r15
+    popq    %\register
+    .endr
     .endm
 
 # Start of the Keep. RDI: address of StartInfo. Whatever an exception needs comes first.
@@ -95,6 +71,7 @@ keep_syscall:
     pushq   %rcx                        # rip
     SAVE_REGISTERS
     movq    $128, 256(%rsp)             # the red zone that the trampoline has stepped over
+serve:                                  # a `syscall` that trapped goes on here too
     movq    %rsp, %rdi
     call    keep_handle_syscall
     testl   %eax, %eax
@@ -114,14 +91,7 @@ keep_syscall_trap:
     pushq   %rcx
     SAVE_REGISTERS
     movq    $0, 256(%rsp)
-    movq    %rsp, %rdi
-    call    keep_handle_syscall
-    testl   %eax, %eax
-    jnz     resume
-    RESTORE_REGISTERS
-    popq    %rcx
-    popq    %rsp
-    jmpq    *%rcx
+    jmp     serve
 
 # A `cpuid` that was rewritten to a call. Hypervisors take tens of microseconds for it, and a C
 # library asks the same questions again and again: each is asked once and remembered, which also

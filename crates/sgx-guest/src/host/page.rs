@@ -10,7 +10,7 @@ impl PageType {
     ///
     /// # Errors
     ///
-    /// [`LayoutError::PageType`].
+    /// [`LayoutError::Field`].
     pub fn from_number(number: u8) -> Result<Self, LayoutError> {
         Ok(match number {
             0 => Self::Secs,
@@ -20,12 +20,14 @@ impl PageType {
             4 => Self::Trim,
             5 => Self::ShadowFirst,
             6 => Self::ShadowRest,
-            _ => return Err(LayoutError::PageType(number)),
+            _ => return Err(LayoutError::Field("PAGE_TYPE")),
         })
     }
 }
 
 impl Rights {
+    /// To be read and executed.
+    pub const RX: Self = Self(5);
     /// All three. No page of a Keep has it.
     pub const RWX: Self = Self(7);
 
@@ -80,7 +82,7 @@ impl SecInfo {
     ///
     /// # Errors
     ///
-    /// [`LayoutError::Reserved`], [`LayoutError::PageType`].
+    /// [`LayoutError::Reserved`], [`LayoutError::Field`].
     pub fn from_bytes(bytes: &[u8; Self::SIZE]) -> Result<Self, LayoutError> {
         let flags = u64::from_le_bytes(get::<0, 8, 64>(bytes));
         if flags & !Self::KNOWN != 0 || !is_zero(bytes, 8, Self::SIZE) {

@@ -149,7 +149,7 @@ fn security_information_has_the_published_bits() {
     }
     let mut bytes = SecInfo::tcs().to_bytes();
     bytes[1] = 7;
-    assert_eq!(SecInfo::from_bytes(&bytes), Err(LayoutError::PageType(7)));
+    assert_eq!(SecInfo::from_bytes(&bytes), Err(LayoutError::Field("PAGE_TYPE")));
     for (at, bit) in [(0, 0x40), (0, 0x80), (2, 1), (7, 0x80), (8, 1), (63, 1)] {
         let mut bytes = SecInfo::tcs().to_bytes();
         bytes[at] |= bit;
