@@ -340,13 +340,13 @@ fn memory_runs_out_without_harm() {
     assert_eq!(keep.usage().limit, 32 * MIB);
     assert_eq!(keep.mmap(Place::Anywhere, 64 * MIB, RW, Backing::Anonymous), Err(Errno::ENOMEM));
     let start = keep.anonymous(26 * MIB, RW);
-    keep.alloc(1 * CHUNK).unwrap();
+    keep.alloc(CHUNK).unwrap();
     for chunk in 0..12 {
         keep.store(start + chunk * CHUNK, 7);
     }
     assert_eq!(keep.touch(start + 24 * MIB, Access::Write), Err(Fault::OutOfMemory));
     assert_eq!(keep.populate(start + 24 * MIB, 1, true), Err(Errno::ENOMEM));
-    assert_eq!(keep.alloc(1 * CHUNK), None);
+    assert_eq!(keep.alloc(CHUNK), None);
     assert_eq!(keep.pages.state.used(), 32 * MIB);
     assert_eq!(keep.audit().large, 12);
     keep.munmap(start, 2 * MIB).unwrap();
@@ -400,7 +400,7 @@ fn tables_run_out_without_harm() {
 #[test]
 fn a_lying_host_gives_no_memory() {
     let mut keep = keep(Setup { ram: 8 * MIB, ..Setup::default() });
-    keep.alloc(1 * CHUNK).unwrap();
+    keep.alloc(CHUNK).unwrap();
     for lie in [
         (0, 8 * MIB),
         (8 * MIB, 8 * MIB),
@@ -411,11 +411,11 @@ fn a_lying_host_gives_no_memory() {
         (8 * MIB, u64::MAX),
     ] {
         keep.pages.machine.lie = Some(lie);
-        assert_eq!(keep.alloc(1 * CHUNK), None, "{lie:?}");
+        assert_eq!(keep.alloc(CHUNK), None, "{lie:?}");
         assert_eq!(keep.pages.state.end(), 8 * MIB);
     }
     keep.pages.machine.lie = None;
-    assert!(keep.alloc(1 * CHUNK).is_some());
+    assert!(keep.alloc(CHUNK).is_some());
 }
 
 #[test]
