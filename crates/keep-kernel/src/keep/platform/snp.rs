@@ -15,7 +15,7 @@ use keep_kernel::kernel::CLAIM_MAX;
 use keep_layout::snp::{ANSWER_PHYS, CPUID_PHYS, GHCB_PHYS, REQUEST_PHYS, SECRETS_PHYS};
 use keep_layout::{DIRECT_VIRT, PAGE, SHARED_PHYS, SHARED_SIZE, TABLES_PHYS, TABLES_VIRT};
 use sallyport::Window;
-use snp_guest::cpuid::Table;
+use snp_guest::cpuid::{CpuidError, Entry, Table};
 use snp_guest::firmware::{Courier, SharedPage};
 use snp_guest::ghcb::{Ghcb, Out, SharedArea};
 use snp_guest::message::{Channel, Kind, PAYLOAD};
@@ -30,8 +30,6 @@ use super::processor;
 
 /// Features of the hypervisor that a Keep needs (GHCB specification, "Hypervisor features"): SEV-SNP.
 const FEATURES: u64 = 1;
-/// Extended state that the image switches on (`XCR0` of its first state).
-const XCR0: u64 = 0b111;
 /// How often a busy hypervisor is asked again: it throttles guests for seconds at most.
 const PATIENCE: u32 = 100_000;
 
@@ -104,7 +102,7 @@ pub(crate) fn start(c_bit: u64, image_end: u64) {
     }
     // SAFETY: the launch put that page there, the page tables show it, and nobody writes to it.
     let page = unsafe { &*window_of_tables(CPUID_PHYS).cast_const() };
-    if let Err(lie) = believe(page, bit) {
+    if let Err(lie) = believe(page, c_bit) {
         panic!("the host lied about the processor: {lie}");
     }
     // SAFETY: likewise, and nobody else reads it.
@@ -160,15 +158,14 @@ pub(super) fn tell(port: u16, value: u32) {
 }
 
 /// Lays down what the program is told of the processor: what the firmware has checked.
-fn believe(page: &[u8; PAGE as usize], c_bit: u8) -> Result<(), snp_guest::cpuid::CpuidError> {
+fn believe(page: &[u8; PAGE as usize], c_bit: u64) -> Result<(), CpuidError> {
     let table = Table::new(page)?;
-    table.check(c_bit, XCR0)?;
+    table.check(c_bit)?;
     // Function 1 first: see `keep_cpuid_withdraw`.
-    let keys = table.entries().map(|entry| (entry.function, entry.index));
-    for (function, index) in [(1, 0)].into_iter().chain(keys.filter(|key| *key != (1, 0))) {
-        let answer = table.answer_on(function, index, 0, XCR0);
-        let words = [answer.eax, answer.ebx, answer.ecx, answer.edx];
-        processor::cpuid_is(function, index, &words);
+    let first = |entry: &Entry| (entry.function, entry.index) == (1, 0);
+    let others = table.entries().filter(|entry| !first(entry));
+    for entry in table.entries().filter(first).chain(others) {
+        processor::cpuid_is(entry.function, entry.index, &entry.told());
     }
     Ok(())
 }
