@@ -14,9 +14,11 @@ use keep_layout::snp::GHCB_PHYS;
 use keep_layout::{IMAGE_PHYS, PORT_DOORBELL, PORTS, SHARED_PHYS, SHARED_SIZE};
 use sallyport::{RawWindow, Window};
 use snp_guest::PAGE;
-use snp_guest::ghcb::{GuestRequest, Width};
-use snp_guest::host::{GhcbAnswer, GhcbRequest, HostError, MsrAnswer, MsrRequest, PageList};
-use snp_guest::msr::{Owner, SevInfo, VERSION};
+use snp_guest::host::{
+    GhcbAnswer, GhcbRequest, GuestRequest, HostError, MsrAnswer, MsrRequest, Owner, PageList,
+    SevInfo, Width,
+};
+use snp_guest::msr::VERSION;
 use snp_guest::pages::Pvalidate;
 use snp_launch::Options;
 

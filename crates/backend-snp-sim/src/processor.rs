@@ -18,7 +18,7 @@ use kvm_bindings::{
     kvm_enable_cap, kvm_regs,
 };
 use kvm_ioctls::{Cap, Kvm, VcpuExit, VcpuFd, VmFd};
-use snp_guest::msr::GHCB_MSR;
+use snp_guest::host::GHCB_MSR;
 use snp_guest::pages::Pvalidate;
 
 use crate::hypervisor::{After, C_BIT, Hypervisor, Register};

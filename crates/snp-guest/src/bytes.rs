@@ -21,10 +21,6 @@ pub(crate) fn put<const N: usize>(bytes: &mut [u8], at: usize, field: [u8; N]) {
     }
 }
 
-pub(crate) fn u16(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes(get(bytes, at))
-}
-
 pub(crate) fn u32(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(get(bytes, at))
 }

@@ -29,6 +29,13 @@ pub const ENTRIES: usize = 64;
 const HEADER: usize = 0x10;
 const ENTRY: usize = 0x30;
 
+/// Extended state that the image switches on (`XCR0` of its first state): up to AVX.
+const XCR0: u32 = 0b111;
+/// Size and place in a saved state of what AVX adds: by the architecture.
+const AVX: (u32, u32) = (256, 576);
+/// Bytes that `xsave` takes for all of it, with each part at its place or behind the one before.
+const STATE: u32 = AVX.0 + AVX.1;
+
 /// A question and its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Entry {
@@ -71,6 +78,25 @@ impl Entry {
         }
     }
 
+    /// What a program is told: what the page says, but for what depends on the processor and its registers,
+    /// which the page cannot know. Programs see the processor with the APIC id 0 wherever they run.
+    #[must_use]
+    pub fn told(&self) -> [u32; 4] {
+        let Answer { mut eax, mut ebx, mut ecx, mut edx } = self.answer;
+        match (self.function, self.index) {
+            (1, _) => {
+                ebx &= 0x00ff_ffff;
+                // XSAVE, and with it OSXSAVE.
+                ecx = ecx & !(1 << 27) | (ecx & 1 << 26) << 1;
+            }
+            (0xb, _) => edx = 0,
+            (0xd, 0 | 1) => ebx = STATE,
+            (0x8000_001e, _) => eax = 0,
+            _ => {}
+        }
+        [eax, ebx, ecx, edx]
+    }
+
     #[cfg(feature = "host")]
     fn write(&self, page: &mut [u8; PAGE], number: usize) {
         let at = HEADER + number * ENTRY;
@@ -110,7 +136,7 @@ reasons! {
     /// The processor lacks what a Keep needs.
     Lacks(what: &'static str) = "the processor lacks {what}, or the host hides it";
     /// State that the Keep switches on is not there, or not of the size or at the place that the
-    /// architecture gives it; the component's number.
+    /// architecture gives it; the component's number, 0 for all of them.
     State(number: u32) = "wrong size or place of saved state {number}";
 }
 
@@ -179,54 +205,16 @@ impl<'a> Table<'a> {
         found.map(|entry| entry.answer)
     }
 
-    /// What a `cpuid` instruction shall answer on the processor with this APIC id, which has switched on
-    /// the extended state `xcr0`: what the page says, or zeros, but for what depends on the processor
-    /// and its registers, which the page cannot know.
-    #[must_use]
-    pub fn answer_on(&self, function: u32, index: u32, apic_id: u32, xcr0: u64) -> Answer {
-        let mut answer = self.get(function, index).unwrap_or_default();
-        match (function, index) {
-            (1, _) => {
-                answer.ebx = answer.ebx & 0x00ff_ffff | apic_id << 24;
-                // XSAVE, and with it OSXSAVE.
-                answer.ecx = answer.ecx & !(1 << 27) | (answer.ecx >> 26 & 1) << 27;
-            }
-            (0xb, _) => answer.edx = apic_id,
-            (0xd, 0) => answer.ebx = self.state_size(xcr0, false),
-            (0xd, 1) => answer.ebx = self.state_size(xcr0, true),
-            (0x8000_001e, _) => answer.eax = apic_id,
-            _ => {}
-        }
-        answer
-    }
-
-    /// Bytes that `xsave` takes for these components, at their places or one behind the other.
-    fn state_size(&self, xcr0: u64, compact: bool) -> u32 {
-        let mut end = 576_u32;
-        for number in (2..63).filter(|number| xcr0 >> number & 1 != 0) {
-            let Answer { eax: size, ebx: at, ecx: flags, .. } =
-                self.get(0xd, number).unwrap_or_default();
-            let at = match (compact, flags & 2 != 0) {
-                (false, _) => at,
-                (true, false) => end,
-                (true, true) => end.saturating_add(63) & !63,
-            };
-            end = end.max(at.saturating_add(size));
-        }
-        end
-    }
-
     fn need(&self, function: u32) -> Result<Answer, CpuidError> {
         self.get(function, 0).ok_or(CpuidError::Missing(function))
     }
 
-    /// Whether a Keep can believe the page whose page tables make memory private by the bit `c_bit`,
-    /// and which switches on the extended state `xcr0`.
+    /// Whether a Keep can believe the page whose page tables make memory private by the mask `c_bit`.
     ///
     /// # Errors
     ///
     /// [`CpuidError`]: the first rule that is broken.
-    pub fn check(&self, c_bit: u8, xcr0: u64) -> Result<(), CpuidError> {
+    pub fn check(&self, c_bit: u64) -> Result<(), CpuidError> {
         let own = |entry: &Entry| (0x4000_0000..0x5000_0000).contains(&entry.function);
         if let Some(entry) = self.entries().find(own) {
             return Err(CpuidError::Hypervisor(entry.function));
@@ -244,12 +232,12 @@ impl<'a> Table<'a> {
         if self.need(7)?.ebx >> 18 & 1 == 0 {
             return Err(CpuidError::Lacks("RDSEED"));
         }
-        self.check_state(xcr0)
+        self.check_state()
     }
 
     /// Functions `0x8000_001f`, encrypted memory, and `0x8000_0008`, size of addresses (APM volume
     /// 3, appendix E).
-    fn check_encryption(&self, ours: u8) -> Result<(), CpuidError> {
+    fn check_encryption(&self, ours: u64) -> Result<(), CpuidError> {
         let encryption = self.need(0x8000_001f)?;
         // SEV, SEV-ES, SEV-SNP.
         const ALL: u32 = 1 << 1 | 1 << 3 | 1 << 4;
@@ -257,7 +245,7 @@ impl<'a> Table<'a> {
             return Err(CpuidError::NotSnp(encryption.eax));
         }
         let c_bit = (encryption.ebx & 0x3f) as u8;
-        if c_bit != ours {
+        if 1 << c_bit != ours {
             return Err(CpuidError::CBit(c_bit));
         }
         // The bits say which addresses there are; the C-bit must be none of an address.
@@ -268,25 +256,16 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
-    /// Function `0xd`, extended state. Component 2, the upper halves of the AVX registers, has its
-    /// place by the architecture; of others a Keep believes only that they lie behind.
-    fn check_state(&self, xcr0: u64) -> Result<(), CpuidError> {
+    /// Function `0xd`, extended state: what the image switches on is there, and where the architecture
+    /// has it.
+    fn check_state(&self) -> Result<(), CpuidError> {
         let state = self.need(0xd)?;
-        let there = u64::from(state.edx) << 32 | u64::from(state.eax);
-        if there & xcr0 != xcr0 {
-            return Err(CpuidError::State((xcr0 & !there).trailing_zeros()));
+        let avx = self.get(0xd, 2).unwrap_or_default();
+        if state.eax & XCR0 != XCR0 || (avx.eax, avx.ebx) != AVX {
+            return Err(CpuidError::State(2));
         }
-        let mut end = 576;
-        for number in (2..63).filter(|number| xcr0 >> number & 1 != 0) {
-            let Answer { eax: size, ebx: at, .. } = self.get(0xd, number).unwrap_or_default();
-            let right = if number == 2 { (at, size) == (576, 256) } else { at >= 832 && size > 0 };
-            if !right {
-                return Err(CpuidError::State(number));
-            }
-            end = end.max(at.checked_add(size).ok_or(CpuidError::State(number))?);
-        }
-        // What all of them take, as the processor says it.
-        if state.ecx < end || state.ecx > PAGE as u32 * 4 {
+        // What all states that the processor has take, as it says itself.
+        if !(STATE..=4 * PAGE as u32).contains(&state.ecx) {
             return Err(CpuidError::State(0));
         }
         Ok(())

@@ -8,8 +8,8 @@
 //!
 //! | module | partner | what |
 //! |---|---|---|
-//! | [`msr`] | hypervisor | the protocol of one word: versions, features, registration, termination |
-//! | [`ghcb`] | hypervisor | the protocol of one page: I/O, guest requests, page states, processors |
+//! | [`msr`] | hypervisor | the protocol of one word: version, features, registration, termination |
+//! | [`ghcb`] | hypervisor | the protocol of one page: ports, guest requests, page states |
 //! | [`pages`] | both | memory that becomes the Keep's own; nothing is validated twice |
 //! | [`cpuid`] | firmware | the CPUID page, and what must be in it |
 //! | [`secrets`] | firmware | the secrets page: keys of the channel to the firmware |

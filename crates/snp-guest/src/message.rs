@@ -21,28 +21,33 @@
 //! All else is zero. The sequence number, with four zero bytes behind it, is the nonce. The first
 //! request has 1, its answer 2, and so on: requests are odd, answers even. A nonce that is used
 //! twice gives the key's authentication away, so [`Channel`] never encrypts a second message with a
-//! number: while it waits it encrypts nothing, and whatever goes wrong ends it and wipes the key.
+//! number: it asks and is answered in one go, and whatever goes wrong ends it and wipes the key.
 //! Sending the same bytes once more is always allowed.
 
 use core::fmt;
 
-use aes_gcm::aead::Tag;
-use aes_gcm::aead::inout::InOutBuf;
 use aes_gcm::{AeadInOut as _, Aes256Gcm, KeyInit as _};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::PAGE;
 use crate::bytes;
+use crate::ghcb::GhcbError;
 use crate::secrets::KEY;
 
 /// Bytes of the header.
-pub const HEADER: usize = 0x60;
+const HEADER: usize = 0x60;
 /// Bytes that a message carries at most.
-pub const PAYLOAD: usize = PAGE - HEADER;
+const PAYLOAD: usize = PAGE - HEADER;
 
 const SEQUENCE: usize = 0x20;
 const AUTHENTICATED: core::ops::Range<usize> = 0x30..HEADER;
 const TAG: usize = 16;
+/// `ALGO`, `HDR_VERSION` and `HDR_SIZE`.
+const FORM: [u8; 4] = [1, 1, HEADER as u8, 0];
+/// `MSG_VERSION` of all that a Keep sends.
+pub const VERSION: u8 = 1;
+/// The number of a Keep's key: that of privilege level 0.
+const VMPCK: u8 = 0;
 
 /// What a message is (firmware ABI, `MSG_TYPE`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,25 +61,27 @@ pub enum Kind {
 }
 
 reasons! {
-    /// Why there is no message.
+    /// Why there is no answer. The channel is at its end.
     ChannelError:
-    /// The channel is at its end.
+    /// It was before.
     Dead = "the channel to the firmware was given up";
-    /// The channel waits for an answer; only the same message may be sent again.
-    Waiting = "the firmware has not answered yet";
-    /// The channel does not wait for an answer.
-    NotWaiting = "the firmware was not asked";
-    /// There are no numbers left. The channel is at its end.
+    /// There are no numbers left.
     Exhausted = "the channel to the firmware has no numbers left";
     /// The message is too long.
     Length = "a message to the firmware is too long";
-    /// The answer has another number than the next; which it should have, and which it has. The
-    /// channel is at its end.
+    /// The event failed.
+    Ghcb(error: GhcbError) = "{error}";
+    /// Firmware or hypervisor refused; the firmware's code is in the lower half, the hypervisor's in
+    /// the upper.
+    Refused(code: u64) = "firmware or hypervisor refuse: {code:#x}";
+    /// The hypervisor was busy for as long as a Keep waits.
+    Busy = "the hypervisor is busy and remains so";
+    /// The answer has another number than the next; which it should have, and which it has.
     Sequence(wanted: u64, got: u64) =
         "the firmware's answer has number {got}, not {wanted}: it was repeated";
-    /// The answer's header is not that of an answer to this message. The channel is at its end.
+    /// The answer's header is not that of an answer to this message.
     Header = "the firmware's answer is to something else";
-    /// The answer is not from the firmware, or was changed. The channel is at its end.
+    /// The answer is not from the firmware, or was changed.
     Forged = "the firmware's answer was changed on its way";
 }
 
@@ -98,27 +105,18 @@ impl Header {
     /// reserved is not looked at: it is authenticated or it means nothing.
     #[must_use]
     pub fn read(page: &[u8; PAGE]) -> Option<Self> {
-        let [algorithm, version] = bytes::get(page, 0x30);
-        let [kind, message_version] = bytes::get(page, 0x34);
+        let [kind, version] = bytes::get(page, 0x34);
         let [key] = bytes::get(page, 0x3c);
-        let size = bytes::u16(page, 0x36);
-        let known = (algorithm, version, bytes::u16(page, 0x32)) == (1, 1, HEADER as u16);
-        (known && usize::from(size) <= PAYLOAD).then(|| Self {
-            sequence: bytes::u64(page, SEQUENCE),
-            kind,
-            version: message_version,
-            size,
-            key,
-        })
+        let size = u16::from_le_bytes(bytes::get(page, 0x36));
+        let known = bytes::get(page, 0x30) == FORM && usize::from(size) <= PAYLOAD;
+        known.then(|| Self { sequence: bytes::u64(page, SEQUENCE), kind, version, size, key })
     }
 
     /// The header without its tag.
     fn to_bytes(self) -> [u8; HEADER] {
         let mut out = [0; HEADER];
         bytes::put(&mut out, SEQUENCE, self.sequence.to_le_bytes());
-        // AES-256-GCM, and the version of the header.
-        bytes::put(&mut out, 0x30, [1, 1]);
-        bytes::put(&mut out, 0x32, (HEADER as u16).to_le_bytes());
+        bytes::put(&mut out, 0x30, FORM);
         bytes::put(&mut out, 0x34, [self.kind, self.version]);
         bytes::put(&mut out, 0x36, self.size.to_le_bytes());
         bytes::put(&mut out, 0x3c, [self.key]);
@@ -143,60 +141,49 @@ pub fn seal(
     payload: &[u8],
     page: &mut [u8; PAGE],
 ) -> Result<(), ChannelError> {
-    if payload.len() != usize::from(header.size) {
-        return Err(ChannelError::Length);
-    }
     let head = header.to_bytes();
     page.fill(0);
     bytes::put(page, 0, head);
-    let body = page.get_mut(HEADER..).and_then(|body| body.get_mut(..payload.len()));
-    let body = body.ok_or(ChannelError::Length)?;
-    let body = InOutBuf::new(payload, body).map_err(|_| ChannelError::Length)?;
+    let body = page.get_mut(HEADER..HEADER + usize::from(header.size));
+    let body = body.filter(|body| body.len() == payload.len()).ok_or(ChannelError::Length)?;
+    body.copy_from_slice(payload);
     let tag = Aes256Gcm::new(key.into())
-        .encrypt_inout_detached(&header.nonce().into(), &head[AUTHENTICATED], body)
+        .encrypt_inout_detached(&header.nonce().into(), &head[AUTHENTICATED], body.into())
         .map_err(|_| ChannelError::Length)?;
     bytes::put::<TAG>(page, 0, tag.into());
     Ok(())
 }
 
-/// Decrypts a message from a private copy of a page; gives the header. The payload is the first
-/// `size` bytes of `into`.
+/// Decrypts a message in a private copy of a page; gives header and payload.
 ///
 /// # Errors
 ///
 /// [`ChannelError::Header`] if there is no header, [`ChannelError::Forged`] if the message was not made
-/// with this key, header and payload. Then `into` holds nothing.
-pub fn open(
+/// with this key, header and payload. Then nothing is left of the latter.
+pub fn open<'a>(
     key: &[u8; KEY],
-    page: &[u8; PAGE],
-    into: &mut [u8; PAYLOAD],
-) -> Result<Header, ChannelError> {
+    page: &'a mut [u8; PAGE],
+) -> Result<(Header, &'a mut [u8]), ChannelError> {
     let header = Header::read(page).ok_or(ChannelError::Header)?;
-    let size = usize::from(header.size);
-    let body = page.get(HEADER..).and_then(|body| body.get(..size)).ok_or(ChannelError::Length)?;
-    let out = into.get_mut(..size).ok_or(ChannelError::Length)?;
-    let tag: Tag<Aes256Gcm> = bytes::get::<TAG>(page, 0).into();
-    let (nonce, authenticated) = (header.nonce().into(), &page[AUTHENTICATED]);
-    let buffer = InOutBuf::new(body, &mut *out).map_err(|_| ChannelError::Length)?;
-    let opened =
-        Aes256Gcm::new(key.into()).decrypt_inout_detached(&nonce, authenticated, buffer, &tag);
+    let head: [u8; HEADER] = bytes::get(page, 0);
+    let body = page.get_mut(HEADER..HEADER + usize::from(header.size));
+    let body = body.ok_or(ChannelError::Length)?;
+    let (nonce, tag) = (header.nonce().into(), bytes::get::<TAG>(&head, 0).into());
+    let (cipher, head) = (Aes256Gcm::new(key.into()), &head[AUTHENTICATED]);
+    let opened = cipher.decrypt_inout_detached(&nonce, head, (&mut *body).into(), &tag);
     if opened.is_err() {
-        out.zeroize();
+        body.zeroize();
+        return Err(ChannelError::Forged);
     }
-    opened.map(|()| header).map_err(|_| ChannelError::Forged)
+    Ok((header, body))
 }
-
-/// The number of a Keep's key: that of privilege level 0.
-const VMPCK: u8 = 0;
 
 /// The Keep's end of a channel.
 pub struct Channel {
     /// None when the channel is at its end.
     key: Option<Zeroizing<[u8; KEY]>>,
-    /// The number of the last message of either side.
+    /// The number of the last answer.
     sequence: u64,
-    /// Kind and version of the answer that is awaited.
-    waiting: Option<(u8, u8)>,
 }
 
 impl fmt::Debug for Channel {
@@ -209,7 +196,7 @@ impl Channel {
     /// With the key of privilege level 0, fresh from a launch.
     #[must_use]
     pub fn new(key: Zeroizing<[u8; KEY]>) -> Self {
-        Self { key: Some(key), sequence: 0, waiting: None }
+        Self { key: Some(key), sequence: 0 }
     }
 
     #[cfg(feature = "host")]
@@ -226,73 +213,44 @@ impl Channel {
         self.key.is_some()
     }
 
-    /// Ends the channel and wipes the key: for a request that failed in a way that leaves unknown
-    /// whether the firmware has seen it.
-    pub fn end(&mut self) {
-        self.key = None;
-        self.waiting = None;
-    }
-
-    /// Encrypts the next request into a page of private memory, to be copied to a shared one.
+    /// Asks: encrypts a message in `page`, which is private memory, has it exchanged for the firmware's
+    /// by `carry`, and decrypts that; gives the payload of the answer.
     ///
     /// # Errors
     ///
-    /// [`ChannelError::Dead`], [`ChannelError::Waiting`], [`ChannelError::Exhausted`],
-    /// [`ChannelError::Length`].
-    pub fn seal(
+    /// [`ChannelError`], also that of `carry`. The channel is at its end then, and the key is wiped: if
+    /// this was not the answer somebody is at work, and if there was none nobody knows whether the
+    /// firmware has seen the message.
+    pub fn ask<'a>(
         &mut self,
         kind: Kind,
-        version: u8,
         payload: &[u8],
-        page: &mut [u8; PAGE],
-    ) -> Result<(), ChannelError> {
+        page: &'a mut [u8; PAGE],
+        carry: impl FnOnce(&mut [u8; PAGE]) -> Result<(), ChannelError>,
+    ) -> Result<&'a mut [u8], ChannelError> {
         let key = self.key.as_ref().ok_or(ChannelError::Dead)?;
-        if self.waiting.is_some() {
-            return Err(ChannelError::Waiting);
-        }
-        // The answer needs a number, too, and the last one is never used.
-        if self.sequence.checked_add(3).is_none() {
-            self.end();
-            return Err(ChannelError::Exhausted);
-        }
-        let sequence = self.sequence + 1;
-        let size = u16::try_from(payload.len()).map_err(|_| ChannelError::Length)?;
-        let header = Header { sequence, kind: kind as u8, version, size, key: VMPCK };
-        seal(key, header, payload, page)?;
-        self.sequence = sequence;
-        // The number behind a request's is that of its answer.
-        self.waiting = Some((kind as u8 + 1, version));
-        Ok(())
-    }
-
-    /// Decrypts the answer from a private copy of a shared page; gives the length of the payload.
-    ///
-    /// # Errors
-    ///
-    /// [`ChannelError::Dead`], [`ChannelError::NotWaiting`]; and [`ChannelError::Sequence`],
-    /// [`ChannelError::Header`], [`ChannelError::Forged`] if this is not the answer: then somebody is
-    /// at work, and the channel is at its end.
-    pub fn open(
-        &mut self,
-        page: &[u8; PAGE],
-        into: &mut [u8; PAYLOAD],
-    ) -> Result<usize, ChannelError> {
-        let key = self.key.as_ref().ok_or(ChannelError::Dead)?;
-        let (kind, version) = self.waiting.take().ok_or(ChannelError::NotWaiting)?;
-        let wanted = self.sequence + 1;
-        let opened = Header::read(page).ok_or(ChannelError::Header).and_then(|header| {
-            if header.sequence != wanted {
-                return Err(ChannelError::Sequence(wanted, header.sequence));
+        // The number of the answer; the last number of all is never used.
+        let sequence = self.sequence.checked_add(2).ok_or(ChannelError::Exhausted);
+        let asked = sequence.and_then(|sequence| {
+            let size = u16::try_from(payload.len()).map_err(|_| ChannelError::Length)?;
+            let (kind, version) = (kind as u8, VERSION);
+            let header = Header { sequence: sequence - 1, kind, version, size, key: VMPCK };
+            seal(key, header, payload, page)?;
+            carry(page)?;
+            let answer = Header::read(page).ok_or(ChannelError::Header)?;
+            if answer.sequence != sequence {
+                return Err(ChannelError::Sequence(sequence, answer.sequence));
             }
-            if header != (Header { kind, version, key: VMPCK, ..header }) {
+            // The number behind a request's is that of its answer.
+            if answer != (Header { sequence, kind: kind + 1, size: answer.size, ..header }) {
                 return Err(ChannelError::Header);
             }
-            open(key, page, into)
+            open(key, page)
         });
-        match opened {
-            Ok(_) => self.sequence = wanted,
-            Err(_) => self.end(),
+        match &asked {
+            Ok((answer, _)) => self.sequence = answer.sequence,
+            Err(_) => self.key = None,
         }
-        opened.map(|header| header.size.into())
+        asked.map(|(_, payload)| payload)
     }
 }

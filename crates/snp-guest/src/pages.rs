@@ -21,11 +21,12 @@ use core::ops::Range;
 
 use sallyport::Window;
 
-use crate::ghcb::{BUFFER, ChangePages, Ghcb, GhcbError};
+use crate::ghcb::{BUFFER, BUFFER_END, Ghcb, GhcbError};
 use crate::{LARGE, PAGE};
 
 /// Entries of a list.
 pub(crate) const ENTRIES: usize = 253;
+const _: () = assert!(BUFFER + 8 * (1 + ENTRIES) == BUFFER_END);
 /// The operation that makes a page the guest's.
 pub(crate) const PRIVATE: u64 = 1;
 
@@ -91,7 +92,7 @@ impl Pages {
     /// Makes the next memory, a range of physical addresses, the Keep's own. Its content is anything
     /// until the Keep has written it.
     ///
-    /// `exit` as in [`Ghcb::call`]; `pvalidate` executes the instruction for a page at an address, a
+    /// `exit` as in [`Ghcb::out`]; `pvalidate` executes the instruction for a page at an address, a
     /// large one if so told.
     ///
     /// # Errors
@@ -105,7 +106,7 @@ impl Pages {
         mut pvalidate: impl FnMut(u64, bool) -> Pvalidate,
     ) -> Result<(), PagesError> {
         let Range { start, end } = range;
-        let whole = start.is_multiple_of(PAGE as u64) && end.is_multiple_of(PAGE as u64);
+        let whole = (start | end).is_multiple_of(PAGE as u64);
         if start != self.end || start >= end || !whole || end > 1 << 52 {
             return Err(PagesError::Range(start, end));
         }
@@ -152,7 +153,7 @@ fn assign<W: Window>(
             // Progress in bits 0 to 11, page number, operation from bit 52, size in bit 56.
             let entry = u64::from(large) << 56 | PRIVATE << 52 | at;
             count += 1;
-            ghcb.page().store(BUFFER.start + 8 * count, entry);
+            ghcb.block.store(ghcb.at + BUFFER + 8 * count, entry);
             at += size(large);
         }
         change(count as u16, ghcb, &mut exit)?;
@@ -161,20 +162,14 @@ fn assign<W: Window>(
 }
 
 /// Gets the hypervisor through the list in the buffer, which has `count` entries.
-fn change<W: Window>(
-    count: u16,
-    ghcb: &Ghcb<W>,
-    exit: &mut impl FnMut(),
-) -> Result<(), PagesError> {
+fn change<W: Window>(count: u16, ghcb: &Ghcb<W>, mut exit: impl FnMut()) -> Result<(), PagesError> {
     let header = |current: u16| u64::from(count - 1) << 16 | u64::from(current);
-    let list = ghcb.address() + BUFFER.start as u64;
-    let event = ChangePages { list, length: 8 * (u64::from(count) + 1) };
     let (mut done, mut patience) = (0, PATIENCE);
     while done < count {
         // The hypervisor has not the last word about where it goes on.
-        ghcb.page().store(BUFFER.start, header(done));
-        ghcb.call(&event, &mut *exit).map_err(PagesError::Ghcb)?;
-        let word = ghcb.page().load(BUFFER.start);
+        ghcb.block.store(ghcb.at + BUFFER, header(done));
+        ghcb.change_pages(&mut exit).map_err(PagesError::Ghcb)?;
+        let word = ghcb.block.load(ghcb.at + BUFFER);
         let current = word as u16;
         if word != header(current) || current < done || current > count {
             return Err(PagesError::Header(word));

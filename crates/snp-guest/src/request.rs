@@ -15,9 +15,6 @@ pub const REPORT: usize = 1184;
 /// Bytes before the report, or the key, in an answer.
 const ANSWER: usize = 0x20;
 
-/// `MSG_VERSION` of a request for a report.
-pub const REPORT_VERSION: u8 = 1;
-
 reasons! {
     /// Why an answer is of no use.
     RequestError:
@@ -196,9 +193,6 @@ impl KeyRequest {
         take_derived(payload)
     }
 }
-
-/// `MSG_VERSION` of [`SEALING_REQUEST`].
-pub const KEY_VERSION: u8 = 1;
 
 /// Asks for the one key that a Keep asks for: derived from the chip's, and from policy and launch measurement
 /// (firmware ABI, section 7.2; bits 0 and 3 of `GUEST_FIELD_SELECT`).

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::PAGE;
 use crate::bytes;
-use crate::message::{self, ChannelError, Header, Kind, PAYLOAD};
+use crate::message::{self, ChannelError, Header, Kind};
 use crate::request::{KeyRequest, REPORT, ReportRequest};
 use crate::secrets::{KEY, KEYS};
 
@@ -47,13 +47,13 @@ impl Firmware {
         into: &mut [u8; PAGE],
         answer: impl FnOnce(Header, &[u8]) -> (Kind, &'a [u8]),
     ) -> Result<(), FirmwareError> {
-        let mut payload = Zeroizing::new([0; PAYLOAD]);
+        let mut page = Zeroizing::new(*request);
         let header = Header::read(request).ok_or(FirmwareError::Message(ChannelError::Header))?;
         if Some(header.sequence) != self.sequence.checked_add(1) {
             return Err(FirmwareError::Sequence(header.sequence));
         }
-        message::open(&self.key, request, &mut payload).map_err(FirmwareError::Message)?;
-        let (kind, body) = answer(header, &payload[..usize::from(header.size)]);
+        let (_, payload) = message::open(&self.key, &mut page).map_err(FirmwareError::Message)?;
+        let (kind, body) = answer(header, payload);
         let sequence = header
             .sequence
             .checked_add(1)

@@ -4,9 +4,32 @@
 
 use sallyport::Window;
 
-use crate::ghcb::{self, BUFFER, Fields, GhcbError, Width, field};
-use crate::msr::{Owner, SevInfo, VERSION, code};
+use crate::ghcb::{self, BUFFER, Fields, GhcbError, field, show};
+use crate::msr::{VERSION, code};
 use crate::pages::{self, ENTRIES, PRIVATE};
+
+/// The MSR that holds the word.
+pub const GHCB_MSR: u32 = 0xc001_0130;
+
+/// Codes of what a guest could say in a word, and no Keep does.
+const CPUID: u64 = 0x004;
+const CPUID_ANSWER: u64 = 0x005;
+const RESET_HOLD: u64 = 0x006;
+const RESET_HOLD_ANSWER: u64 = 0x007;
+const PREFERRED: u64 = 0x010;
+const PREFERRED_ANSWER: u64 = 0x011;
+const PAGE_STATE: u64 = 0x014;
+const PAGE_STATE_ANSWER: u64 = 0x015;
+
+/// Numbers of events of which the same is true.
+const EXTENDED_GUEST_REQUEST: u64 = 0x8000_0012;
+const AP_CREATION: u64 = 0x8000_0013;
+const HYPERVISOR_FEATURES: u64 = 0x8000_fffd;
+
+/// `RBX`, which no event of a Keep has.
+const RBX: usize = 0x318;
+/// In `SW_EXITINFO2`: too little room for the certificates.
+const INVALID_LENGTH: u64 = 1 << 32;
 
 /// Why a request is none; `SW_EXITINFO2` says it (GHCB specification).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,32 +67,53 @@ impl From<GhcbError> for HostError {
     }
 }
 
+/// Whose a page shall be, as the hypervisor sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// The guest's alone; it still has to validate it.
+    Private,
+    /// The hypervisor's, who shares it.
+    Shared,
+}
+
+/// What the hypervisor says of itself. The MSR holds it, too, when a processor starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SevInfo {
+    /// Highest version of the protocol.
+    pub max: u16,
+    /// Lowest version of the protocol.
+    pub min: u16,
+    /// The bit of a page table's entry that makes a page private. A hint only: the CPUID page is
+    /// vouched for, this is not.
+    pub c_bit: u8,
+}
+
 /// A request of one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MsrRequest {
-    /// [`crate::msr::AskSevInfo`].
+    /// Asks for versions and C-bit.
     SevInfo,
-    /// [`crate::msr::AskCpuid`].
+    /// Asks for one register of a CPUID function with subleaf 0.
     Cpuid {
         /// The function.
         function: u32,
         /// 0 to 3: `EAX`, `EBX`, `ECX`, `EDX`.
         register: u8,
     },
-    /// [`crate::msr::ResetHold`].
+    /// Waits until another processor wakes this one.
     ResetHold,
-    /// [`crate::msr::AskPreferred`].
+    /// Asks where the hypervisor would like the GHCB.
     Preferred,
-    /// [`crate::msr::RegisterGhcb`]: the physical address.
+    /// Registers a GHCB: the physical address.
     Register(u64),
-    /// [`crate::msr::ChangePage`].
+    /// Changes the state of one small page.
     ChangePage {
         /// Physical address.
         address: u64,
         /// Whose it shall be.
         to: Owner,
     },
-    /// [`crate::msr::AskFeatures`].
+    /// Asks what the hypervisor can do.
     Features,
     /// [`crate::msr::Terminate`].
     Terminate {
@@ -90,13 +134,13 @@ impl MsrRequest {
         Some(match word & 0xfff {
             0 => Self::Ghcb(word),
             code::SEV_INFO => Self::SevInfo,
-            code::CPUID => {
+            CPUID => {
                 Self::Cpuid { function: (word >> 32) as u32, register: (word >> 30 & 3) as u8 }
             }
-            code::RESET_HOLD => Self::ResetHold,
-            code::PREFERRED => Self::Preferred,
+            RESET_HOLD => Self::ResetHold,
+            PREFERRED => Self::Preferred,
             code::REGISTER => Self::Register(data),
-            code::PAGE_STATE => {
+            PAGE_STATE => {
                 Self::ChangePage { address: data & 0x000f_ffff_ffff_f000, to: owner(word >> 52)? }
             }
             code::FEATURES => Self::Features,
@@ -147,20 +191,38 @@ impl MsrAnswer {
                     | u64::from(c_bit) << 24
                     | code::SEV_INFO_ANSWER
             }
-            Self::Cpuid(value) => u64::from(value) << 32 | code::CPUID_ANSWER,
-            Self::Woken(woken) => u64::from(woken) << 12 | code::RESET_HOLD_ANSWER,
-            Self::Preferred(address) => page(address) | code::PREFERRED_ANSWER,
+            Self::Cpuid(value) => u64::from(value) << 32 | CPUID_ANSWER,
+            Self::Woken(woken) => u64::from(woken) << 12 | RESET_HOLD_ANSWER,
+            Self::Preferred(address) => page(address) | PREFERRED_ANSWER,
             Self::Registered(address) => page(address) | code::REGISTER_ANSWER,
-            Self::PageChanged(error) => u64::from(error) << 32 | code::PAGE_STATE_ANSWER,
+            Self::PageChanged(error) => u64::from(error) << 32 | PAGE_STATE_ANSWER,
             Self::Features(features) => features << 12 | code::FEATURES_ANSWER,
         }
     }
 }
 
+/// How many bytes an I/O instruction moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Width {
+    One,
+    Two,
+    Four,
+}
+
+/// Where a message to the firmware is, and where the answer shall be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GuestRequest {
+    /// Physical address of a page with the message.
+    pub request: u64,
+    /// Physical address of a page for the answer.
+    pub answer: u64,
+}
+
 /// A request of one page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GhcbRequest {
-    /// [`crate::ghcb::Out`], of any width.
+    /// `out`.
     Out {
         /// The port.
         port: u16,
@@ -169,20 +231,42 @@ pub enum GhcbRequest {
         /// What is written.
         value: u32,
     },
-    /// [`crate::ghcb::In`].
-    In(ghcb::In),
-    /// [`crate::ghcb::AskFeatures`].
+    /// `in`.
+    In {
+        /// The port.
+        port: u16,
+        /// How much is read.
+        width: Width,
+    },
+    /// As [`MsrRequest::Features`].
     Features,
-    /// [`crate::ghcb::ChangePages`]: the physical address of the list.
+    /// Works on a list of page state changes; its physical address.
     ChangePages(u64),
-    /// [`crate::ghcb::GuestRequest`].
-    Guest(ghcb::GuestRequest),
-    /// [`crate::ghcb::ExtendedGuestRequest`].
-    ExtendedGuest(ghcb::ExtendedGuestRequest),
-    /// [`crate::ghcb::CreateProcessor`].
-    CreateProcessor(ghcb::CreateProcessor),
-    /// [`crate::ghcb::DestroyProcessor`].
-    DestroyProcessor(ghcb::DestroyProcessor),
+    /// Carries a message to the firmware.
+    Guest(GuestRequest),
+    /// Carries a message to the firmware, and brings the host's certificates along.
+    ExtendedGuest {
+        /// The message.
+        message: GuestRequest,
+        /// Physical address of pages for the certificates.
+        data: u64,
+        /// How many pages.
+        pages: u64,
+    },
+    /// Starts another processor from a state that the guest made.
+    CreateProcessor {
+        /// The processor's APIC id.
+        apic_id: u32,
+        /// Physical address of the page with its [`crate::vmsa::Vmsa`].
+        vmsa: u64,
+        /// `SEV_FEATURES` in that page.
+        sev_features: u64,
+    },
+    /// Stops a processor.
+    DestroyProcessor {
+        /// The processor's APIC id.
+        apic_id: u32,
+    },
 }
 
 impl GhcbRequest {
@@ -196,29 +280,29 @@ impl GhcbRequest {
         if (last >> 16) as u16 != VERSION || last >> 32 != 0 {
             return Err(HostError::Usage);
         }
-        let fields = Fields::of(page);
+        let fields = Fields::of(page, 0);
         let code = fields.get(field::CODE)?;
         let (info_1, info_2) = (fields.get(field::INFO_1)?, fields.get(field::INFO_2)?);
-        let message = ghcb::GuestRequest { request: info_1, answer: info_2 };
+        let message = GuestRequest { request: info_1, answer: info_2 };
         Ok(match code {
             ghcb::code::IOIO => return Self::read_io(&fields, info_1),
-            ghcb::code::HYPERVISOR_FEATURES => Self::Features,
+            HYPERVISOR_FEATURES => Self::Features,
             ghcb::code::PAGE_STATE_CHANGE => Self::ChangePages(fields.get(field::SCRATCH)?),
             ghcb::code::GUEST_REQUEST => Self::Guest(message),
-            ghcb::code::EXTENDED_GUEST_REQUEST => Self::ExtendedGuest(ghcb::ExtendedGuestRequest {
+            EXTENDED_GUEST_REQUEST => Self::ExtendedGuest {
                 message,
                 data: fields.get(field::RAX)?,
-                pages: fields.get(field::RBX)?,
-            }),
-            ghcb::code::AP_CREATION => {
+                pages: fields.get(RBX)?,
+            },
+            AP_CREATION => {
                 let apic_id = (info_1 >> 32) as u32;
                 match info_1 & 0xffff_ffff {
-                    1 => Self::CreateProcessor(ghcb::CreateProcessor {
+                    1 => Self::CreateProcessor {
                         apic_id,
                         vmsa: info_2,
                         sev_features: fields.get(field::RAX)?,
-                    }),
-                    2 => Self::DestroyProcessor(ghcb::DestroyProcessor { apic_id }),
+                    },
+                    2 => Self::DestroyProcessor { apic_id },
                     _ => return Err(HostError::Invalid),
                 }
             }
@@ -227,10 +311,10 @@ impl GhcbRequest {
     }
 
     fn read_io<W: Window>(fields: &Fields<'_, W>, info: u64) -> Result<Self, HostError> {
-        let width = match info >> 4 & 0b111 {
-            1 => Width::One,
-            2 => Width::Two,
-            4 => Width::Four,
+        let (width, mask) = match info >> 4 & 0b111 {
+            1 => (Width::One, 0xff),
+            2 => (Width::Two, 0xffff),
+            4 => (Width::Four, 0xffff_ffff),
             _ => return Err(HostError::Invalid),
         };
         // Neither strings nor anything that is reserved.
@@ -239,9 +323,9 @@ impl GhcbRequest {
         }
         let port = (info >> 16) as u16;
         if info & 1 != 0 {
-            return Ok(Self::In(ghcb::In { port, width }));
+            return Ok(Self::In { port, width });
         }
-        let value = (fields.get(field::RAX)? & width.mask()) as u32;
+        let value = (fields.get(field::RAX)? & mask) as u32;
         Ok(Self::Out { port, width, value })
     }
 }
@@ -267,17 +351,12 @@ impl GhcbAnswer {
         let (info_1, info_2, register) = match self {
             Self::Done(info) => (0, info, None),
             Self::In(value) => (0, 0, Some((field::RAX, u64::from(value)))),
-            Self::NeedsPages(pages) => (0, ghcb::INVALID_LENGTH, Some((field::RBX, pages))),
+            Self::NeedsPages(pages) => (0, INVALID_LENGTH, Some((RBX, pages))),
             Self::Exception(what) => (1, what, None),
             Self::Malformed(why) => (2, why.code(), None),
         };
-        let mut fields = Fields::empty(page);
-        fields.set(field::INFO_1, info_1);
-        fields.set(field::INFO_2, info_2);
-        if let Some((at, value)) = register {
-            fields.set(at, value);
-        }
-        fields.finish();
+        let fields = [(field::INFO_1, info_1), (field::INFO_2, info_2)];
+        show(page, 0, fields.into_iter().chain(register));
     }
 }
 
@@ -328,10 +407,10 @@ impl PageList {
     ///
     /// [`HostError::Scratch`], [`HostError::Invalid`].
     pub fn read<W: Window>(page: &W, address: u64, scratch: u64) -> Result<Self, HostError> {
-        if address.checked_add(BUFFER.start as u64) != Some(scratch) {
+        if address.checked_add(BUFFER as u64) != Some(scratch) {
             return Err(HostError::Scratch);
         }
-        let header = page.load(BUFFER.start);
+        let header = page.load(BUFFER);
         let list = Self { current: header as u16, last: (header >> 16) as u16 };
         let fits = usize::from(list.last) < ENTRIES && list.current <= list.last;
         if fits && header >> 32 == 0 { Ok(list) } else { Err(HostError::Invalid) }
@@ -346,7 +425,7 @@ impl PageList {
         if self.current > self.last {
             return Ok(None);
         }
-        let word = page.load(BUFFER.start + 8 + 8 * usize::from(self.current));
+        let word = page.load(BUFFER + 8 + 8 * usize::from(self.current));
         let entry = read_entry(word).ok_or(HostError::Invalid)?;
         self.current += 1;
         Ok(Some(entry))
@@ -354,6 +433,6 @@ impl PageList {
 
     /// Tells the guest how far it went.
     pub fn write<W: Window>(&self, page: &W) {
-        page.store(BUFFER.start, u64::from(self.last) << 16 | u64::from(self.current));
+        page.store(BUFFER, u64::from(self.last) << 16 | u64::from(self.current));
     }
 }

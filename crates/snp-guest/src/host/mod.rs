@@ -11,5 +11,6 @@ mod hypervisor;
 pub use firmware::{Firmware, FirmwareError, key_answer, report_answer, secrets_page};
 pub use hostile::{HostPage, hostile};
 pub use hypervisor::{
-    Entry, GhcbAnswer, GhcbRequest, HostError, MsrAnswer, MsrRequest, PageList, read_entry,
+    Entry, GHCB_MSR, GhcbAnswer, GhcbRequest, GuestRequest, HostError, MsrAnswer, MsrRequest,
+    Owner, PageList, SevInfo, Width, read_entry,
 };

@@ -4,9 +4,9 @@
 
 use proptest::prelude::*;
 use snp_guest::host::{Firmware, FirmwareError, key_answer, report_answer, secrets_page};
-use snp_guest::message::{Channel, ChannelError, Header, Kind, PAYLOAD, open, seal};
+use snp_guest::message::{Channel, ChannelError, Header, Kind, VERSION, open, seal};
 use snp_guest::request::{
-    KEY_VERSION, KeyRequest, ReportRequest, RequestError, Root, SEALING_REQUEST,
+    KeyRequest, ReportRequest, RequestError, Root, SEALING_REQUEST, take_derived,
 };
 use snp_guest::secrets::{SecretsError, take_key};
 use zeroize::Zeroizing;
@@ -41,10 +41,18 @@ fn serve(firmware: &mut Firmware, sent: &[u8; 4096]) -> Result<[u8; 4096], Firmw
     Ok(answer)
 }
 
-fn ask(channel: &mut Channel) -> [u8; 4096] {
-    let mut sent = [0; 4096];
-    channel.seal(Kind::ReportRequest, 1, &request().to_bytes(), &mut sent).unwrap();
-    sent
+/// Asks for a report, and gets what `carry` makes of the message.
+fn ask(
+    channel: &mut Channel,
+    carry: impl FnOnce(&[u8; 4096]) -> [u8; 4096],
+) -> Result<Vec<u8>, ChannelError> {
+    let exchange = |page: &mut [u8; 4096]| {
+        *page = carry(page);
+        Ok(())
+    };
+    let mut page = [0; 4096];
+    let payload = request().to_bytes();
+    channel.ask(Kind::ReportRequest, &payload, &mut page, exchange).map(|answer| answer.to_vec())
 }
 
 #[test]
@@ -68,18 +76,19 @@ fn a_message_is_what_the_specification_says() {
         0xd3,
     ];
     assert_eq!((&page[..16], &page[0x60 + 80..0x60 + 96]), (&tag[..], &end[..]));
-    let mut out = [0; PAYLOAD];
-    assert_eq!(open(&KEY, &page, &mut out), Ok(header));
-    assert_eq!(out[..96], request().to_bytes());
+    let mut opened = page;
+    assert_eq!(open(&KEY, &mut opened), Ok((header, &mut request().to_bytes()[..])));
     // Each byte that counts, flipped.
     for at in (0..16).chain(0x20..0x28).chain(0x30..0x60 + 96) {
         let mut bad = page;
         bad[at] ^= 1;
-        let mut out = [5; PAYLOAD];
-        let result = open(&KEY, &bad, &mut out);
-        assert!(matches!(result, Err(ChannelError::Forged | ChannelError::Header)), "{at:#x}");
-        // Nothing of what was not authenticated is left.
-        assert!(out.iter().all(|byte| *byte == 0 || *byte == 5), "{at:#x}");
+        let sent = bad;
+        match open(&KEY, &mut bad) {
+            Err(ChannelError::Header) => assert_eq!(bad, sent, "{at:#x}"),
+            // Nothing of what was not authenticated is left.
+            Err(ChannelError::Forged) => assert_eq!(bad[0x60..0x60 + 95], [0; 95], "{at:#x}"),
+            other => panic!("{at:#x}: {other:?}"),
+        }
     }
     assert_eq!(seal(&KEY, header, &[0; 95], &mut page), Err(ChannelError::Length));
     let long = Header { size: 4001, ..header };
@@ -89,101 +98,132 @@ fn a_message_is_what_the_specification_says() {
 #[test]
 fn reports_and_keys_come_through() {
     let (mut channel, mut firmware) = pair();
-    let mut out = [0; PAYLOAD];
     for round in 0..3_u64 {
-        let sent = ask(&mut channel);
-        assert_eq!(Header::read(&sent).unwrap().sequence, 2 * round + 1);
-        let answer = serve(&mut firmware, &sent).unwrap();
-        assert_eq!(Header::read(&answer).unwrap().sequence, 2 * round + 2);
-        let size = channel.open(&answer, &mut out).unwrap();
-        assert_eq!(request().read(&out[..size]), Ok(&report(&request())));
+        let answer = ask(&mut channel, |sent| {
+            assert_eq!(Header::read(sent).unwrap().sequence, 2 * round + 1);
+            let answer = serve(&mut firmware, sent).unwrap();
+            assert_eq!(Header::read(&answer).unwrap().sequence, 2 * round + 2);
+            answer
+        });
+        assert_eq!(request().read(&answer.unwrap()), Ok(&report(&request())));
     }
-    let wanted = KeyRequest::new(Root::Chip).svn(4).mitigations(1);
-    let mut sent = [0; 4096];
-    let payload = &wanted.to_bytes()[..wanted.length()];
-    channel.seal(Kind::KeyRequest, wanted.version(), payload, &mut sent).unwrap();
-    let mut answer = [0; 4096];
+    let mut page = [0; 4096];
     let reply = key_answer(&[3; 32]);
+    let answer = channel.ask(Kind::KeyRequest, SEALING_REQUEST, &mut page, |page| {
+        let sent = *page;
+        firmware
+            .serve(&sent, page, |header, seen| {
+                assert_eq!((header.version, seen), (1, &SEALING_REQUEST[..]));
+                (Kind::KeyAnswer, &reply)
+            })
+            .unwrap();
+        Ok(())
+    });
+    assert_eq!(*take_derived(answer.unwrap()).unwrap(), [3; 32]);
+    assert!(page[0x60..].iter().all(|byte| *byte == 0), "the answer is wiped");
+    // Firmware takes requests of another version, too.
+    let wanted = KeyRequest::new(Root::Chip).svn(4).mitigations(1);
+    let payload = &wanted.to_bytes()[..wanted.length()];
+    let (kind, version, size) = (Kind::KeyRequest as u8, wanted.version(), payload.len() as u16);
+    let header = Header { sequence: 9, kind, version, size, key: 0 };
+    seal(&KEY, header, payload, &mut page).unwrap();
+    let mut answer = [0; 4096];
     firmware
-        .serve(&sent, &mut answer, |header, seen| {
+        .serve(&page, &mut answer, |header, seen| {
             assert_eq!((header.version, seen), (2, payload));
             (Kind::KeyAnswer, &reply)
         })
         .unwrap();
-    let size = channel.open(&answer, &mut out).unwrap();
-    assert_eq!(*wanted.take(&mut out[..size]).unwrap(), [3; 32]);
+    let (header, answer) = open(&KEY, &mut answer).unwrap();
+    assert_eq!((header.sequence, header.version), (10, 2));
+    assert_eq!(*wanted.take(answer).unwrap(), [3; 32]);
 }
 
 /// What a hypervisor may do to an answer; each ends the channel, and wipes the key.
 #[test]
 fn replayed_reordered_and_changed_messages_end_the_channel() {
-    let mut out = [0; PAYLOAD];
     // The answer to the request before.
     let (mut channel, mut firmware) = pair();
-    let first = ask(&mut channel);
-    let old = serve(&mut firmware, &first).unwrap();
-    channel.open(&old, &mut out).unwrap();
-    let second = ask(&mut channel);
-    assert_eq!(channel.open(&old, &mut out), Err(ChannelError::Sequence(4, 2)));
+    let (mut old, mut second) = ([0; 4096], [0; 4096]);
+    ask(&mut channel, |sent| {
+        old = serve(&mut firmware, sent).unwrap();
+        old
+    })
+    .unwrap();
+    let repeated = ask(&mut channel, |sent| {
+        second = *sent;
+        old
+    });
+    assert_eq!(repeated, Err(ChannelError::Sequence(4, 2)));
     assert!(!channel.is_alive());
-    let new = serve(&mut firmware, &second).unwrap();
-    assert_eq!(channel.open(&new, &mut out), Err(ChannelError::Dead));
-    assert_eq!(channel.seal(Kind::ReportRequest, 1, &[], &mut [0; 4096]), Err(ChannelError::Dead));
+    serve(&mut firmware, &second).unwrap();
+    let dead = ask(&mut channel, |_| panic!("it is carried"));
+    assert_eq!(dead, Err(ChannelError::Dead));
     // The firmware does not take a request twice, nor one that leaves one out.
     assert_eq!(serve(&mut firmware, &second), Err(FirmwareError::Sequence(3)));
     let mut ahead = Channel::after(Zeroizing::new(KEY), 10);
-    assert_eq!(serve(&mut firmware, &ask(&mut ahead)), Err(FirmwareError::Sequence(11)));
+    let _ = ask(&mut ahead, |sent| {
+        assert_eq!(serve(&mut firmware, sent), Err(FirmwareError::Sequence(11)));
+        [0; 4096]
+    });
 
     // The guest's own request, sent back; an answer of another kind or to another key.
     let (mut channel, _) = pair();
-    let sent = ask(&mut channel);
-    assert!(matches!(channel.open(&sent, &mut out), Err(ChannelError::Sequence(..))));
+    let sent_back = ask(&mut channel, |sent| *sent);
+    assert!(matches!(sent_back, Err(ChannelError::Sequence(..))));
     for header in [
         Header { sequence: 2, kind: 4, version: 1, size: 0, key: 0 },
         Header { sequence: 2, kind: 6, version: 2, size: 0, key: 0 },
         Header { sequence: 2, kind: 6, version: 1, size: 0, key: 1 },
     ] {
         let (mut channel, _) = pair();
-        ask(&mut channel);
         let mut page = [0; 4096];
         seal(&KEY, header, &[], &mut page).unwrap();
-        assert_eq!(channel.open(&page, &mut out), Err(ChannelError::Header), "{header:?}");
+        assert_eq!(ask(&mut channel, |_| page), Err(ChannelError::Header), "{header:?}");
         assert!(!channel.is_alive());
     }
     // Another's key, and a page of nothing.
+    let (mut channel, mut firmware) = pair();
+    let changed = ask(&mut channel, |sent| {
+        assert!(serve(&mut Firmware::new(Zeroizing::new([8; 32])), sent).is_err());
+        let mut answer = serve(&mut firmware, sent).unwrap();
+        answer[0x60] ^= 1;
+        answer
+    });
+    assert_eq!(changed, Err(ChannelError::Forged));
     let (mut channel, _) = pair();
-    let sent = ask(&mut channel);
-    let forged = serve(&mut Firmware::new(Zeroizing::new(KEY)), &sent).unwrap();
-    let mut bad = forged;
-    bad[0x60] ^= 1;
-    assert_eq!(channel.open(&bad, &mut out), Err(ChannelError::Forged));
-    let (mut channel, _) = pair();
-    ask(&mut channel);
-    assert_eq!(channel.open(&[0; 4096], &mut out), Err(ChannelError::Header));
-    assert!(serve(&mut Firmware::new(Zeroizing::new([8; 32])), &sent).is_err());
+    assert_eq!(ask(&mut channel, |_| [0; 4096]), Err(ChannelError::Header));
 }
 
 #[test]
 fn no_number_is_used_twice() {
     let (mut channel, mut firmware) = pair();
-    let sent = ask(&mut channel);
-    // While it waits nothing else is encrypted.
-    assert_eq!(channel.seal(Kind::KeyRequest, 1, &[1], &mut [0; 4096]), Err(ChannelError::Waiting));
-    let mut out = [0; PAYLOAD];
-    let answer = serve(&mut firmware, &sent).unwrap();
-    assert!(channel.open(&answer, &mut out).is_ok());
-    assert_eq!(channel.open(&answer, &mut out), Err(ChannelError::NotWaiting));
+    assert!(ask(&mut channel, |sent| serve(&mut firmware, sent).unwrap()).is_ok());
     assert!(channel.is_alive());
     assert!(!format!("{channel:?}").contains('7'));
+    // A message that may have been seen is the last one, and one that is too long, too.
+    let failed = channel
+        .ask(Kind::ReportRequest, &[], &mut [0; 4096], |_| Err(ChannelError::Busy))
+        .map(|_| ());
+    assert_eq!((failed, channel.is_alive()), (Err(ChannelError::Busy), false));
+    for size in [4001, 70_000] {
+        let (mut channel, _) = pair();
+        let carry = |_: &mut [u8; 4096]| panic!("it is carried");
+        let long = channel.ask(Kind::KeyRequest, &vec![0; size], &mut [0; 4096], carry).map(|_| ());
+        assert_eq!((long, channel.is_alive()), (Err(ChannelError::Length), false));
+    }
     // At the end of all numbers.
-    let mut page = [0; 4096];
     let mut last = Channel::after(Zeroizing::new(KEY), u64::MAX - 3);
-    last.seal(Kind::ReportRequest, 1, &[], &mut page).unwrap();
-    let header = Header { sequence: u64::MAX - 1, kind: 6, version: 1, size: 0, key: 0 };
-    seal(&KEY, header, &[], &mut page).unwrap();
-    last.open(&page, &mut out).unwrap();
-    let result = last.seal(Kind::ReportRequest, 1, &[], &mut page);
-    assert_eq!(result, Err(ChannelError::Exhausted));
+    let answer = ask(&mut last, |sent| {
+        assert_eq!(Header::read(sent).unwrap().sequence, u64::MAX - 2);
+        let mut page = [0; 4096];
+        let header = Header { sequence: u64::MAX - 1, kind: 6, version: 1, size: 0, key: 0 };
+        seal(&KEY, header, &[], &mut page).unwrap();
+        page
+    });
+    assert_eq!(answer, Ok(Vec::new()));
+    let exhausted = ask(&mut last, |_| panic!("it is carried"));
+    assert_eq!(exhausted, Err(ChannelError::Exhausted));
     assert!(!last.is_alive());
 }
 
@@ -215,7 +255,7 @@ fn derived_keys_are_bound_to_measurement_and_policy() {
     assert_eq!(plain.length(), 0x20);
     assert_eq!(bytes[8..16], [0b1001, 0, 0, 0, 0, 0, 0, 0]);
     // What a Keep sends is this very request.
-    assert_eq!((&bytes[..0x20], plain.version()), (&SEALING_REQUEST[..], KEY_VERSION));
+    assert_eq!((&bytes[..0x20], plain.version()), (&SEALING_REQUEST[..], VERSION));
     let all = KeyRequest::new(Root::Migration)
         .ids()
         .svn(0x0102_0304)
@@ -261,37 +301,37 @@ proptest! {
     ) {
         let (mut channel, mut firmware) = pair();
         let mut seen: Vec<[u8; 4096]> = Vec::new();
-        let mut out = [0; PAYLOAD];
         let mut rounds = 0;
         for (action, place, value) in actions {
-            let mut sent = [0; 4096];
-            match channel.seal(Kind::ReportRequest, 1, &request().to_bytes(), &mut sent) {
-                Ok(()) => {}
-                Err(error) => {
-                    prop_assert_eq!(error, ChannelError::Dead);
-                    break;
-                }
+            let (mut honest, mut given) = ([0; 4096], [0; 4096]);
+            let alive = channel.is_alive();
+            let asked = ask(&mut channel, |sent| {
+                seen.push(*sent);
+                honest = serve(&mut firmware, sent).unwrap();
+                seen.push(honest);
+                given = match action {
+                    0 => *place.get(&seen),
+                    1 => {
+                        let mut changed = honest;
+                        let at = place.index(0x60 + 1216);
+                        changed[at] ^= value;
+                        changed
+                    }
+                    2 => [value; 4096],
+                    _ => honest,
+                };
+                given
+            });
+            if !alive {
+                prop_assert_eq!(asked, Err(ChannelError::Dead));
+                break;
             }
-            seen.push(sent);
-            let honest = serve(&mut firmware, &sent).unwrap();
-            seen.push(honest);
-            let given = match action {
-                0 => *place.get(&seen),
-                1 => {
-                    let mut changed = honest;
-                    let at = place.index(0x60 + 1216);
-                    changed[at] ^= value;
-                    changed
-                }
-                2 => [value; 4096],
-                _ => honest,
-            };
             rounds += 1;
-            match channel.open(&given, &mut out) {
-                Ok(size) => {
+            match asked {
+                Ok(answer) => {
                     // Bytes that mean nothing may differ.
                     prop_assert_eq!(&given[0x30..], &honest[0x30..]);
-                    prop_assert_eq!(request().read(&out[..size]), Ok(&report(&request())));
+                    prop_assert_eq!(request().read(&answer), Ok(&report(&request())));
                     prop_assert_eq!(Header::read(&given).unwrap().sequence, 2 * rounds);
                 }
                 Err(_) => prop_assert!(!channel.is_alive()),

@@ -9,19 +9,17 @@ use std::ops::Range;
 use proptest::prelude::*;
 use sallyport::Window as _;
 use snp_guest::LARGE;
-use snp_guest::ghcb::{Ghcb, GhcbError, SharedArea};
-use snp_guest::host::{Entry, GhcbAnswer, GhcbRequest, HostError, PageList, read_entry};
-use snp_guest::msr::Owner;
+use snp_guest::ghcb::{Ghcb, GhcbError};
+use snp_guest::host::{Entry, GhcbAnswer, GhcbRequest, HostError, Owner, PageList, read_entry};
 use snp_guest::pages::{Pages, PagesError, Pvalidate};
 
 use crate::Page;
 
 const PAGE: u64 = 4096;
-const SHARED: u64 = 0x20_0000_0000;
-const GHCB: u64 = SHARED + 0x3000;
+const GHCB: u64 = 0x20_0000_3000;
 
 fn with(page: &Page) -> Ghcb<&Page> {
-    Ghcb::new(page, GHCB, SharedArea::new(SHARED, 2 << 20).unwrap()).unwrap()
+    Ghcb { block: page, start: GHCB, at: 0 }
 }
 
 fn done(_: u64, _: bool) -> Pvalidate {

@@ -12,28 +12,19 @@ use core::ops::Range;
 
 use keep_kernel::frame::{Exception, Frame};
 use keep_kernel::kernel::CLAIM_MAX;
-use keep_layout::snp::{ANSWER_PHYS, CPUID_PHYS, GHCB_PHYS, REQUEST_PHYS, SECRETS_PHYS};
-use keep_layout::{DIRECT_VIRT, PAGE, SHARED_PHYS, SHARED_SIZE, TABLES_PHYS, TABLES_VIRT};
-use sallyport::Window;
-use snp_guest::cpuid::Table;
-use snp_guest::firmware::{Courier, SharedPage};
-use snp_guest::ghcb::{Ghcb, Out, SharedArea};
-use snp_guest::message::{Channel, Kind, PAYLOAD};
-use snp_guest::msr::{AskFeatures, AskSevInfo, Call, MsrError, RegisterGhcb, Terminate};
+use keep_layout::snp::{CPUID_PHYS, GHCB_PHYS, MESSAGES_PHYS, SECRETS_PHYS};
+use keep_layout::{DIRECT_VIRT, PAGE, SHARED_PHYS, TABLES_PHYS, TABLES_VIRT};
+use sallyport::RawWindow;
+use snp_guest::cpuid::{CpuidError, Entry, Table};
+use snp_guest::firmware::ask;
+use snp_guest::ghcb::Ghcb;
+use snp_guest::message::{Channel, Kind};
+use snp_guest::msr::{Terminate, negotiate, register};
 use snp_guest::pages::{Pages, Pvalidate};
-use snp_guest::request::{
-    KEY_VERSION, REPORT_VERSION, ReportRequest, SEALING_REQUEST, take_derived,
-};
+use snp_guest::request::{ReportRequest, SEALING_REQUEST, take_derived};
 use snp_guest::secrets::take_key;
 
 use super::processor;
-
-/// Features of the hypervisor that a Keep needs (GHCB specification, "Hypervisor features"): SEV-SNP.
-const FEATURES: u64 = 1;
-/// Extended state that the image switches on (`XCR0` of its first state).
-const XCR0: u64 = 0b111;
-/// How often a busy hypervisor is asked again: it throttles guests for seconds at most.
-const PATIENCE: u32 = 100_000;
 
 /// A Keep under SEV-SNP.
 pub(crate) struct Snp {
@@ -55,56 +46,19 @@ pub(crate) fn get() -> Option<&'static mut Snp> {
     unsafe { (*SNP.0.get()).as_mut() }
 }
 
-/// A page of the shared block.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Page(usize);
-
-impl Page {
-    fn at(phys: u64) -> Self {
-        Self((phys - SHARED_PHYS) as usize)
-    }
-
-    fn place(&self, at: usize, len: usize) -> usize {
-        assert!(at + len <= PAGE as usize, "{len} bytes at {at:#x} are outside a page");
-        self.0 + at
-    }
-}
-
-impl Window for Page {
-    fn load(&self, at: usize) -> u64 {
-        crate::window().load(self.place(at, 8))
-    }
-    fn store(&self, at: usize, word: u64) {
-        crate::window().store(self.place(at, 8), word);
-    }
-    fn read(&self, at: usize, into: &mut [u8]) {
-        crate::window().read(self.place(at, into.len()), into);
-    }
-    fn write(&self, at: usize, from: &[u8]) {
-        crate::window().write(self.place(at, from.len()), from);
-    }
-}
-
 /// Makes the way to the hypervisor, then the one to the firmware. `c_bit` is the mask of the image's
 /// page tables, and the image ends at `image_end`.
 pub(crate) fn start(c_bit: u64, image_end: u64) {
-    let bit = c_bit.trailing_zeros() as u8;
-    match introduce(bit) {
-        Ok(()) => {}
-        Err(MsrError::Version(..)) => terminate(Terminate::VERSION),
-        Err(MsrError::Features(_)) => terminate(Terminate::SNP),
-        Err(_) => terminate(Terminate::GENERAL),
+    if let Err(why) = negotiate(c_bit, exit).and_then(|()| register(ghcb_at(), exit)) {
+        terminate(why);
     }
+    // From here on the host can be told what is wrong.
     let snp = Snp { pages: Pages::new(image_end), channel: None };
     // SAFETY: nobody else has a reference yet.
     let snp = unsafe { (*SNP.0.get()).insert(snp) };
-    // From here on the host can be told what is wrong.
-    if !c_bit.is_power_of_two() {
-        panic!("the image's page tables have a strange C-bit: {c_bit:#x}");
-    }
     // SAFETY: the launch put that page there, the page tables show it, and nobody writes to it.
     let page = unsafe { &*window_of_tables(CPUID_PHYS).cast_const() };
-    if let Err(lie) = believe(page, bit) {
+    if let Err(lie) = believe(page, c_bit) {
         panic!("the host lied about the processor: {lie}");
     }
     // SAFETY: likewise, and nobody else reads it.
@@ -119,22 +73,10 @@ fn window_of_tables(phys: u64) -> *mut [u8; PAGE as usize] {
     (TABLES_VIRT + phys - TABLES_PHYS) as *mut [u8; PAGE as usize]
 }
 
-/// Settles with the hypervisor how to speak.
-fn introduce(c_bit: u8) -> Result<(), MsrError> {
-    AskSevInfo.ask(exit)?.negotiate(c_bit)?;
-    AskFeatures.ask(exit)?.require(FEATURES)?;
-    register()
-}
-
-/// Tells the hypervisor where this processor's GHCB is.
-fn register() -> Result<(), MsrError> {
-    RegisterGhcb::new(ghcb_at())?.ask(exit).map(|_| ())
-}
-
 /// Makes a further processor ready.
 pub(super) fn start_next() {
-    if register().is_err() {
-        terminate(Terminate::GENERAL);
+    if let Err(why) = register(ghcb_at(), exit) {
+        terminate(why);
     }
 }
 
@@ -144,31 +86,26 @@ fn ghcb_at() -> u64 {
 }
 
 /// This processor's GHCB.
-fn ghcb() -> Ghcb<Page> {
-    let area = SharedArea::new(SHARED_PHYS, SHARED_SIZE);
-    match area.map(|area| Ghcb::new(Page::at(ghcb_at()), ghcb_at(), area)) {
-        Some(Ok(ghcb)) => ghcb,
-        _ => unreachable!("the GHCBs are in the shared block"),
-    }
+fn ghcb() -> Ghcb<RawWindow> {
+    Ghcb { block: crate::window(), start: SHARED_PHYS, at: (ghcb_at() - SHARED_PHYS) as usize }
 }
 
 /// Writes to one of the Keep's ports.
 pub(super) fn tell(port: u16, value: u32) {
-    if let Err(lie) = ghcb().call(&Out { port, value }, call) {
+    if let Err(lie) = ghcb().out(port, value, call) {
         panic!("the host lied about a port: {lie}");
     }
 }
 
 /// Lays down what the program is told of the processor: what the firmware has checked.
-fn believe(page: &[u8; PAGE as usize], c_bit: u8) -> Result<(), snp_guest::cpuid::CpuidError> {
+fn believe(page: &[u8; PAGE as usize], c_bit: u64) -> Result<(), CpuidError> {
     let table = Table::new(page)?;
-    table.check(c_bit, XCR0)?;
+    table.check(c_bit)?;
     // Function 1 first: see `keep_cpuid_withdraw`.
-    let keys = table.entries().map(|entry| (entry.function, entry.index));
-    for (function, index) in [(1, 0)].into_iter().chain(keys.filter(|key| *key != (1, 0))) {
-        let answer = table.answer_on(function, index, 0, XCR0);
-        let words = [answer.eax, answer.ebx, answer.ecx, answer.edx];
-        processor::cpuid_is(function, index, &words);
+    let first = |entry: &Entry| (entry.function, entry.index) == (1, 0);
+    let others = table.entries().filter(|entry| !first(entry));
+    for entry in table.entries().filter(first).chain(others) {
+        processor::cpuid_is(entry.function, entry.index, &entry.told());
     }
     Ok(())
 }
@@ -185,11 +122,9 @@ impl Snp {
     /// A report of the firmware's on this Keep.
     pub(super) fn report(&mut self, data: &[u8; 64], into: &mut [u8; CLAIM_MAX]) -> Option<usize> {
         let request = ReportRequest { report_data: *data, vmpl: 0 };
-        let asked = (Kind::ReportRequest, REPORT_VERSION, &request.to_bytes()[..]);
-        let mut answer = [0; PAYLOAD];
-        let len = self.ask(asked, &mut answer)?;
-        match request.read(&answer[..len]) {
-            Ok(report) => into.copy_from_slice(report),
+        let mut page = [0; PAGE as usize];
+        match request.read(self.ask(Kind::ReportRequest, &request.to_bytes(), &mut page)?) {
+            Ok(report) => *into = *report,
             Err(wrong) => panic!("the firmware's report: {wrong}"),
         }
         Some(into.len())
@@ -199,30 +134,24 @@ impl Snp {
     /// is the VCEK, which is made for a version of the firmware: so `TCB_VERSION` need not be mixed in,
     /// and an update makes it another key. `GUEST_SVN` says what a signer likes.
     pub(super) fn sealing_key(&mut self, into: &mut [u8; 32]) -> Option<()> {
-        let asked = (Kind::KeyRequest, KEY_VERSION, &SEALING_REQUEST[..]);
-        let mut answer = [0; PAYLOAD];
-        let len = self.ask(asked, &mut answer)?;
-        match take_derived(&mut answer[..len]) {
+        let mut page = [0; PAGE as usize];
+        match take_derived(self.ask(Kind::KeyRequest, SEALING_REQUEST, &mut page)?) {
             Ok(key) => *into = *key,
             Err(wrong) => panic!("the firmware's key: {wrong}"),
         }
         Some(())
     }
 
-    /// Asks the firmware; gives the length of its answer.
-    fn ask(&mut self, asked: (Kind, u8, &[u8]), answer: &mut [u8; PAYLOAD]) -> Option<usize> {
-        let shared = |phys| SharedPage { window: Page::at(phys), address: phys };
-        let (request_page, answer_page) = (shared(REQUEST_PHYS), shared(ANSWER_PHYS));
-        let courier = Courier { ghcb: &ghcb(), request: request_page, answer: answer_page };
-        let mut page = [0; PAGE as usize];
-        let mut patience = PATIENCE;
-        let wait = || {
-            patience -= 1;
-            patience > 0
-        };
-        let channel = self.channel.as_mut()?;
-        match courier.ask(channel, asked, &mut page, answer, call, wait) {
-            Ok(len) => Some(len),
+    /// Asks the firmware; gives its answer.
+    fn ask<'a>(
+        &mut self,
+        kind: Kind,
+        payload: &[u8],
+        page: &'a mut [u8; PAGE as usize],
+    ) -> Option<&'a mut [u8]> {
+        let messages = (MESSAGES_PHYS - SHARED_PHYS) as usize;
+        match ask(self.channel.as_mut()?, (kind, payload), page, &ghcb(), messages, call) {
+            Ok(answer) => Some(answer),
             Err(wrong) => panic!("the way to the firmware: {wrong}"),
         }
     }
