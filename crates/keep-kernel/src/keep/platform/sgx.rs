@@ -26,9 +26,8 @@ use keep_mm::{Config, Enclave, Flat, Memory, Prot, Shown};
 use sallyport::Window;
 use sgx_guest::attributes::{Attributes, KEEP_XFRM};
 use sgx_guest::enclu::{PAGE_ATTRIBUTES_MISMATCH, leaf};
-use sgx_guest::exception::{Decision, Exit, Mapped, Refusal, View, decide, vector};
+use sgx_guest::exception::{Decision, Exit, Refusal, View, decide, vector};
 use sgx_guest::page::{PageType, Rights, SecInfo};
-use sgx_guest::range::Elrange;
 use sgx_guest::report::{REPORT, TARGET, is_target};
 use sgx_guest::ssa::{ExInfo, ExitInfo, offset};
 use sgx_guest::{Align64, Align128, Align512, seal, ssa};
@@ -58,15 +57,9 @@ enum Operation {
     Wake = 9,
 }
 
-const ELRANGE: Elrange = match Elrange::new(0, SIZE) {
-    Some(range) => range,
-    None => panic!("an enclave's size is a power of two"),
-};
-
 const _: () = {
     // What `enclave.s` takes for granted. That the enclave begins at 0 it checks itself.
     assert!(THREADS + BLOCK == 0x1f00_0000_8000 && KEEP_XFRM == 7);
-    assert!(ELRANGE.outside_words(SHARED_VIRT, SHARED_SIZE));
 };
 
 unsafe extern "C" {
@@ -407,15 +400,14 @@ struct Seen<'a> {
 }
 
 impl View for Seen<'_> {
-    fn enclave(&self) -> Elrange {
-        ELRANGE
+    fn is_inside(&self, address: u64) -> bool {
+        address < SIZE
     }
 
-    fn mapped(&self, address: u64) -> Mapped {
+    fn accepted(&self, address: u64) -> Option<Rights> {
         match self.memory.shown(address, self.access) {
-            Shown::Nothing => Mapped::Nothing,
-            Shown::Awaited(prot) => Mapped::Awaited(rights(prot)),
-            Shown::Accepted(prot) => Mapped::Accepted(rights(prot)),
+            Shown::Accepted(prot) => Some(rights(prot)),
+            Shown::Nothing | Shown::Awaited(_) => None,
         }
     }
 
@@ -446,22 +438,21 @@ pub(super) fn serve(exception: &Exception, frame: &mut Frame) -> bool {
     let Memory::Flat(memory) = &kernel.space else { return false };
     let access = keep_kernel::kernel::access(exception.code);
     let text = kernel.start.text_start..kernel.start.text_end;
-    let info = ExitInfo::from_bits(exception.ss as u32).ok().flatten();
+    let Ok(Some(info)) = ExitInfo::from_bits(exception.ss as u32) else { return false };
     let more = ExInfo { address: exception.cr2, error: exception.code as u32 };
-    let exit = Exit { frames: 1, info, more, rip: exception.rip };
-    let decision = decide(&exit, &Seen { memory, access, text });
-    match decision {
+    let exit = Exit { info, more, rip: exception.rip };
+    match decide(&exit, &Seen { memory, access, text }) {
         Decision::Cpuid => processor::serve_cpuid(frame),
-        // As the instruction would: the way that a trap takes goes on from there.
+        // As the instruction would, which has two bytes: the way that a trap takes goes on from there.
         Decision::Syscall => {
-            (frame.rcx, frame.r11) = (frame.rip + decision.skip(), frame.rflags);
+            (frame.rcx, frame.r11) = (frame.rip + 2, frame.rflags);
             frame.rip = keep_syscall_trap as *const () as u64;
         }
         Decision::Refuse(Refusal::PageTaken(page)) if !alone && is_pardoned(page) => {}
         Decision::Refuse(why) => {
             panic!("no honest host lets that happen: {why:x?} at {:#x}", exception.rip)
         }
-        _ => return false,
+        Decision::Usual => return false,
     }
     true
 }
