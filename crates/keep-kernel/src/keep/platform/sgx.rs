@@ -84,11 +84,9 @@ pub(super) fn inside() -> bool {
 /// Called from `enclave.s` at the very start, on the thread's stack: brings in what the image leaves out of
 /// the kernel's and the program's data.
 #[unsafe(no_mangle)]
-extern "C" fn keep_enclave_start(
-    start: *const [u64; StartInfo::WORDS],
-) -> *const [u64; StartInfo::WORDS] {
-    // SAFETY: the image builder put that many words there, and they are measured.
-    let info = StartInfo::from_words(unsafe { &*start });
+extern "C" fn keep_enclave_start(start: *const StartInfo) -> *const StartInfo {
+    // SAFETY: the image builder put one there, it is measured, and any words are one.
+    let info = unsafe { &*start };
     for page in (info.data_start..info.brk_start).step_by(PAGE as usize) {
         // A page that does not wait to be accepted can only be one of the image's.
         let code = accept(page, SecInfo::added());
