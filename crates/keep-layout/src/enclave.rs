@@ -37,7 +37,7 @@
 
 #[cfg(doc)]
 use crate::processor::NUMBER;
-use crate::{PAGE, PROCESSORS, SHARED_VIRT};
+use crate::{PAGE, PROCESSORS, SHARED_SIZE, SHARED_VIRT};
 
 /// End of an enclave's addresses, which begin at 0.
 pub const SIZE: u64 = 1 << 45;
@@ -62,4 +62,4 @@ pub const BLOCK: u64 = 8 * PAGE;
 pub const TARGET_INFO: u64 = 0x3000;
 
 const _: () = assert!(MMAP_END < THREADS && THREADS + PROCESSORS * SLOT < SIZE);
-const _: () = assert!(SIZE <= SHARED_VIRT);
+const _: () = assert!(SIZE <= SHARED_VIRT && SHARED_VIRT + SHARED_SIZE <= 1 << 47);

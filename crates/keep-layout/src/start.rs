@@ -149,7 +149,9 @@ impl StartInfo {
     pub const VERSION: u64 = 1;
 }
 
-/// Converts between the struct and its words; the fields are named once, in memory's order.
+/// Converts between the struct and its words, which the kernel takes as they lie in memory; the fields
+/// are named once, in that order.
+#[cfg(feature = "host")]
 macro_rules! words {
     ($($field:ident)*) => {
         impl StartInfo {
@@ -157,7 +159,6 @@ macro_rules! words {
             pub const WORDS: usize = size_of::<Self>() / 8;
 
             /// The words in the order in which they lie in memory.
-            #[cfg(feature = "host")]
             pub fn to_words(&self) -> [u64; Self::WORDS] {
                 [$(self.$field),*]
             }
@@ -167,9 +168,19 @@ macro_rules! words {
                 Self { $($field),* }
             }
         }
+
+        const _: () = {
+            let mut at = 0;
+            $(
+                assert!(core::mem::offset_of!(StartInfo, $field) == at);
+                at += 8;
+            )*
+            assert!(size_of::<StartInfo>() == at);
+        };
     };
 }
 
+#[cfg(feature = "host")]
 words! {
     magic version program_base program_entry program_phdr program_phent program_phnum
     text_start text_end text_phys data_start data_end data_phys brk_start image_end

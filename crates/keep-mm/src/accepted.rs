@@ -16,7 +16,7 @@
 //! What always holds, beside what the [crate] says:
 //!
 //! * A page is accepted once, until it is given up. So a fault at a page that is there with the rights
-//!   for it can only mean that the host took it ([`Space::shown`]).
+//!   for it can only mean that the host took it ([`Space::accepted`]).
 //! * What shows an object is a *clean* copy without the right to write, and only such a page can become
 //!   executable. The first write makes a page *owned*, until it is given up.
 
@@ -25,7 +25,7 @@ use core::ops::Range;
 
 use keep_layout::{CHUNK, PAGE};
 
-use crate::areas::{Area, Kind};
+use crate::areas::Kind;
 use crate::pages::{Pages, Ram, Source, Want};
 use crate::space::{down, up};
 use crate::tables::{Entry, Tables};
@@ -171,27 +171,13 @@ impl<E: Enclave + Debug> Pages for Source<E, Accepted> {
     }
 }
 
-/// What is at an address, for whoever has to find out what a fault there means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shown {
-    /// Nothing that may be used so.
-    Nothing,
-    /// A page that may be used so as soon as [`Space::fault`] was asked to.
-    Awaited(Prot),
-    /// A page that is there and may be used so.
-    Accepted(Prot),
-}
-
 impl<P: Pages + ?Sized> Space<P> {
-    /// What is at an address of an enclave for somebody who uses it so.
-    pub fn shown(&self, address: u64, access: Access) -> Shown {
-        let leaf = self.walk(down(address, PAGE)).entry;
-        match self.areas.at(address) {
-            Some((_, area)) if !area.prot.allows(access) => Shown::Nothing,
-            Some((_, Area { kind: Kind::Image, prot, .. })) => Shown::Accepted(prot),
-            Some(_) if leaf.permits(access) => Shown::Accepted(leaf.prot()),
-            Some((_, area)) => Shown::Awaited(area.prot),
-            None => Shown::Nothing,
+    /// The rights of the page at an address of an enclave, if it is there and may be used so.
+    pub fn accepted(&self, address: u64, access: Access) -> Option<Prot> {
+        let (_, area) = self.areas.at(address).filter(|(_, area)| area.prot.allows(access))?;
+        match (area.kind, self.walk(down(address, PAGE)).entry) {
+            (Kind::Image, _) => Some(area.prot),
+            (_, leaf) => leaf.permits(access).then(|| leaf.prot()),
         }
     }
 }

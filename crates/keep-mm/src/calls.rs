@@ -216,13 +216,12 @@ impl<P: Pages + ?Sized> Space<P> {
 
     /// Brings the leaves of a range in line with its areas.
     fn apply(&mut self, range: Range<u64>) {
-        self.change(range, |space, address, Step { entry, .. }| {
-            let prot = if entry.is_owned() || !entry.is_large() {
-                space.areas.at(address).map(|(_, area)| area.prot)
-            } else {
-                space.object_chunk(down(address, CHUNK))
-            };
-            if entry == Entry::EMPTY { entry } else { entry.with(prot.unwrap_or(Prot::NONE)) }
+        self.change(range, |space, address, Step { entry, .. }| match entry {
+            Entry::EMPTY => entry,
+            leaf if leaf.is_large() && !leaf.is_owned() => {
+                space.object_chunk(down(address, CHUNK)).unwrap_or(Entry::EMPTY)
+            }
+            leaf => leaf.with(space.areas.at(address).map_or(Prot::NONE, |(_, area)| area.prot)),
         });
     }
 

@@ -60,26 +60,23 @@ impl<P: Pages + ?Sized> Space<P> {
 
     /// Maps an object's own chunk, if that is possible.
     pub(crate) fn show_chunk(&mut self, chunk: u64) -> Option<()> {
-        let (_, Area { kind: Kind::Object { shift, .. }, .. }) = self.areas.at(chunk)? else {
-            return None;
-        };
-        let prot = self.object_chunk(chunk)?;
+        let leaf = self.object_chunk(chunk)?;
         let at = self.reach(chunk, 1)?;
         let old = Entry(self.pages.read_entry(at));
-        if old != Entry::EMPTY {
-            return None;
+        if old == Entry::EMPTY {
+            self.set(at, old, leaf);
         }
-        self.set(at, old, Entry::shared(chunk.wrapping_add(shift), prot, true));
-        Some(())
+        (old == Entry::EMPTY).then_some(())
     }
 
-    /// The rights of a leaf that maps a whole chunk of an object, if there can be one: all of it
+    /// The leaf that maps a whole chunk of an object, if there can be one: all of it
     /// shows the object in order, nothing is without rights, and what can be executed does not
     /// meet what can be written. Only what follows the object's end may be unmapped.
-    pub(crate) fn object_chunk(&self, chunk: u64) -> Option<Prot> {
+    pub(crate) fn object_chunk(&self, chunk: u64) -> Option<Entry> {
         let (_, Area { kind, .. }) = self.areas.at(chunk)?;
         let Kind::Object { object, shift, shared: true } = kind else { return None };
-        if !chunk.wrapping_add(shift).is_multiple_of(CHUNK) || !self.pages.has_frames() {
+        let phys = chunk.wrapping_add(shift);
+        if !phys.is_multiple_of(CHUNK) || !self.pages.has_frames() {
             return None;
         }
         let (mut covered, mut exec, mut write) = (chunk, false, false);
@@ -94,7 +91,7 @@ impl<P: Pages + ?Sized> Space<P> {
         let all = object.phys.saturating_add(object.len);
         let end = covered == chunk + CHUNK || covered.wrapping_add(shift) >= all;
         let prot = if exec { Prot::READ_EXEC } else { Prot::READ };
-        (end && !(exec && write)).then_some(prot)
+        (end && !(exec && write)).then(|| Entry::shared(phys, prot, true))
     }
 
     /// Replaces the leaf of a chunk by 512 leaves of pages with the same rights.

@@ -39,9 +39,7 @@ pub trait Machine: Ram {
     /// Takes possession of memory that [`grow`](Self::grow) has just named, `start` to `end`, once
     /// the direct map shows it and before it is touched: where the processor tells a Keep's own
     /// memory from the host's, it has to be told which is which.
-    fn adopt(&mut self, start: u64, end: u64) {
-        let _ = (start, end);
-    }
+    fn adopt(&mut self, start: u64, end: u64);
 }
 
 /// All physical memory after the image.
@@ -84,15 +82,22 @@ impl<M: Machine + Debug> Source<M, Frames> {
     fn page(&mut self, tables: &mut Tables, carve: bool) -> Option<u64> {
         if self.state.partial.is_empty() && carve {
             let phys = self.chunks(tables, 1)?;
-            *self.state.chunk(phys)? = Chunk::Carved(Box::new(Bits::ALL));
+            self.state.put(phys, Chunk::Carved(Box::new(Bits::ALL)));
             self.state.partial.insert(phys);
         }
-        self.state.take_page()
+        let phys = *self.state.partial.first()?;
+        let Some(Chunk::Carved(free)) = self.state.chunk(phys) else { return None };
+        let page = free.first()?;
+        free.set(page, false);
+        if **free == Bits::NONE {
+            self.state.partial.remove(&phys);
+        }
+        Some(phys + page as u64 * PAGE)
     }
 
     /// Gets more memory from the host, for so many chunks if possible.
     fn grow(&mut self, tables: &mut Tables, count: usize) -> bool {
-        let Some(need) = (count as u64).checked_mul(CHUNK) else { return false };
+        let need = (count as u64).saturating_mul(CHUNK);
         let left = self.state.limit.saturating_sub(self.state.end());
         // Double what there is, so that the host is asked seldom.
         let wish = (self.state.end() - self.state.start).max(GROWTH).max(need).min(left);
@@ -149,8 +154,12 @@ impl<M: Machine + Debug> Pages for Source<M, Frames> {
     fn change(&mut self, old: Entry, new: Entry) {
         let phys = old.phys();
         match (old.is_owned(), old.is_large()) {
-            (true, true) if new == Entry::EMPTY => self.state.give(phys),
-            (true, true) if !new.is_large() => self.state.carve(phys),
+            (true, true) if new == Entry::EMPTY => {
+                self.state.put(phys, Chunk::Free { clean: false })
+            }
+            (true, true) if !new.is_large() => {
+                self.state.put(phys, Chunk::Carved(Box::new(Bits::NONE)))
+            }
             (true, false) if new == Entry::EMPTY => {
                 self.state.give_page(phys, &mut self.machine);
             }
@@ -197,39 +206,23 @@ impl Frames {
             run >= count
         })?;
         let first = last + 1 - count;
-        for index in first..=last {
-            if !matches!(self.chunks[index], Chunk::Free { clean: true }) {
-                m.zero(self.address(index), CHUNK);
+        let phys = self.start + first as u64 * CHUNK;
+        for (chunk, at) in
+            self.chunks[first..=last].iter_mut().zip((phys..).step_by(CHUNK as usize))
+        {
+            if !matches!(chunk, Chunk::Free { clean: true }) {
+                m.zero(at, CHUNK);
             }
-            self.chunks[index] = Chunk::Taken;
+            *chunk = Chunk::Taken;
         }
-        Some(self.address(first))
+        Some(phys)
     }
 
-    /// Gives a whole chunk back.
-    fn give(&mut self, phys: u64) {
+    /// Says who has a chunk.
+    fn put(&mut self, phys: u64, to: Chunk) {
         if let Some(chunk) = self.chunk(phys) {
-            *chunk = Chunk::Free { clean: false };
+            *chunk = to;
         }
-    }
-
-    /// Turns a whole chunk into 512 pages in use.
-    fn carve(&mut self, phys: u64) {
-        if let Some(chunk) = self.chunk(phys) {
-            *chunk = Chunk::Carved(Box::new(Bits::NONE));
-        }
-    }
-
-    /// Takes a page of a carved chunk.
-    fn take_page(&mut self) -> Option<u64> {
-        let phys = *self.partial.first()?;
-        let Some(Chunk::Carved(free)) = self.chunk(phys) else { return None };
-        let page = free.first()?;
-        free.set(page, false);
-        if **free == Bits::NONE {
-            self.partial.remove(&phys);
-        }
-        Some(phys + page as u64 * PAGE)
     }
 
     /// Gives a page back and clears it.
@@ -249,10 +242,6 @@ impl Frames {
     fn chunk(&mut self, phys: u64) -> Option<&mut Chunk> {
         let index = usize::try_from(phys.checked_sub(self.start)? / CHUNK).ok()?;
         self.chunks.get_mut(index)
-    }
-
-    fn address(&self, index: usize) -> u64 {
-        self.start + index as u64 * CHUNK
     }
 }
 

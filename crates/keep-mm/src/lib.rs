@@ -85,7 +85,7 @@ mod types;
 #[cfg(test)]
 mod tests;
 
-pub use accepted::{Enclave, Shown};
+pub use accepted::Enclave;
 pub use areas::MAX_MAPPINGS;
 pub use frames::Machine;
 pub use pages::{Pages, Ram, Source};

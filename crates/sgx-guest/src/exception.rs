@@ -5,12 +5,12 @@
 //! When a thread faults in an enclave, the processor saves its state in a frame of the enclave and leaves. The
 //! host then enters the enclave a second time on the same thread, with `CSSA` 1, and its handler looks at that
 //! frame. The host decides *whether and when* it enters so, and it makes page faults at will; it cannot write to
-//! the frame. Hence the rules:
+//! the frame. Where no exception is in the frame (`EXITINFO.VALID` 0), there was an interrupt, or the host called
+//! without reason, and nothing is done. Where more than one frame is in use, the handler itself was interrupted and
+//! entered again, and the Keep ends. Both come before this table:
 //!
 //! | in the frame | decision |
 //! |---|---|
-//! | no exception (`EXITINFO.VALID` 0): an interrupt, or the host called without reason | [`Decision::Resume`]: nothing is done |
-//! | more than one frame in use | [`Refusal::Nested`]: the handler itself was interrupted and entered again |
 //! | RIP in the code for entry and exit | [`Refusal::InStub`]: registers and stack are not the program's there (this is how SmashEx, CVE-2021-0186, gets in) |
 //! | #UD, `cpuid` | [`Decision::Cpuid`]: answered from what was measured |
 //! | #UD, `syscall` that was not rewritten | [`Decision::Syscall`] |
@@ -30,27 +30,15 @@
 //! A refusal ends the Keep.
 
 use crate::page::Rights;
-use crate::range::Elrange;
 use crate::ssa::{ExInfo, ExitInfo, ExitType, fault};
-
-/// What the kernel's map has at an address in the enclave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mapped {
-    /// Nothing that can be touched.
-    Nothing,
-    /// A page that is to be added when it is touched, and these rights for it.
-    Awaited(Rights),
-    /// A page with these rights: measured at the launch, or accepted since.
-    Accepted(Rights),
-}
 
 /// What the decision needs to know of the Keep.
 pub trait View {
-    /// The enclave's addresses.
-    fn enclave(&self) -> Elrange;
+    /// Whether an address is in the enclave.
+    fn is_inside(&self, address: u64) -> bool;
 
-    /// What the map has at an address in the enclave.
-    fn mapped(&self, address: u64) -> Mapped;
+    /// The rights of the page at an address in the enclave: measured at the launch, or accepted since.
+    fn accepted(&self, address: u64) -> Option<Rights>;
 
     /// Whether an address outside of the enclave is in the block shared with the host.
     fn is_shared(&self, address: u64) -> bool;
@@ -65,10 +53,8 @@ pub trait View {
 /// What a handler finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit {
-    /// Frames in use: `CSSA` at the entry.
-    pub frames: u32,
-    /// `EXITINFO`, if it reports something.
-    pub info: Option<ExitInfo>,
+    /// `EXITINFO`.
+    pub info: ExitInfo,
     /// `EXINFO`.
     pub more: ExInfo,
     /// RIP of the frame.
@@ -78,8 +64,6 @@ pub struct Exit {
 /// Why the Keep ends: the host did what no honest host does, or what cannot be went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// The handler was entered while it ran.
-    Nested,
     /// The code for entry and exit faulted, or was interrupted by a fault.
     InStub,
     /// A page that was there with the right to do this is not.
@@ -93,8 +77,6 @@ pub enum Refusal {
 /// What the handler does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// Nothing: the thread goes on where it was.
-    Resume,
     /// Answers `cpuid` and goes on behind its two bytes.
     Cpuid,
     /// Runs a system call and goes on behind the two bytes of `syscall`.
@@ -103,17 +85,6 @@ pub enum Decision {
     Usual,
     /// Ends the Keep.
     Refuse(Refusal),
-}
-
-impl Decision {
-    /// By how many bytes RIP goes on before the thread does.
-    #[must_use]
-    pub const fn skip(self) -> u64 {
-        match self {
-            Self::Cpuid | Self::Syscall => 2,
-            _ => 0,
-        }
-    }
 }
 
 /// Exceptions that a processor reports to an enclave.
@@ -137,10 +108,7 @@ const REPORTED: [u8; 11] = [0, 1, 3, 5, 6, 13, 14, 16, 17, 19, 21];
 /// The table.
 #[must_use]
 pub fn decide(exit: &Exit, view: &impl View) -> Decision {
-    if exit.frames > 1 {
-        return Decision::Refuse(Refusal::Nested);
-    }
-    let (1, Some(info)) = (exit.frames, exit.info) else { return Decision::Resume };
+    let info = exit.info;
     if view.is_stub(exit.rip) {
         return Decision::Refuse(Refusal::InStub);
     }
@@ -168,24 +136,18 @@ fn undefined(code: &[u8]) -> Decision {
 
 fn page_fault(more: &ExInfo, view: &impl View) -> Decision {
     let (address, fetch) = (more.address, more.error & fault::FETCH != 0);
-    if !view.enclave().contains(address) {
-        // Code is never fetched from there.
-        let taken = view.is_shared(address) && !fetch;
-        return if taken {
-            Decision::Refuse(Refusal::SharedTaken(address))
-        } else {
-            Decision::Usual
-        };
-    }
     let wanted = match (fetch, more.error & fault::WRITE != 0) {
         (true, _) => Rights::from_bits(4),
         (false, true) => Rights::from_bits(2),
         (false, false) => Rights::R,
     };
-    match view.mapped(address) {
-        Mapped::Accepted(rights) if wanted.within(rights) => {
-            Decision::Refuse(Refusal::PageTaken(address))
+    if !view.is_inside(address) {
+        // Code is never fetched from there.
+        if view.is_shared(address) && !fetch {
+            return Decision::Refuse(Refusal::SharedTaken(address));
         }
-        _ => Decision::Usual,
+    } else if view.accepted(address).is_some_and(|rights| wanted.within(rights)) {
+        return Decision::Refuse(Refusal::PageTaken(address));
     }
+    Decision::Usual
 }

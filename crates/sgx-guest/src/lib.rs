@@ -21,7 +21,7 @@
 //! | `key` | `KEYREQUEST`, all keys |
 //! | [`ssa`] | state save areas: `GPRSGX`, `EXITINFO`, `EXINFO` |
 //! | [`exception`] | what an exception means |
-//! | [`range`] | pointers: wholly inside or wholly outside |
+//! | `range` | pointers: wholly inside or wholly outside |
 //! | [`enclu`] | numbers of leaf functions, error codes |
 //!
 //! What only processor and host do with these, or whoever checks a Keep, is in the folder `host`. The feature of
@@ -40,11 +40,10 @@ pub mod exception;
 #[cfg(feature = "host")]
 mod host;
 pub mod page;
-pub mod range;
 pub mod report;
 pub mod seal;
 pub mod ssa;
 
 pub use bytes::{Align64, Align128, Align512, LayoutError};
 #[cfg(feature = "host")]
-pub use host::key;
+pub use host::{key, range};

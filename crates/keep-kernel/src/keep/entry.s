@@ -6,6 +6,25 @@
 # its address. The program's vector registers are saved as far as this kernel can change them: it
 # is compiled for SSE2, so that is XMM0 to XMM15; the upper halves stay untouched.
 
+# What the image builder has to know of the kernel, whatever it makes an image for.
+    .section .header, "ax", @progbits
+    .globl  keep_header
+keep_header:
+    .quad   0x4c4e524b5045454b          # "KEEPKRNL": see keep_layout::KernelHeader
+    .quad   4                           # version of this header
+    .quad   keep_entry
+    .quad   stub_syscall
+    .quad   keep_syscall
+    .quad   keep_cpuid
+    .quad   STUB_STACK_TOP
+    .quad   keep_enclave
+    .quad   keep_entry_next
+    .quad   vector_flush
+    .quad   PROCESSORS_START
+    .irp    v, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
+    .quad   vector_\v
+    .endr
+
     .section .text.entry, "ax", @progbits
 
     .macro  SAVE_REGISTERS              # below rip, rsp, rflags

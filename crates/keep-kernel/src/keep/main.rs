@@ -57,10 +57,10 @@ static DYING: AtomicU64 = AtomicU64::new(0);
 
 /// The first Rust code of a Keep.
 #[unsafe(no_mangle)]
-extern "C" fn keep_start(start: *const [u64; StartInfo::WORDS]) -> ! {
+extern "C" fn keep_start(start: *const StartInfo) -> ! {
     processors::own(BUSY).store(1, Relaxed);
-    // SAFETY: the image builder put that many words there.
-    let start = StartInfo::from_words(unsafe { &*start });
+    // SAFETY: the image builder put one there, and any words are one.
+    let start = unsafe { *start };
     // SAFETY: nobody else knows that memory, and it is aligned to a page.
     unsafe { HEAP.add(HEAP_START.0.get() as usize, FIRST_HEAP) };
     // SAFETY: nobody has seen the port before.

@@ -22,24 +22,6 @@
     .set    FLUSHED, 120
     .set    WANTED, 152
 
-    .section .header, "ax", @progbits
-    .globl  keep_header
-keep_header:
-    .quad   0x4c4e524b5045454b          # "KEEPKRNL": see keep_layout::KernelHeader
-    .quad   4                           # version of this header
-    .quad   keep_entry
-    .quad   stub_syscall
-    .quad   keep_syscall
-    .quad   keep_cpuid
-    .quad   STUB_STACK_TOP
-    .quad   keep_enclave
-    .quad   keep_entry_next
-    .quad   vector_flush
-    .quad   PROCESSORS_START
-    .irp    v, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31
-    .quad   vector_\v
-    .endr
-
     .section .text.stub, "ax", @progbits
 
 # Vectors for which the processor pushes no error code push a zero instead.

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::sim::{IMAGE, MIB, MMAP, object_byte};
-use crate::accepted::{Accepted, Enclave, Shown};
+use crate::accepted::{Accepted, Enclave};
 use crate::tables::Entry;
 use crate::{
     Access, Backing, Config, Denial, Errno, Fault, Object, Place, Prot, Ram, Region, Source, Space,
@@ -170,17 +170,13 @@ impl Keep {
     fn touch(&mut self, address: u64, access: Access) -> Result<&mut u8, Fault> {
         let page = address & !(PAGE - 1);
         if !self.pages.machine.pages.get(&page).is_some_and(|epc| epc.prot.allows(access)) {
-            let shown = self.shown(address, access);
+            assert_eq!(self.accepted(address, access), None);
             match self.fault(address, access) {
-                Fault::Resolved => assert!(matches!(shown, Shown::Awaited(_)), "{shown:?}"),
-                Fault::Denied(denial) => {
-                    assert_eq!(shown, Shown::Nothing);
-                    return Err(Fault::Denied(denial));
-                }
-                Fault::OutOfMemory => return Err(Fault::OutOfMemory),
+                Fault::Resolved => {}
+                fault => return Err(fault),
             }
         }
-        let known = matches!(self.shown(address, access), Shown::Accepted(_));
+        let known = self.accepted(address, access).is_some();
         assert!(known || self.is_kept(page));
         let epc = self.pages.machine.at(page);
         assert!(epc.prot.allows(access), "{access:?} at {address:#x} after it was resolved");
@@ -642,14 +638,14 @@ fn a_linear_memory_is_cheap() {
 fn a_page_that_was_taken_is_noticed() {
     let mut keep = keep();
     let at = keep.mmap(Place::Anywhere, MIB, RW, Backing::Anonymous).unwrap();
-    assert_eq!(keep.shown(at, Access::Write), Shown::Awaited(RW));
+    assert_eq!(keep.accepted(at, Access::Write), None);
     *keep.touch(at, Access::Write).unwrap() = 1;
     keep.pages.machine.pages.remove(&at);
-    assert_eq!(keep.shown(at, Access::Read), Shown::Accepted(RW));
+    assert_eq!(keep.accepted(at, Access::Read), Some(RW));
     assert_eq!(keep.fault(at, Access::Read), Fault::Resolved, "and it is not accepted anew");
     assert!(!keep.pages.machine.pages.contains_key(&at));
-    assert_eq!(keep.shown(IMAGE, Access::Write), Shown::Accepted(RW));
-    assert_eq!(keep.shown(IMAGE, Access::Execute), Shown::Nothing);
+    assert_eq!(keep.accepted(IMAGE, Access::Write), Some(RW));
+    assert_eq!(keep.accepted(IMAGE, Access::Execute), None);
 }
 
 /// An artifact goes the way that Wasmtime takes it, and cannot be changed once it may run.

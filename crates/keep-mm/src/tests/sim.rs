@@ -101,6 +101,10 @@ impl Ram for Sim {
 }
 
 impl Machine for Sim {
+    fn adopt(&mut self, start: u64, end: u64) {
+        assert!(start < end && end == self.present, "what was just given");
+    }
+
     fn flush(&mut self) {
         self.pages.clear();
         self.table_of_chunk.clear();

@@ -8,6 +8,6 @@ pub(crate) mod enclu;
 pub mod key;
 pub(crate) mod numbers;
 pub(crate) mod page;
-mod range;
+pub mod range;
 pub(crate) mod report;
 pub(crate) mod ssa;

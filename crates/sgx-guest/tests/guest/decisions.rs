@@ -3,9 +3,8 @@
 //! The table of decisions, row by row, and what holds for each of its rows.
 
 use proptest::prelude::*;
-use sgx_guest::exception::{Decision, Exit, Mapped, Refusal, View, decide, vector};
+use sgx_guest::exception::{Decision, Exit, Refusal, View, decide, vector};
 use sgx_guest::page::Rights;
-use sgx_guest::range::Elrange;
 use sgx_guest::ssa::{ExInfo, ExitInfo, ExitType, fault};
 
 /// A small Keep: stub, text, data, a page that is awaited, a guard; a shared block outside.
@@ -21,17 +20,16 @@ const GUARD: u64 = 0x10_4000;
 const SHARED: u64 = 0x50_0000;
 
 impl View for Keep {
-    fn enclave(&self) -> Elrange {
-        Elrange::new(0x10_0000, 0x10_0000).unwrap()
+    fn is_inside(&self, address: u64) -> bool {
+        (0x10_0000..0x20_0000).contains(&address)
     }
 
-    fn mapped(&self, address: u64) -> Mapped {
-        assert!(self.enclave().contains(address), "only what is inside is asked for");
+    fn accepted(&self, address: u64) -> Option<Rights> {
+        assert!(self.is_inside(address), "only what is inside is asked for");
         match address & !0xfff {
-            STUB | TEXT => Mapped::Accepted(Rights::RX),
-            DATA => Mapped::Accepted(Rights::RW),
-            AWAITED => Mapped::Awaited(Rights::RW),
-            _ => Mapped::Nothing,
+            STUB | TEXT => Some(Rights::RX),
+            DATA => Some(Rights::RW),
+            _ => None,
         }
     }
 
@@ -51,8 +49,8 @@ impl View for Keep {
 const KEEP: Keep = Keep { code: Vec::new() };
 
 fn hardware(vector: u8, more: ExInfo) -> Exit {
-    let info = Some(ExitInfo { vector, kind: ExitType::Hardware });
-    Exit { frames: 1, info, more, rip: TEXT }
+    let info = ExitInfo { vector, kind: ExitType::Hardware };
+    Exit { info, more, rip: TEXT }
 }
 
 fn page_fault(address: u64, error: u32) -> Decision {
@@ -65,13 +63,12 @@ fn undefined(code: &[u8]) -> Decision {
 
 #[test]
 fn instructions_that_enclaves_have_not_are_answered() {
-    for (code, expected, skip) in [
-        (&[0x0f, 0xa2, 0x90][..], Decision::Cpuid, 2),
-        (&[0x0f, 0xa2], Decision::Cpuid, 2),
-        (&[0x0f, 0x05, 0xc3], Decision::Syscall, 2),
+    for (code, expected) in [
+        (&[0x0f, 0xa2, 0x90][..], Decision::Cpuid),
+        (&[0x0f, 0xa2], Decision::Cpuid),
+        (&[0x0f, 0x05, 0xc3], Decision::Syscall),
     ] {
         assert_eq!(undefined(code), expected);
-        assert_eq!(expected.skip(), skip);
     }
     // rdtsc, rdtscp, ud2, vmcall, sysenter, in, half an instruction, nothing.
     for code in [
@@ -86,7 +83,6 @@ fn instructions_that_enclaves_have_not_are_answered() {
         &[],
     ] {
         assert_eq!(undefined(code), Decision::Usual, "{code:x?}");
-        assert_eq!(undefined(code).skip(), 0);
     }
 }
 
@@ -130,10 +126,10 @@ fn other_exceptions_are_as_on_every_platform() {
         assert_eq!(decide(&exit, &KEEP), Decision::Usual, "{vector}");
     }
     let software = ExitInfo { vector: vector::BP, kind: ExitType::Software };
-    let exit = Exit { info: Some(software), ..hardware(0, ExInfo { address: 0, error: 0 }) };
+    let exit = Exit { info: software, ..hardware(0, ExInfo { address: 0, error: 0 }) };
     assert_eq!(decide(&exit, &KEEP), Decision::Usual);
     for (vector, kind) in [(vector::UD, ExitType::Software), (vector::BP, ExitType::Hardware)] {
-        let exit = Exit { info: Some(ExitInfo { vector, kind }), ..exit };
+        let exit = Exit { info: ExitInfo { vector, kind }, ..exit };
         assert_eq!(decide(&exit, &KEEP), Decision::Refuse(Refusal::Unknown(vector)));
     }
     for vector in [2, 8, 18, 32, 255] {
@@ -143,30 +139,24 @@ fn other_exceptions_are_as_on_every_platform() {
 }
 
 #[test]
-fn a_handler_is_not_entered_twice_nor_from_the_stub() {
+fn nothing_goes_on_from_the_stub() {
     let fault = hardware(vector::PF, ExInfo { address: AWAITED, error: 0 });
-    assert_eq!(decide(&Exit { frames: 2, ..fault }, &KEEP), Decision::Refuse(Refusal::Nested));
-    let nested = Exit { frames: 2, info: None, ..fault };
-    assert_eq!(decide(&nested, &KEEP), Decision::Refuse(Refusal::Nested));
     let stub = Exit { rip: STUB + 9, ..fault };
     assert_eq!(decide(&stub, &KEEP), Decision::Refuse(Refusal::InStub));
-    // An interrupt there is none of the Keep's business.
-    assert_eq!(decide(&Exit { info: None, ..stub }, &KEEP), Decision::Resume);
-    assert_eq!(decide(&Exit { info: None, ..fault }, &KEEP), Decision::Resume);
 }
 
 proptest! {
     /// Whatever the host brings about: an accepted page is never taken for one that is to be brought in.
     #[test]
     fn nothing_is_accepted_twice(
-        frames in 0_u32..4, vector: u8, software: bool, valid: bool, page in 0_u64..0x120,
+        vector: u8, software: bool, page in 0_u64..0x120,
         low in 0_u64..0x1000, error: u32, rip in prop_oneof![Just(TEXT), Just(STUB), any::<u64>()],
         code: [u8; 3],
     ) {
         let kind = if software { ExitType::Software } else { ExitType::Hardware };
         let address = 0xf_f000 + page * 0x1000 + low;
-        let info = valid.then_some(ExitInfo { vector, kind });
-        let exit = Exit { frames, info, more: ExInfo { address, error }, rip };
+        let info = ExitInfo { vector, kind };
+        let exit = Exit { info, more: ExInfo { address, error }, rip };
         let decision = decide(&exit, &Keep { code: code.to_vec() });
         // The right that is wanted: to execute, to write, or to read.
         let wanted = match (error & fault::FETCH != 0, error & fault::WRITE != 0) {
@@ -179,13 +169,8 @@ proptest! {
             DATA => Rights::RW.bits(),
             _ => 0,
         };
-        if (valid, frames, vector) == (true, 1, vector::PF) && had & wanted != 0 {
+        if vector == vector::PF && had & wanted != 0 {
             prop_assert!(matches!(decision, Decision::Refuse(_)), "{:?}", decision);
-        }
-        // Without an exception that the processor vouches for, nothing is done.
-        if !valid || frames != 1 {
-            let idle = matches!(decision, Decision::Resume | Decision::Refuse(Refusal::Nested));
-            prop_assert!(idle, "{:?}", decision);
         }
     }
 }

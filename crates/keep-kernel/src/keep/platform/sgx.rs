@@ -23,13 +23,12 @@ use keep_layout::processor::{EXCEPTION_STACK, PARDONED, SELF, STUB_STACK};
 use keep_layout::{
     KERNEL_DATA, KERNEL_TEXT, PAGE, PARK_FOREVER, PORT_PARK, SHARED_SIZE, SHARED_VIRT, StartInfo,
 };
-use keep_mm::{Config, Enclave, Prot, Shown, Source, Space};
+use keep_mm::{Config, Enclave, Prot, Source, Space};
 use sallyport::Window;
 use sgx_guest::attributes::{Attributes, KEEP_XFRM};
 use sgx_guest::enclu::{PAGE_ATTRIBUTES_MISMATCH, leaf};
-use sgx_guest::exception::{Decision, Exit, Mapped, Refusal, View, decide, vector};
+use sgx_guest::exception::{Decision, Exit, Refusal, View, decide, vector};
 use sgx_guest::page::{PageType, Rights, SecInfo};
-use sgx_guest::range::Elrange;
 use sgx_guest::report::{REPORT, TARGET, is_target};
 use sgx_guest::ssa::{ExInfo, ExitInfo, offset};
 use sgx_guest::{Align64, Align128, Align512, seal, ssa};
@@ -60,15 +59,9 @@ enum Operation {
     Wake = 9,
 }
 
-const ELRANGE: Elrange = match Elrange::new(0, SIZE) {
-    Some(range) => range,
-    None => panic!("an enclave's size is a power of two"),
-};
-
 const _: () = {
     // What `enclave.s` takes for granted. That the enclave begins at 0 it checks itself.
     assert!(THREADS + BLOCK == 0x1f00_0000_8000 && KEEP_XFRM == 7);
-    assert!(ELRANGE.outside_words(SHARED_VIRT, SHARED_SIZE));
 };
 
 unsafe extern "C" {
@@ -93,11 +86,9 @@ pub(super) fn inside() -> bool {
 /// Called from `enclave.s` at the very start, on the thread's stack: brings in what the image leaves out of
 /// the kernel's and the program's data.
 #[unsafe(no_mangle)]
-extern "C" fn keep_enclave_start(
-    start: *const [u64; StartInfo::WORDS],
-) -> *const [u64; StartInfo::WORDS] {
-    // SAFETY: the image builder put that many words there, and they are measured.
-    let info = StartInfo::from_words(unsafe { &*start });
+extern "C" fn keep_enclave_start(start: *const StartInfo) -> *const StartInfo {
+    // SAFETY: the image builder put one there, it is measured, and any words are one.
+    let info = unsafe { &*start };
     for page in (info.data_start..info.brk_start).step_by(PAGE as usize) {
         // A page that does not wait to be accepted can only be one of the image's.
         let code = accept(page, SecInfo::added());
@@ -412,16 +403,12 @@ struct Seen<'a> {
 }
 
 impl View for Seen<'_> {
-    fn enclave(&self) -> Elrange {
-        ELRANGE
+    fn is_inside(&self, address: u64) -> bool {
+        address < SIZE
     }
 
-    fn mapped(&self, address: u64) -> Mapped {
-        match self.memory.shown(address, self.access) {
-            Shown::Nothing => Mapped::Nothing,
-            Shown::Awaited(prot) => Mapped::Awaited(rights(prot)),
-            Shown::Accepted(prot) => Mapped::Accepted(rights(prot)),
-        }
+    fn accepted(&self, address: u64) -> Option<Rights> {
+        self.memory.accepted(address, self.access).map(rights)
     }
 
     fn is_shared(&self, address: u64) -> bool {
@@ -450,22 +437,21 @@ pub(super) fn serve(exception: &Exception, frame: &mut Frame) -> bool {
     let alone = kernel.threads.stacks == 0;
     let access = keep_kernel::kernel::access(exception.code);
     let text = kernel.start.text_start..kernel.start.text_end;
-    let info = ExitInfo::from_bits(exception.ss as u32).ok().flatten();
+    let Ok(Some(info)) = ExitInfo::from_bits(exception.ss as u32) else { return false };
     let more = ExInfo { address: exception.cr2, error: exception.code as u32 };
-    let exit = Exit { frames: 1, info, more, rip: exception.rip };
-    let decision = decide(&exit, &Seen { memory: &kernel.space, access, text });
-    match decision {
+    let exit = Exit { info, more, rip: exception.rip };
+    match decide(&exit, &Seen { memory: &kernel.space, access, text }) {
         Decision::Cpuid => processor::serve_cpuid(frame),
-        // As the instruction would: the way that a trap takes goes on from there.
+        // As the instruction would, which has two bytes: the way that a trap takes goes on from there.
         Decision::Syscall => {
-            (frame.rcx, frame.r11) = (frame.rip + decision.skip(), frame.rflags);
+            (frame.rcx, frame.r11) = (frame.rip + 2, frame.rflags);
             frame.rip = keep_syscall_trap as *const () as u64;
         }
         Decision::Refuse(Refusal::PageTaken(page)) if !alone && is_pardoned(page) => {}
         Decision::Refuse(why) => {
             panic!("no honest host lets that happen: {why:x?} at {:#x}", exception.rip)
         }
-        _ => return false,
+        Decision::Usual => return false,
     }
     true
 }

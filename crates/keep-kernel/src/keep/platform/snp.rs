@@ -162,11 +162,11 @@ impl Snp {
 pub(super) fn serve(exception: &Exception, frame: &mut Frame) -> bool {
     const VC: u64 = 29;
     const CPUID: u64 = 0x72;
-    if (exception.vector, exception.code) != (VC, CPUID) {
-        return false;
+    let asks = (exception.vector, exception.code) == (VC, CPUID);
+    if asks {
+        processor::serve_cpuid(frame);
     }
-    processor::serve_cpuid(frame);
-    true
+    asks
 }
 
 /// Asks for the Keep's end, and waits for it.

@@ -2,10 +2,11 @@
 
 //! Memory of a virtual machine: the host gives more of it, and processors remember where it was.
 
+use keep_kernel::kernel::Kernel;
 use keep_layout::{IMAGE_PHYS, SHARED_PHYS, TABLES_VIRT};
 use keep_mm::Machine;
 
-use super::{Own, snp};
+use super::{Keep, Own, snp};
 
 /// How much memory there is.
 #[derive(Debug)]
@@ -26,18 +27,10 @@ impl Machine for Own<Given> {
             self.platform.mapped = have;
             return Some((IMAGE_PHYS + mapped, IMAGE_PHYS + have));
         }
-        let len = len.min(limit.checked_sub(have)?);
-        if len == 0 {
-            return None;
-        }
-        match crate::port().grow(have, len, limit) {
-            Ok(Ok(total)) => {
-                (self.platform.ram, self.platform.mapped) = (total, total);
-                Some((IMAGE_PHYS + have, IMAGE_PHYS + total))
-            }
-            Ok(Err(_)) => None,
-            Err(lie) => panic!("the host lied about memory: {lie}"),
-        }
+        let given = Kernel::<Keep>::ask("memory", |port| port.grow(have, len, limit));
+        let total = given.ok()?;
+        (self.platform.ram, self.platform.mapped) = (total, total);
+        Some((IMAGE_PHYS + have, IMAGE_PHYS + total))
     }
 
     fn adopt(&mut self, start: u64, end: u64) {
