@@ -20,6 +20,9 @@
 //! | any other #UD, #GP, #DE, #MF, #XM, #BR, #AC, #DB, #BP, #CP | [`Decision::Usual`] |
 //! | another number | [`Refusal::Unknown`] |
 //!
+//! `rdtsc` and `rdtscp` are not among them: where an enclave can be given pages, which no Keep does without, they
+//! work in it (Intel SDM volume 3, illegal instructions inside an enclave: SGX2).
+//!
 //! What is usual is the same on every platform: the kernel brings a page in that its map waits for, makes a signal
 //! of what a program can bring about, and ends the Keep otherwise.
 //!
