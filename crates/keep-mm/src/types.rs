@@ -15,7 +15,8 @@ pub struct Config {
     pub root: u64,
     /// Physical pages that can become page tables.
     pub tables: Range<u64>,
-    /// Physical memory that is free at the start; its end is the end of all memory.
+    /// Physical memory that is free at the start; its end is the end of all memory. In an enclave there are
+    /// no frames, and the start only says how much the image takes.
     pub free_ram: Range<u64>,
     /// The most physical memory there will be, in bytes from address 0.
     pub ram_limit: u64,
