@@ -6,6 +6,10 @@
 //! from the host and points into the enclave makes the enclave overwrite or reveal itself, and one of the
 //! Keep's own that points outside hands its data to the host. Both are checked before the first byte is
 //! touched, lengths included, without an addition that may overflow.
+//!
+//! A Keep takes no pointer from its host, only offsets in a block whose place is measured. So what is here serves
+//! the launch, which holds that place against the enclave's addresses, and the stand-in, whose instructions take
+//! pointers as the processor's do.
 
 use crate::page::PAGE;
 
