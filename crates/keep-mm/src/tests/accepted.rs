@@ -633,6 +633,27 @@ fn a_linear_memory_is_cheap() {
     assert_eq!((keep.pages.machine.asked, mapped(&keep)), (2, 0), "given up in one go");
 }
 
+/// What is mapped for a moment costs the host nothing, and is cleared for whoever gets it next.
+#[test]
+fn small_mappings_come_and_go_without_the_host() {
+    let mut keep = keep();
+    let at = keep.mmap(Place::Anywhere, 3 * PAGE, RW, Backing::Anonymous).unwrap();
+    *keep.touch(at, Access::Write).unwrap() = 7;
+    let there = keep.there().len();
+    for _ in 0..10 {
+        keep.munmap(at, 3 * PAGE).unwrap();
+        assert_eq!(keep.mmap(Place::Anywhere, 3 * PAGE, RW, Backing::Anonymous), Ok(at));
+        let byte = keep.touch(at, Access::Write).unwrap();
+        assert_eq!(std::mem::replace(byte, 7), 0);
+    }
+    assert_eq!((keep.there().len(), keep.pages.machine.asked), (there, 0));
+    // Other rights for a part end that, and what nobody has goes at once.
+    keep.munmap(at + PAGE, 2 * PAGE).unwrap();
+    keep.mprotect(at, PAGE, Prot::READ).unwrap();
+    assert_eq!((keep.there().len(), keep.pages.machine.asked), (there - 2, 3));
+    keep.audit();
+}
+
 /// A page that the host took is not mistaken for one that is still to come.
 #[test]
 fn a_page_that_was_taken_is_noticed() {
