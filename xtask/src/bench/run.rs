@@ -67,10 +67,10 @@ impl Engine {
 
     /// Compiles on one thread only.
     pub(super) fn one_thread(&self, mut command: Command) -> Command {
-        // Wasmtime's compiler asks rayon, inside of a Keep as well; a Keep has one virtual CPU.
+        // Wasmtime's compiler asks rayon.
         command.env("RAYON_NUM_THREADS", "1");
-        if self.backend == "nil" {
-            // A process of the host's: as many threads as it may use CPUs.
+        if self.is_keep {
+            // It has as many threads as the host agent may use CPUs.
             let mut one = Command::new("taskset");
             one.args(["--cpu-list", "0"]).arg(command.get_program()).args(command.get_args());
             return one;
