@@ -5,15 +5,15 @@
 //! writable and executable, one that is used without being there.
 
 use std::boxed::Box;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::vec;
 use std::vec::Vec;
 
 use keep_layout::{CHUNK, PAGE};
 use proptest::prelude::*;
-use proptest::sample::Index;
 
+use super::pages::{Origin, Page, Pages, RW, Shows, Sizes, Span, Step, ZONE, step};
 use super::sim::{IMAGE, MIB, MMAP, object_byte};
 use crate::accepted::{Accepted, Enclave};
 use crate::tables::Entry;
@@ -21,14 +21,13 @@ use crate::{
     Access, Backing, Config, Denial, Errno, Fault, Object, Place, Prot, Ram, Region, Source, Space,
 };
 
-const RW: Prot = Prot::READ_WRITE;
-const ZONE: u64 = 512 * MIB;
 const TABLES: Range<u64> = MMAP + (1 << 40)..MMAP + (1 << 40) + (1 << 30);
 const HELD: Range<u64> = TABLES.end..MMAP + (2 << 40);
 const LIMIT: u64 = 24 * MIB;
 /// More pages than anybody asks for.
 const PLENTY: u64 = 1 << 40;
 const BRK: u64 = IMAGE + 0x5000;
+const SIZES: Sizes = Sizes { brk: 4 * MIB, object: 200 * PAGE, offset: 40 };
 
 /// A page as the processor knows it.
 struct Epc {
@@ -245,121 +244,17 @@ impl Keep {
     }
 }
 
-#[derive(Clone, Debug)]
-struct Span {
-    at: Index,
-    shift: i64,
-    pages: u64,
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Mmap { place: u8, span: Span, len: u64, prot: Prot, object: Option<(Index, u64)> },
-    Munmap(Span),
-    Mprotect(Span, Prot),
-    DontNeed(Span),
-    Touch(Span, Access, u8),
-    Populate(Span, bool),
-    Brk(u64),
-    NewObject(u64, bool),
-    Lock,
-    Leave(u64),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let shift = prop_oneof![4 => Just(0i64), 2 => -3i64..40, 1 => 500i64..1100];
-    let pages = prop_oneof![3 => 1u64..20, 2 => 20u64..700, 1 => 700u64..2100];
-    let span =
-        (any::<Index>(), shift, pages).prop_map(|(at, shift, pages)| Span { at, shift, pages });
-    let span = move || span.clone();
-    let prot = || {
-        prop_oneof![
-            2 => Just(Prot::NONE),
-            2 => Just(Prot::READ),
-            6 => Just(RW),
-            2 => Just(Prot::READ_EXEC),
-        ]
-    };
-    let len = prop_oneof![4 => 1u64..16 * PAGE, 4 => 16 * PAGE..2 * MIB, 1 => 2 * MIB..9 * MIB];
-    let access = prop_oneof![
-        4 => Just(Access::Read),
-        6 => Just(Access::Write),
-        2 => Just(Access::Execute),
-    ];
-    let object = proptest::option::weighted(0.4, (any::<Index>(), 0u64..40));
-    prop_oneof![
-        12 => (0u8..6, span(), len, prot(), object).prop_map(|(place, span, len, prot, object)| {
-            Step::Mmap { place, span, len, prot, object }
-        }),
-        5 => span().prop_map(Step::Munmap),
-        10 => (span(), prot()).prop_map(|(span, prot)| Step::Mprotect(span, prot)),
-        3 => span().prop_map(Step::DontNeed),
-        25 => (span(), access, any::<u8>()).prop_map(|(span, access, v)| Step::Touch(span, access, v)),
-        4 => (span(), any::<bool>()).prop_map(|(span, write)| Step::Populate(span, write)),
-        2 => (0u64..4 * MIB).prop_map(Step::Brk),
-        3 => (1u64..200 * PAGE, prop::bool::weighted(0.8))
-            .prop_map(|(len, executable)| Step::NewObject(len, executable)),
-        1 => prop::bool::weighted(0.1).prop_map(|lock| if lock { Step::Lock } else { Step::Brk(0) }),
-        1 => (0u64..3000).prop_map(Step::Leave),
-    ]
-}
-
-/// What a page shows before it is written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
-    Zero,
-    Object { object: Object, offset: u64, shared: bool },
-}
-
-#[derive(Clone, Debug)]
-struct Page {
-    prot: Prot,
-    origin: Origin,
-    /// Was written to, or is there by a call that would have.
-    written: bool,
-    bytes: HashMap<u64, u8>,
-}
-
-impl Page {
-    fn byte(&self, offset: u64) -> u8 {
-        self.bytes.get(&offset).copied().unwrap_or(match self.origin {
-            Origin::Object { object, offset: start, .. } if start + offset < object.len => {
-                object_byte(object.phys, start + offset)
-            }
-            _ => 0,
-        })
-    }
-
-    fn charge(&self) -> u64 {
-        if self.origin == Origin::Zero && self.prot == RW { PAGE } else { 0 }
-    }
-}
-
 /// What Linux would do, page by page.
 struct Model {
     keep: Keep,
-    pages: BTreeMap<u64, Page>,
-    objects: Vec<Object>,
-    locked: bool,
+    /// Those of the break among them.
+    pages: Pages,
     brk: u64,
 }
 
 impl Model {
-    fn range(&self, span: &Span) -> Range<u64> {
-        let known: Vec<u64> = self.pages.range(MMAP..).map(|(&page, _)| page).collect();
-        let at = if known.is_empty() { MMAP } else { known[span.at.index(known.len())] };
-        let start = at.wrapping_add_signed(span.shift * PAGE as i64);
-        let start = start.clamp(MMAP, MMAP + ZONE - PAGE);
-        start..(start + span.pages * PAGE).min(MMAP + ZONE)
-    }
-
-    fn mapped(&self, range: &Range<u64>) -> bool {
-        self.pages.range(range.clone()).count() as u64 == (range.end - range.start) / PAGE
-    }
-
     fn fits(&self, more: u64) -> bool {
-        let charged: u64 = self.pages.values().map(Page::charge).sum();
-        self.keep.taken + charged + more <= LIMIT
+        self.keep.taken + self.pages.charge(0..u64::MAX) + more <= LIMIT
     }
 
     /// Running out is right if the host has nothing left, or the Keep no more than its limit.
@@ -373,131 +268,58 @@ impl Model {
                 self.mmap(*place, span, *len, *prot, object);
             }
             Step::Munmap(span) => {
-                let range = self.range(span);
+                let range = self.pages.range(span);
                 assert_eq!(self.keep.munmap(range.start, range.end - range.start), Ok(()));
-                self.pages.retain(|page, _| !range.contains(page));
+                self.pages.unmapped(&range);
             }
-            Step::Mprotect(span, prot) => self.mprotect(span, *prot),
-            Step::DontNeed(span) => {
-                let range = self.range(span);
-                let done = self.keep.madvise(range.start, range.end - range.start, 4);
-                assert_eq!(done.is_ok(), self.mapped(&range));
+            Step::Mprotect(span, prot) => {
+                let range = self.pages.range(span);
+                let expected = self.pages.mprotect(&range, *prot, |more| self.fits(more));
+                let done = self.keep.mprotect(range.start, range.end - range.start, *prot);
+                assert_eq!(done, expected);
                 if done.is_ok() {
-                    for (_, page) in self.pages.range_mut(range) {
-                        page.bytes.clear();
-                        page.written = false;
-                    }
+                    self.pages.protected(&range, *prot);
+                }
+            }
+            Step::DontNeed(span) => {
+                let range = self.pages.range(span);
+                let done = self.keep.madvise(range.start, range.end - range.start, 4);
+                assert_eq!(done.is_ok(), self.pages.are_mapped(&range));
+                if done.is_ok() {
+                    self.pages.reset(&range);
                 }
             }
             Step::Touch(span, access, value) => {
-                let address = self.range(span).start + u64::from(*value) * 16;
+                let address = self.pages.range(span).start + u64::from(*value) * 16;
                 self.touch(address, *access, *value);
             }
-            Step::Populate(span, write) => self.populate(span, *write),
+            Step::Populate(span, write, _) => self.populate(span, *write),
             Step::Brk(offset) => self.brk(BRK + offset),
             Step::NewObject(len, executable) => match self.keep.object(*len, *executable) {
-                Some(object) => self.objects.push(object),
+                Some(object) => self.pages.objects.push(object),
                 None => self.check_exhausted(),
             },
             Step::Lock => {
                 self.keep.lock_exec();
-                self.locked = true;
+                self.pages.locked = true;
             }
             Step::Leave(pages) => self.keep.pages.machine.left = *pages,
         }
     }
 
-    fn mmap(
-        &mut self,
-        place: u8,
-        span: &Span,
-        len: u64,
-        prot: Prot,
-        object: &Option<(Index, u64)>,
-    ) {
-        let range = self.range(span);
-        let place = match place {
-            0..3 => Place::Anywhere,
-            3 => Place::Hint(range.start),
-            4 => Place::Fixed(range.start),
-            _ => Place::FixedNoReplace(range.start),
-        };
-        let fixed = matches!(place, Place::Fixed(_) | Place::FixedNoReplace(_));
-        let object = object.as_ref().filter(|_| !self.objects.is_empty());
-        let object = object.map(|(index, page)| (*index.get(&self.objects), page * PAGE));
-        let backing = object
-            .map_or(Backing::Anonymous, |(object, offset)| Backing::Object { object, offset });
-        let pages = len.next_multiple_of(PAGE);
-        let target = range.start..range.start + pages;
-        let in_the_way = || self.pages.range(target.clone());
-        let replaced: u64 =
-            if fixed { in_the_way().map(|(_, page)| page.charge()).sum() } else { 0 };
-        let expected = match object {
-            _ if fixed && target.end > MMAP + ZONE => Err(Errno::ENOMEM),
-            _ if matches!(place, Place::FixedNoReplace(_)) && in_the_way().next().is_some() => {
-                Err(Errno::EEXIST)
-            }
-            Some((object, offset)) if offset + pages > object.len.next_multiple_of(CHUNK) => {
-                Err(Errno::EINVAL)
-            }
-            Some((object, _)) if prot.exec() && (!object.executable || self.locked) => {
-                Err(Errno::EACCES)
-            }
-            None if prot.exec() => Err(Errno::EACCES),
-            None if prot == RW && !self.fits(pages.saturating_sub(replaced)) => Err(Errno::ENOMEM),
-            _ => Ok(()),
-        };
-        let mapped = self.keep.mmap(place, len, prot, backing);
+    fn mmap(&mut self, place: u8, span: &Span, len: u64, prot: Prot, object: &Shows) {
+        let call = self.pages.call(place, self.pages.range(span).start, len, prot, object);
+        let expected = self.pages.mmap(&call, |more| self.fits(more));
+        let mapped = self.keep.mmap(call.place, len, prot, call.backing());
         assert_eq!(mapped.map(drop), expected);
-        let Ok(start) = mapped else { return };
-        assert!(!fixed || start == range.start);
-        let mapped = start..start + pages;
-        assert!(start.is_multiple_of(PAGE) && MMAP <= start && mapped.end <= MMAP + ZONE);
-        if matches!(place, Place::Fixed(_)) {
-            self.pages.retain(|page, _| !mapped.contains(page));
-        }
-        for page in mapped.step_by(PAGE as usize) {
-            let origin = object.map_or(Origin::Zero, |(object, offset)| Origin::Object {
-                object,
-                offset: offset + (page - start),
-                shared: prot != RW || (object.executable && !fixed),
-            });
-            let new = Page { prot, origin, written: false, bytes: HashMap::new() };
-            assert!(self.pages.insert(page, new).is_none(), "{page:#x} was in use");
-        }
-    }
-
-    fn mprotect(&mut self, span: &Span, prot: Prot) {
-        let range = self.range(span);
-        let pages = || self.pages.range(range.clone()).map(|(_, page)| page);
-        let may_run = |page: &Page| match page.origin {
-            Origin::Object { object, shared: true, .. } => {
-                object.executable && !page.written && (page.prot.exec() || !self.locked)
-            }
-            _ => false,
-        };
-        let more = pages().filter(|page| page.origin == Origin::Zero && page.prot != RW).count();
-        let expected = if !self.mapped(&range) {
-            Err(Errno::ENOMEM)
-        } else if pages().all(|page| page.prot == prot) {
-            Ok(())
-        } else if prot.exec() && !pages().all(may_run) {
-            Err(Errno::EACCES)
-        } else if prot == RW && !self.fits(more as u64 * PAGE) {
-            Err(Errno::ENOMEM)
-        } else {
-            Ok(())
-        };
-        let done = self.keep.mprotect(range.start, range.end - range.start, prot);
-        assert_eq!(done, expected);
-        if done.is_ok() {
-            self.pages.range_mut(range).for_each(|(_, page)| page.prot = prot);
+        if let Ok(start) = mapped {
+            self.pages.mapped(&call, start);
         }
     }
 
     fn touch(&mut self, address: u64, access: Access, value: u8) {
         let touched = self.keep.touch(address, access);
-        let Some(page) = self.pages.get_mut(&(address & !(PAGE - 1))) else {
+        let Some(page) = self.pages.map.get_mut(&(address & !(PAGE - 1))) else {
             match touched {
                 Ok(_) => assert!(self.keep.is_kept(address & !(PAGE - 1))),
                 Err(fault) => assert_eq!(fault, Fault::Denied(Denial::MapErr)),
@@ -510,8 +332,7 @@ impl Model {
                 assert_eq!(*byte, page.byte(address % PAGE), "{address:#x}");
                 if access == Access::Write {
                     *byte = value;
-                    page.bytes.insert(address % PAGE, value);
-                    page.written = true;
+                    page.store(address % PAGE, value);
                 }
             }
             Err(Fault::OutOfMemory) => self.check_exhausted(),
@@ -523,19 +344,18 @@ impl Model {
     }
 
     fn populate(&mut self, span: &Span, write: bool) {
-        let range = self.range(span);
+        let range = self.pages.range(span);
         let access = if write { Access::Write } else { Access::Read };
-        let allowed = self.mapped(&range)
-            && self.pages.range(range.clone()).all(|(_, page)| page.prot.allows(access));
+        let allowed = self.pages.allow(&range, access);
         // Also where neither end is on a page.
         match self.keep.populate(range.start + 7, range.end - range.start - 9, write) {
             Ok(()) => assert!(allowed),
             Err(Errno::ENOMEM) => self.check_exhausted(),
             Err(error) => assert!(error == Errno::EFAULT && !allowed),
         }
-        for (&page, model) in self.pages.range_mut(range) {
+        for (&page, model) in self.pages.map.range_mut(range) {
             let there = self.keep.pages.machine.pages.get(&page);
-            if matches!(model.origin, Origin::Object { shared: true, .. }) {
+            if model.is_shared() {
                 model.written |= there.is_some_and(|epc| epc.dirty);
             }
             if allowed && self.keep.pages.machine.left > 0 && self.keep.pages.state.used < LIMIT {
@@ -545,7 +365,7 @@ impl Model {
     }
 
     fn brk(&mut self, to: u64) {
-        let old = self.pages.range(..MMAP).next_back().map_or(BRK, |(&page, _)| page + PAGE);
+        let old = self.pages.map.range(..MMAP).next_back().map_or(BRK, |(&page, _)| page + PAGE);
         let new = to.next_multiple_of(CHUNK);
         let fits = new <= old || self.fits(new - old);
         let result = self.keep.brk(to);
@@ -554,30 +374,19 @@ impl Model {
             return;
         }
         for page in (old..new).step_by(PAGE as usize) {
-            let origin = Origin::Zero;
-            let new = Page { prot: RW, origin, written: false, bytes: HashMap::new() };
-            self.pages.insert(page, new);
+            self.pages.map.insert(page, Page::new(RW, Origin::Zero));
         }
-        self.pages.retain(|page, _| !(new..MMAP).contains(page));
+        self.pages.unmapped(&(new..MMAP));
         // What lies behind the break stays as the program left it, but for what the break has left.
         let passed = to..std::mem::replace(&mut self.brk, to);
-        for (&at, page) in self.pages.range_mut(..MMAP) {
+        for (&at, page) in self.pages.map.range_mut(..MMAP) {
             page.bytes.retain(|offset, _| !passed.contains(&(at + offset)));
         }
     }
 
     fn finish(mut self) {
         self.keep.pages.machine.left = PLENTY;
-        let bytes: Vec<(u64, u8)> = self
-            .pages
-            .iter()
-            .filter(|(_, page)| page.prot != Prot::NONE)
-            .flat_map(|(&at, page)| {
-                let written = page.bytes.keys().copied().chain([0, 4095]);
-                written.map(move |offset| (at + offset, page.byte(offset)))
-            })
-            .collect();
-        for (address, expected) in bytes {
+        for (address, expected) in self.pages.bytes() {
             match self.keep.touch(address, Access::Read) {
                 Ok(&mut byte) => assert_eq!(byte, expected, "{address:#x}"),
                 Err(fault) => {
@@ -602,9 +411,9 @@ proptest! {
 
     /// Everything does what the model says, with a host that has enough and one that has not.
     #[test]
-    fn an_enclave_is_what_the_model_says(steps in prop::collection::vec(step(), 1..80)) {
+    fn an_enclave_is_what_the_model_says(steps in prop::collection::vec(step(SIZES), 1..80)) {
         let mut model =
-            Model { keep: keep(), pages: BTreeMap::new(), objects: Vec::new(), locked: false, brk: BRK };
+            Model { keep: keep(), pages: Pages::default(), brk: BRK };
         for step in &steps {
             model.step(step);
             model.keep.audit();
