@@ -4,7 +4,8 @@
 //!
 //! An arena is an aligned chunk of addresses whose mappings are all plain readable and writable
 //! memory. When one of them is first touched, the whole chunk gets one leaf, and what is unmapped
-//! later stays under it. The moment one page of it is to have other rights, or is mapped over,
+//! later stays under it. In an enclave, or when there is no chunk left, its pages come one by one, and
+//! stay likewise: so the host is not asked to take what will soon be wanted again. The moment one page of it is to have other rights, or is mapped over,
 //! the arena is *closed*: split into pages, those that nobody has freed, and forgotten. An arena that
 //! nobody uses any more waits for the next small mapping, and goes when memory runs out.
 //!
